@@ -1,0 +1,53 @@
+/* base/: what every floor above stands on. Includes nothing of ours but itself.
+ *
+ *   base.h     this page: string views, asserts, clocks
+ *   diag.h     errors in the user's files, as file:line:column, collected and printed together
+ *   log.h      operational log lines (stderr)
+ *   buf.h      a growing buffer with a ceiling
+ *   out.h      a response's bytes: what is written is copied once, what is referred to never
+ *   json.h     JSON: bytes -> tape of positions -> values, and back
+ *   loop.h     one event loop a thread: timers, end-of-turn tasks, messages from other threads
+ *   offload.h  a few threads for what blocks
+ */
+#ifndef GW_BASE_H
+#define GW_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A view of bytes that somebody else owns; not NUL-terminated unless said so. {NULL, 0} is "none". */
+struct str {
+    const char *p;
+    size_t n;
+};
+
+#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+static inline struct str str_from(const char *cstring)
+{
+    return (struct str){cstring, cstring ? strlen(cstring) : 0};
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+/* ASCII case-insensitive, as for header names. */
+bool str_caseeq(struct str a, struct str b);
+
+/* Checks what must be true whatever a client, an upstream or a file holds; kept in release builds.
+ * Prints the place and aborts. Never use it on input. */
+#define gw_assert(condition)                                                                       \
+    ((condition) ? (void)0 : gw_assert_failed(#condition, __FILE__, __LINE__))
+void gw_assert_failed(const char *condition, const char *file, int line)
+    __attribute__((noreturn, cold));
+
+/* Monotonic clock, microseconds. Any thread. */
+uint64_t clock_us(void);
+
+#endif

@@ -1,0 +1,26 @@
+/* A few threads for what blocks: name look-ups, files. The loop that asks gets the answer by
+ * message; it never waits. The queue is bounded: a full one refuses at once. */
+#ifndef GW_BASE_OFFLOAD_H
+#define GW_BASE_OFFLOAD_H
+
+#include "base/loop.h"
+
+struct offload;
+
+/* Threads are started when first needed, at most `threads`; `queue_max` jobs may wait. */
+struct offload *offload_create(const char *name, unsigned threads, unsigned queue_max);
+/* Runs no more jobs, waits for those under way; done() of what did not run is never called. */
+void offload_destroy(struct offload **offload);
+
+/* Embed it. The submitter owns it again when done() is called. */
+struct offload_job {
+    void (*work)(struct offload_job *job); /* on an offload thread */
+    void (*done)(struct offload_job *job); /* on `loop`, unless loop is NULL: then never called */
+    struct loop *loop;
+    struct message message; /* private */
+    struct offload_job *next; /* private */
+};
+/* Any thread. False when the queue is full: nothing was taken. */
+bool offload_submit(struct offload *offload, struct offload_job *job);
+
+#endif

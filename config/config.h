@@ -1,0 +1,151 @@
+/* config/: one TOML file becomes checked, immutable structs.
+ *
+ * What the file alone can tell is checked here (syntax, unknown keys with "did you mean", types,
+ * durations, sizes, ranges, required keys, ${NAME}). What needs other knowledge (does a template
+ * compile, does an upstream exist, is a URL usable) is checked by the folder that has it, with
+ * config_pos() for the place; all of it lands in the same diag and is printed together.
+ *
+ * The keys stand in one table (schema.c) that drives reading, "did you mean", print-config and the
+ * test that docs/configuration.md names each of them. Every string is NUL-terminated. All memory
+ * belongs to struct config, which is read-only after config_load(): any thread. */
+#ifndef GW_CONFIG_H
+#define GW_CONFIG_H
+
+#include <stdio.h>
+#include "base/base.h"
+#include "base/diag.h"
+
+struct config_strings {
+    struct str *items;
+    size_t count;
+};
+
+/* One name = "value" pair of a table whose keys are the user's. */
+struct config_pair {
+    struct str name, value;
+};
+struct config_pairs {
+    struct config_pair *items;
+    size_t count;
+};
+
+enum config_need { NEED_OPTIONAL, NEED_REQUIRED };
+enum config_tls_version { TLS_1_2, TLS_1_3 };
+
+struct config_server {            /* [server] */
+    struct config_strings listen; /* "host:port", "[v6]:port", "unix:/path" */
+    uint32_t workers;             /* 0 = one a CPU that affinity and the cgroup allow */
+    uint32_t max_connections;     /* in the whole process */
+    uint64_t request_timeout_ms;  /* a request's head and body, and an idle keep-alive connection */
+    uint64_t drain_timeout_ms;    /* after SIGTERM */
+    uint64_t max_body;            /* bytes of a request's body, where a route takes one */
+    bool server_timing;           /* send Server-Timing */
+    struct str error_template;    /* under templates/; "" = the built-in page */
+    struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
+};
+
+struct config_admin {       /* [admin] */
+    struct str listen;      /* "" = off */
+    struct str control;     /* "unix:/path"; "" = off */
+};
+
+struct config_log {         /* [log] */
+    uint8_t level;          /* enum log_level of base/log.h */
+    uint8_t format;         /* enum log_format: "logfmt" or "json", for both logs */
+    struct str access;      /* "stdout", "off" or a file's path */
+};
+
+struct config_tls {         /* [upstreams.NAME.tls] */
+    struct str ca_file;     /* "" = the system's */
+    struct str cert_file, key_file; /* client certificate; both or none */
+    uint8_t min_version;    /* enum config_tls_version */
+};
+
+struct config_upstream {    /* [upstreams.NAME] */
+    struct str name;
+    struct str url;         /* http://, https:// or unix:/path; a path prefix may follow the host */
+    uint64_t connect_timeout_ms;
+    uint64_t timeout_ms;    /* one attempt, connecting included, queueing not */
+    uint32_t max_idle;      /* kept-alive connections a worker */
+    uint64_t connection_lifetime_ms;
+    uint32_t max_inflight;  /* calls under way at once in the whole process */
+    uint32_t max_queue;     /* calls waiting for a slot, in the whole process; more are shed */
+    uint64_t queue_timeout_ms;
+    uint64_t max_body;      /* bytes of an answer's body, decoded */
+    uint64_t resolve_every_ms; /* a name's addresses are looked up again when older */
+    struct config_strings forward_headers; /* request headers that go upstream */
+    struct config_pairs set_headers;       /* [upstreams.NAME.set_headers]: sent with every call */
+    struct config_tls tls;
+};
+
+struct config_part {        /* [pages.NAME.parts.NAME] */
+    struct str name;
+    struct str upstream;    /* default: the part's own name */
+    struct str path;        /* RFC 6570, relative to the upstream's URL */
+    uint8_t need;           /* enum config_need */
+    uint64_t timeout_ms;    /* 0 = the upstream's */
+    struct str select;      /* "data.items"; "" = the whole answer */
+    struct config_strings allow, deny; /* paths; empty allow = everything */
+    struct str into;        /* "" = under the part's name; "." = spread into the root; "a.b" */
+};
+
+struct config_page {        /* [pages.NAME] */
+    struct str name;
+    struct str path;        /* "/product/{id}" */
+    struct str template;    /* "" = JSON only */
+    uint64_t deadline_ms;
+    struct config_part *parts; /* in the file's order */
+    size_t part_count;
+};
+
+struct config_static {      /* [static.NAME] */
+    struct str name;
+    struct str path;        /* URL prefix, "/assets" */
+    struct str dir;         /* absolute once read */
+    uint64_t max_age_ms;    /* Cache-Control: max-age */
+};
+
+struct config {
+    struct str file;        /* as given */
+    struct str dir;         /* absolute folder of the file: what relative paths are relative to */
+    struct str templates_dir; /* dir/templates */
+    struct config_server server;
+    struct config_admin admin;
+    struct config_log log;
+    struct config_upstream *upstreams;
+    size_t upstream_count;
+    struct config_page *pages;
+    size_t page_count;
+    struct config_static *statics;
+    size_t static_count;
+    struct config_private *private; /* positions, sources of values, the pool */
+};
+
+/* Reads and checks `file`. Never NULL; when diag_errors() grew, the config may only be used to
+ * find further errors (every pointer in it is sound) and then be destroyed. A file that can't be
+ * read or isn't TOML leaves an empty config. */
+struct config *config_load(const char *file, struct diag *diag);
+/* The same from memory; `name` is what positions show, `dir` what paths are relative to. */
+struct config *config_parse(struct str text, const char *name, const char *dir, struct diag *diag);
+void config_destroy(struct config **config);
+
+/* Where the value of a field stands, by the field's address (&page->template); the table's header,
+ * or the file alone, when the key was left out. */
+struct pos config_pos(const struct config *config, const void *field);
+
+const struct config_upstream *config_find_upstream(const struct config *config, struct str name);
+
+/* Prints the effective configuration as TOML that reads back the same. A value that came from
+ * ${NAME} is printed as it stood, ${NAME} and all, so secrets show their name, never themselves. */
+void config_print(const struct config *config, FILE *to);
+
+/* Calls fn with each key of the schema as documented: "server.listen", "pages.*.parts.*.need". */
+void config_each_key(void (*fn)(const char *key, const char *type, const char *default_text,
+                                void *arg),
+                     void *arg);
+
+/* "250ms", "1.5s", "2m", "1h", "7d" -> milliseconds; "64KiB", "10MB", "512" -> bytes. False: not one. */
+bool config_duration(struct str text, uint64_t *ms_r);
+bool config_size(struct str text, uint64_t *bytes_r);
+
+#endif

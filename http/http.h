@@ -1,0 +1,134 @@
+/* http/: from a socket to a handler and back. The only folder that knows h2o's server.
+ *
+ * `struct http_server` holds what all loops share, read-only once they run: routes, static
+ * directories, the error page. `struct http_loop` is a loop's own: listeners and connections.
+ * Everything about a request runs on its connection's loop. */
+#ifndef GW_HTTP_H
+#define GW_HTTP_H
+
+#ifndef H2O_USE_EPOLL
+#define H2O_USE_EPOLL 1
+#endif
+#include <h2o.h>
+#include "base/diag.h"
+#include "base/loop.h"
+#include "base/offload.h"
+#include "base/out.h"
+#include "config/config.h"
+#include "observe/observe.h"
+
+#define HTTP_MAX_PARAMS 8
+
+struct http_route;
+
+/* A request as handlers see it. Lives in `pool` until the response was sent or the client left.
+ * Every str points into the request or its pool. */
+struct http_request {
+    h2o_req_t *h2o;             /* NULL when nobody is connected (explain --run) */
+    h2o_mem_pool_t *pool;
+    struct loop *loop;
+    const h2o_headers_t *headers;
+    struct str method, scheme, host;
+    struct str target;          /* path and query as received */
+    struct str path;            /* without query, as received; its segments are known to decode */
+    struct str query;           /* without '?', as received */
+    struct str id;              /* X-Request-Id: the client's when well-formed, else ours */
+    struct str client;          /* address of the client, as far as proxies are trusted */
+    struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
+    const struct http_route *route; /* NULL: nothing matched */
+    uint64_t started_us;
+    /* for the access log; whoever serves fills them in */
+    const struct access_part *parts;
+    size_t part_count;
+    const char *flags;
+    /* private to http/ */
+    struct http_server *server;
+    void (*gone_fn)(void *arg);
+    void *gone_arg;
+    bool replied;
+};
+
+/* -- routes ---------------------------------------------------------------------------------- */
+
+/* Must reply, now or later, unless the client leaves first. */
+typedef void http_handler_fn(struct http_request *request, void *arg);
+
+enum http_methods { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4 };
+
+struct http_server *http_server_create(const struct config *config, struct offload *files,
+                                       struct access_log *access, struct diag *diag);
+void http_server_destroy(struct http_server **server);
+
+/* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes
+ * what is left. A literal segment beats a parameter. Two routes for the same paths, a malformed
+ * pattern or too many parameters: an error at `at`. Returns NULL then. */
+const struct http_route *http_route_add(struct http_server *server, const char *name,
+                                        unsigned methods, struct str pattern,
+                                        http_handler_fn *handler, void *arg, struct pos at,
+                                        struct diag *diag);
+/* Index of the parameter of that name in http_request.params, -1 = none. */
+int http_route_param(const struct http_route *route, struct str name);
+struct str http_route_name(const struct http_route *route);
+/* Finds the route for a target and fills in path, query and params; what http/ itself does with
+ * each request, and explain without one. 0, or the status to refuse with (400, 404, 405). */
+int http_route_match(struct http_server *server, struct http_request *request);
+
+/* -- reading a request ------------------------------------------------------------------------ */
+
+/* First value of a query parameter, decoded ('+' is a blank); {NULL, 0} = absent. */
+struct str http_query(struct http_request *request, struct str name);
+struct str http_header(const struct http_request *request, struct str name);
+struct str http_cookie(const struct http_request *request, struct str name);
+/* Whether Accept prefers application/json to text/html (RFC 9110 section 12.5.1). */
+bool http_wants_json(const struct http_request *request);
+/* The header lines to send upstream for a forward_headers entry: Forwarded and X-Forwarded-* are
+ * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
+ * {NULL, 0} = not sent. */
+struct str http_forward_header(struct http_request *request, struct str name);
+
+/* fn runs once when the client leaves before the reply was begun; nothing may be sent then. */
+void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg);
+
+/* -- replying ---------------------------------------------------------------------------------- */
+
+void http_add_header(struct http_request *request, const char *lower_case_name, struct str value);
+/* Sends status, the headers added so far and the body (left out for HEAD). Sets Content-Length,
+ * X-Request-Id, X-Content-Type-Options. `out` is in the request's pool. */
+void http_reply(struct http_request *request, int status, const char *content_type,
+                struct out *out);
+
+/* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers. */
+struct http_problem {
+    int status;
+    const char *type;    /* "upstream-timeout": last part of the problem's type URI */
+    const char *title;   /* constant */
+    struct str detail;   /* "" = none */
+    const struct access_part *parts; /* what failed; all with required = true first */
+    const bool *required;
+    size_t part_count;
+    unsigned retry_after_s; /* 0 = no Retry-After */
+    const char *allow;   /* 405: value of Allow */
+};
+void http_problem_reply(struct http_request *request, const struct http_problem *problem);
+
+/* -- running ------------------------------------------------------------------------------------ */
+
+/* Opens every address of [server] listen once for each of `loops` (SO_REUSEPORT; a unix socket is
+ * opened once and shared). False: an address isn't available, reason on stderr and in *error_r. */
+bool http_server_listen(struct http_server *server, unsigned loops, const char **error_r);
+/* On the loop's thread, after http_server_listen(). */
+struct http_loop *http_loop_create(struct http_server *server, struct loop *loop);
+/* Stops accepting, asks connections to end (Connection: close, GOAWAY). `idle` runs when the last
+ * request was served and the last busy connection is gone. */
+void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg);
+void http_loop_destroy(struct http_loop **http);
+/* The admin listener and the control socket, served by one of the loops. ready: asked by /readyz.
+ * drain: what POST /drain on the control socket does. */
+struct http_admin {
+    bool (*ready)(void *arg);
+    void (*drain)(void *arg);
+    void *arg;
+};
+bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r);
+
+#endif

@@ -1,0 +1,37 @@
+/* pages/: a page is a plan, worked out when the configuration is read, and runs of it.
+ *
+ * The plan holds the parts with their URLs as compiled expansions, the template as instructions,
+ * where each part's data goes, and how large the page was so far. A run starts every part in one
+ * tick, waits for the last or the deadline, merges in the configured order and replies. */
+#ifndef GW_PAGES_H
+#define GW_PAGES_H
+
+#include "http/http.h"
+#include "render/render.h"
+#include "upstreams/upstreams.h"
+
+struct pages; /* the plans of all pages; read-only after pages_create(): any thread */
+struct page;
+struct page_run;
+
+/* The state a part ends in: one of these words wherever it is shown. */
+enum part_state { PART_RUNNING, PART_OK, PART_TIMEOUT, PART_ERROR, PART_SHED, PART_SKIPPED };
+const char *part_state_name(enum part_state state);
+
+/* Compiles every page and adds its route. Errors: unknown upstream, missing or broken template, bad
+ * expansion, two pages on one path, reserved part names, bad select/allow/deny/into. */
+struct pages *pages_create(const struct config *config, struct upstreams *ups,
+                           struct template_set *templates, struct http_server *server,
+                           struct diag *diag);
+void pages_destroy(struct pages **pages);
+/* A loop's client for calls, to be set on the loop's thread before requests arrive. */
+void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *client);
+
+/* For explain: the page a request goes to (after http_route_match()), its plan as text, and a run
+ * whose outcome is text instead of a reply. */
+struct page *pages_for_route(struct pages *pages, const struct http_route *route);
+void page_print_plan(const struct page *page, struct http_request *request, FILE *to);
+void page_explain(struct page *page, struct http_request *request, FILE *to,
+                  void (*done)(void *arg, bool all_required), void *arg);
+
+#endif

@@ -1,0 +1,98 @@
+/* upstreams/: one call to one upstream.
+ *
+ * `struct upstreams` is what the configuration says, prepared once and shared by all threads: URLs
+ * taken apart, the names' addresses, the slots (max_inflight, counted in the whole process).
+ * `struct up_client` is a loop's own: a curl multi, pooled easy handles, kept-alive connections,
+ * timers. A call goes queue -> name -> connect -> TLS -> request -> answer and ends exactly once.
+ *
+ * Everything about a call runs on the loop of its client, and its callback is never run from inside
+ * up_call_start(). */
+#ifndef GW_UPSTREAMS_H
+#define GW_UPSTREAMS_H
+
+#include "base/buf.h"
+#include "base/diag.h"
+#include "base/loop.h"
+#include "base/offload.h"
+#include "config/config.h"
+
+struct upstreams;
+struct upstream;
+struct up_client;
+struct up_call;
+
+/* Checks each URL and TLS file (errors with config_pos) and prepares. Needs no network: names are
+ * first looked up when up_client_create() runs. `config` must outlive it. `workers`: how many
+ * clients there will be. */
+struct upstreams *upstreams_create(const struct config *config, unsigned workers,
+                                   struct diag *diag);
+void upstreams_destroy(struct upstreams **ups);
+struct upstream *upstream_find(struct upstreams *ups, struct str name);
+const struct config_upstream *upstream_config(const struct upstream *up);
+/* The upstream's base URL without a trailing slash, "http://promo:9101/v1"; never credentials. */
+struct str upstream_url(const struct upstream *up);
+
+/* On the loop's thread. `names`: the offload pool that looks names up. */
+struct up_client *up_client_create(struct upstreams *ups, struct loop *loop,
+                                   struct offload *names);
+/* Cancels what is under way (callbacks are not run) and closes the connections. */
+void up_client_destroy(struct up_client **client);
+
+struct up_header {
+    struct str name, value; /* no CR, LF, NUL: the caller's duty, asserted */
+};
+
+struct up_request {
+    struct upstream *upstream;
+    struct str target;               /* path and query that follow the base URL, begins with '/' or
+                                        '?' or is empty; percent-encoded; borrowed during start */
+    const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
+    size_t header_count;
+    uint64_t timeout_ms;             /* 0 = the upstream's */
+};
+
+/* How a call ended, before anybody judged what came. */
+enum up_end {
+    UP_ANSWERED, /* a whole HTTP answer, whatever its status */
+    UP_TIMEOUT,  /* no (whole) answer in time */
+    UP_FAILED,   /* see error */
+    UP_SHED      /* queue full, or queue_timeout passed before a slot was free */
+};
+
+/* Microseconds since up_call_start() at which each phase was over; 0 = phase not reached or not
+ * needed (a kept-alive connection has no dns, connect, tls). */
+struct up_times {
+    uint32_t queue, dns, connect, tls, first_byte, total;
+};
+
+struct up_result {
+    enum up_end end;
+    const char *error;     /* RFC 9209 error token ("connection_refused"); NULL when UP_ANSWERED */
+    char detail[96];       /* for logs: what curl or the resolver said; "" when nothing */
+    int status;            /* 0 = none arrived */
+    struct str body;       /* decoded (gzip, deflate); in the call's buffer until up_call_release() */
+    struct str content_type; /* without checks, "" = none; as long as body */
+    uint64_t wire_bytes;   /* of the body, as it came */
+    unsigned attempts;
+    bool reused;           /* a kept-alive connection */
+    struct up_times times;
+};
+
+typedef void up_done_fn(struct up_call *call, const struct up_result *result, void *arg);
+
+/* Starts at the end of the loop's turn, so that what is cancelled in the same turn reaches nobody.
+ * Never NULL. `done` runs once, unless cancelled. */
+struct up_call *up_call_start(struct up_client *client, const struct up_request *request,
+                              up_done_fn *done, void *arg);
+/* Ends the call without its callback and releases it; its connection is closed when busy. */
+void up_call_cancel(struct up_call **call);
+/* After done(): gives body and handle back. The result is invalid from here on. */
+void up_call_release(struct up_call **call);
+
+/* What stands in the way right now, for the admin listener and tests. Any thread; approximate. */
+struct up_stats {
+    uint32_t inflight, queued;
+};
+struct up_stats upstream_stats(const struct upstream *up);
+
+#endif

@@ -17,7 +17,7 @@ struct offload_job {
     void (*work)(struct offload_job *job); /* on an offload thread */
     void (*done)(struct offload_job *job); /* on `loop`, unless loop is NULL: then never called */
     struct loop *loop;
-    struct message message; /* private */
+    struct message message;   /* private */
     struct offload_job *next; /* private */
 };
 /* Any thread. False when the queue is full: nothing was taken. */

@@ -156,6 +156,7 @@ void loop_destroy(struct loop **loop_p)
         return;
     h2o_multithread_unregister_receiver(loop->queue, &loop->inbox);
     h2o_multithread_destroy_queue(loop->queue);
+    free(loop->queue); /* h2o 2.2.5 closes the queue on this event loop but leaves its memory */
     h2o_evloop_destroy(loop->h2o);
     free(loop->heap);
     free(loop);

@@ -8,8 +8,8 @@
 MAKEFLAGS += --no-builtin-rules
 
 SAN     ?=
-BUILD   := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 comma   := ,
+BUILD   := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 CC       ?= gcc

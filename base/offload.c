@@ -95,17 +95,22 @@ bool offload_submit(struct offload *offload, struct offload_job *job)
     return taken;
 }
 
+void offload_stop(struct offload *offload)
+{
+    pthread_mutex_lock(&offload->lock);
+    offload->ending = true;
+    pthread_cond_broadcast(&offload->wanted);
+    pthread_mutex_unlock(&offload->lock);
+    while (offload->running != 0) /* nobody starts threads once it is ending */
+        pthread_join(offload->threads[--offload->running], NULL);
+}
+
 void offload_destroy(struct offload **offload_p)
 {
     struct offload *offload = *offload_p;
     if (offload == NULL)
         return;
-    pthread_mutex_lock(&offload->lock);
-    offload->ending = true;
-    pthread_cond_broadcast(&offload->wanted);
-    pthread_mutex_unlock(&offload->lock);
-    for (unsigned i = 0; i < offload->running; i++)
-        pthread_join(offload->threads[i], NULL);
+    offload_stop(offload);
     pthread_cond_destroy(&offload->wanted);
     pthread_mutex_destroy(&offload->lock);
     free(offload);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/buf.h"
+#include "base/cpus.h"
 #include "base/diag.h"
 #include "base/log.h"
 #include "base/out.h"
@@ -122,6 +123,21 @@ static void test_log_values_cannot_break_a_line(void **state)
     assert_string_equal(log_quote(STR("")), "\"\"");
 }
 
+static void test_a_cpu_quota_counts_in_whole_cpus(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        unsigned cpus;
+    } rows[] = {{"max 100000\n", 0},   {"100000 100000\n", 1}, {"150000 100000\n", 2},
+                {"50000 100000\n", 1}, {"400000 100000", 4},   {"", 0},
+                {"100000", 0},         {"0 100000", 0},        {"100000 0", 0},
+                {"nonsense 100000", 0}};
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(cpus_of_quota(str_from(rows[i].text)), rows[i].cpus);
+    assert_true(cpus_available() >= 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_a_buffer_stops_at_its_ceiling_and_keeps_what_it_had),
         cmocka_unit_test(test_output_keeps_its_order_and_points_at_large_slices),
         cmocka_unit_test(test_log_values_cannot_break_a_line),
+        cmocka_unit_test(test_a_cpu_quota_counts_in_whole_cpus),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

@@ -143,11 +143,14 @@ static __attribute__((noinline)) const char *skip_spaces(const char *p, const ch
     return p;
 }
 
-/* Compact text has no spaces at all; pretty text has one, or a line break with its indentation. */
+/* Compact text has no spaces at all. Python writes one after each comma and colon, pretty printers
+ * a line break with its indentation. */
 static inline const char *skip(const char *p, const char *end)
 {
     if (LIKELY(p < end && (unsigned char)*p > ' '))
         return p;
+    if (LIKELY(end - p > 1 && *p == ' ' && (unsigned char)p[1] > ' '))
+        return p + 1;
     return skip_spaces(p, end);
 }
 

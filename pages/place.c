@@ -231,17 +231,26 @@ struct json_value place_wrap(h2o_mem_pool_t *pool, const struct place_path *path
     return v;
 }
 
+/* Looking up each member of one object in another is n * m; two huge answers must not hold the
+ * loop for the sake of a log line. */
+enum { MAX_COMPARISONS = 1 << 18 };
+
 struct collision_walk {
     place_collision_fn *fn;
     void *arg;
     h2o_mem_pool_t *pool;
+    size_t comparisons;
     char path[256];
 };
 
 static void walk_collisions(struct collision_walk *walk, struct json_value into,
                             struct json_value with, size_t path_length)
 {
+    size_t count = json_count(into);
     for (struct json_iter it = json_iter(with); json_next(&it);) {
+        walk->comparisons += count;
+        if (walk->comparisons > MAX_COMPARISONS)
+            return;
         struct str key = json_string(it.key, walk->pool);
         struct json_value old = json_get(into, key);
         if (json_type(old) == JSON_MISSING)

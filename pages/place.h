@@ -53,7 +53,8 @@ struct json_value place_filter(h2o_mem_pool_t *pool, struct json_value v,
 struct json_value place_wrap(h2o_mem_pool_t *pool, const struct place_path *path,
                              struct json_value v);
 
-/* Calls fn with the path ("shop.title") of each member that json_merge(into, with) replaces. */
+/* Calls fn with the path ("shop.title") of each member that json_merge(into, with) replaces; of
+ * very large objects only the first are looked at. */
 typedef void place_collision_fn(void *arg, struct str path);
 void place_collisions(struct json_value into, struct json_value with, place_collision_fn *fn,
                       void *arg);

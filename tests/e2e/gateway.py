@@ -20,6 +20,15 @@ ENVIRONMENT = {
 }
 
 
+def until(condition, what="it", seconds=15):
+    """Waits until the condition holds; fails when it doesn't in time."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < end, f"{what} did not happen"
+        time.sleep(0.01)
+    return result
+
+
 class Gateway:
     """One running gateway. `folder` holds gateway.toml, templates/ and what it writes."""
 

@@ -34,7 +34,7 @@ enum json_error {
     JSON_BAD_ESCAPE, /* unknown escape or lone surrogate \u escape */
     JSON_TOO_DEEP,   /* deeper than max_depth */
     JSON_TRAILING,   /* bytes after the value */
-    JSON_TOO_LARGE   /* text past 2^32 - 2 bytes, or no memory for its tape */
+    JSON_TOO_LARGE   /* text of 4 GiB, or no memory for its tape */
 };
 
 struct json_node {

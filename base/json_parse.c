@@ -24,6 +24,9 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Positions and indices, a few past the end included, fit 32 bits. */
+#define MAX_LENGTH (UINT32_MAX - 16)
+
 /* No container is open. Never the index of one: a tape is shorter. */
 #define NO_NODE UINT32_MAX
 
@@ -299,14 +302,19 @@ static const char *scan_literal(const char *p, const char *end, struct str word,
 }
 
 /* Room for two more nodes, a key and its value. Answers have a node about every ten bytes; text
- * that has more grows the tape by halves up to what n bytes can hold at most. */
-static __attribute__((noinline)) bool grow(struct json_doc *doc)
+ * that has more grows the tape by halves. Closed values take two bytes each with their comma or
+ * bracket, open containers one, so there is an end to that. */
+static __attribute__((noinline)) bool grow(struct json_doc *doc, unsigned max_depth)
 {
-    size_t most = doc->length / 2 + 3;
-    size_t capacity =
-        doc->capacity == 0 ? doc->length / 10 + 16 : doc->capacity + (size_t)doc->capacity / 2 + 16;
+    size_t most = doc->length / 2 + max_depth + 3;
+    size_t capacity = doc->length / 10 + 16;
+    if (doc->capacity != 0)
+        capacity = doc->capacity + (size_t)doc->capacity / 2 + 16;
     if (capacity > most)
         capacity = most;
+    if (capacity > UINT32_MAX)
+        capacity = UINT32_MAX;
+    gw_assert(capacity >= (size_t)doc->capacity + 2);
     struct json_node *nodes = realloc(doc->nodes, capacity * sizeof(*nodes));
     if (nodes == NULL)
         return false;
@@ -337,7 +345,7 @@ static bool parse(struct json_doc *doc, unsigned max_depth, struct failure *fail
 
 key: /* at the first byte of a member, spaces skipped */
     if (UNLIKELY(count + 2 > doc->capacity)) {
-        if (!grow(doc))
+        if (!grow(doc, max_depth))
             FAIL(JSON_TOO_LARGE, p);
         nodes = doc->nodes;
     }
@@ -361,7 +369,7 @@ key: /* at the first byte of a member, spaces skipped */
 
 element: /* at the first byte of an element or of the document, spaces skipped */
     if (UNLIKELY(count + 2 > doc->capacity)) {
-        if (!grow(doc))
+        if (!grow(doc, max_depth))
             FAIL(JSON_TOO_LARGE, p);
         nodes = doc->nodes;
     }
@@ -486,7 +494,7 @@ enum json_error json_parse(struct json_doc *doc, const char *text, size_t n, uns
     struct failure failure = {JSON_TOO_LARGE, text};
 
     json_doc_clear(doc);
-    if (n < UINT32_MAX) {
+    if (n <= MAX_LENGTH) {
         doc->text = text;
         doc->length = n;
         if (parse(doc, max_depth, &failure))

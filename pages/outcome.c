@@ -110,7 +110,7 @@ void outcome_judge(const struct up_result *result, const struct placement *place
                    struct json_doc *doc, h2o_mem_pool_t *pool, struct outcome *outcome_r)
 {
     struct outcome *outcome = outcome_r;
-    *outcome = (struct outcome){.state = PART_OK, .status = result->status, .value = json_null()};
+    *outcome = (struct outcome){.state = PART_OK, .value = json_null()};
     switch (result->end) {
     case UP_ANSWERED:
         judge_answer(result, placement, doc, pool, outcome);
@@ -130,5 +130,4 @@ void outcome_judge(const struct up_result *result, const struct placement *place
              result->detail);
         break;
     }
-    outcome->status = outcome_page_status(outcome->state);
 }

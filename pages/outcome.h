@@ -10,7 +10,6 @@ enum { OUTCOME_JSON_DEPTH = 128 };
 
 struct outcome {
     enum part_state state;
-    int status;        /* the upstream's when it answered, else ours: 504, 503, 502 */
     const char *error; /* RFC 9209 error token; NULL when ok, or when the status says it all */
     struct str detail; /* for logs and explain; may hold addresses */
     struct json_value value; /* what was selected and filtered; null when there is no data */

@@ -1,9 +1,13 @@
 /* What the files of pages/ share: the plan of a page and a run of it. Nobody else includes it.
  *
- *   expand.c   a part's path -> its URL              outcome.c  an answer -> state, error, data
- *   place.c    select, allow, deny, into             view.c     parts -> what the template sees
- *   plan.c     the configuration -> plans            reply.c    a run that is over -> the response
- *   run.c      parts started, waited for, cut        explain.c  a plan and a run as text */
+ *   expand_compile.c, expand.c  a part's path -> its URL
+ *   place.c                     select, allow, deny, into
+ *   outcome.c                   an answer -> state, error, data
+ *   plan.c                      the configuration -> plans
+ *   run.c                       parts started, waited for, cut
+ *   view.c                      parts -> what the template sees
+ *   reply.c                     a run that is over -> the response
+ *   explain.c                   a plan and a run as text */
 #ifndef GW_PAGES_INTERNAL_H
 #define GW_PAGES_INTERNAL_H
 
@@ -94,7 +98,6 @@ struct part_run {
     struct json_value value;
     struct up_times times;
     enum part_state state;
-    int status; /* as shown: the upstream's, or ours when it gave none */
 };
 
 /* Called once: all parts have ended, or a value was refused. Not called when the client left. */

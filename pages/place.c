@@ -48,7 +48,7 @@ static bool compile_path(h2o_mem_pool_t *pool, struct str text, bool wildcards, 
         struct str key = {text.p + from, end - from};
         bool any = str_eq(key, STR("*"));
         if (key.n == 0) {
-            diag_error(diag, inside(at, from), "'%.*s' has an empty key", (int)text.n, text.p);
+            diag_error(diag, inside(at, from), "\"%.*s\" has an empty key", (int)text.n, text.p);
             return false;
         }
         if (any && !wildcards) {

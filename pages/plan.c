@@ -14,18 +14,6 @@ bool page_name_is_reserved(struct str name)
     return false;
 }
 
-/* Names go out as header tokens and quoted strings, as JSON keys and template names. */
-static bool is_name(struct str name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '_' || c == '-'))
-            return false;
-    }
-    return name.n != 0;
-}
-
 /* The parameters of "/product/{id}/{*rest}", with their indexes in a request. */
 static size_t path_params(h2o_mem_pool_t *pool, struct str pattern, const struct http_route *route,
                           struct expand_param *params_r)
@@ -61,9 +49,10 @@ static void compile_upstream(const struct config *config, const struct config_pa
     const char *near = diag_nearest(part->upstream, names, config->upstream_count);
     struct pos at = config_pos(config, &part->upstream);
     if (near != NULL)
-        diag_error(diag, at, "unknown upstream '%s'; did you mean '%s'?", part->upstream.p, near);
+        diag_error(diag, at, "unknown upstream \"%s\"; did you mean \"%s\"?", part->upstream.p,
+                   near);
     else
-        diag_error(diag, at, "unknown upstream '%s'; add [upstreams.%s]", part->upstream.p,
+        diag_error(diag, at, "unknown upstream \"%s\"; add [upstreams.%s]", part->upstream.p,
                    part->upstream.p);
     free(names);
 }
@@ -91,7 +80,7 @@ static struct str json_key(h2o_mem_pool_t *pool, struct str name)
 {
     char *key = h2o_mem_alloc_pool(pool, name.n + 3);
     key[0] = '"';
-    memcpy(key + 1, name.p, name.n); /* is_name(): nothing to escape */
+    memcpy(key + 1, name.p, name.n); /* config/ admits no name that needs escaping */
     memcpy(key + 1 + name.n, "\":", 2);
     return (struct str){key, name.n + 3};
 }
@@ -103,12 +92,6 @@ static void compile_part(struct pages *pages, struct page *page, const struct co
     const struct config *config = pages->config;
     *plan = (struct part_plan){.config = part};
 
-    struct pos at = config_pos(config, &part->name);
-    if (page_name_is_reserved(part->name))
-        diag_error(diag, at, "a part can't be named '%s': templates know that name already",
-                   part->name.p);
-    else if (!is_name(part->name))
-        diag_error(diag, at, "a part's name holds only letters, digits, '_' and '-'");
     plan->json_key = json_key(&pages->pool, part->name);
 
     compile_upstream(config, part, ups, diag, plan);
@@ -119,7 +102,7 @@ static void compile_part(struct pages *pages, struct page *page, const struct co
     if (place_compile(&pages->pool, config, part, diag, &plan->placement) &&
         plan->placement.into.count != 0 && page_name_is_reserved(plan->placement.into.keys[0].text))
         diag_error(diag, config_pos(config, &part->into),
-                   "'%.*s' is a name that templates know already",
+                   "\"%.*s\" is a reserved name: templates see the gateway's own data there",
                    (int)plan->placement.into.keys[0].text.n, plan->placement.into.keys[0].text.p);
     page->placed |= part->into.n != 0;
 }

@@ -46,20 +46,20 @@ static bool has_failed(const struct part_run *part)
 
 enum { TOKEN_ROOM = 128 }; /* for all of a list member but the part's name */
 
-/* RFC 9209, a member per failed part. next-hop is an alias, the part's name: what readers of the
- * page know, when several parts ask one upstream. Names need no escaping (plan.c). */
+/* RFC 9209, a member per failed part, in configured order. next-hop is the upstream's name, an
+ * alias that hides its address. */
 static struct str proxy_status(const struct page_run *run)
 {
     size_t room = 1;
     for (size_t i = 0; i < run->page->part_count; i++)
-        room += run->page->parts[i].config->name.n + TOKEN_ROOM;
+        room += run->page->parts[i].config->upstream.n + TOKEN_ROOM;
     struct text text = text_begin(run->request->pool, room);
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
         if (!has_failed(part))
             continue;
         text_printf(&text, "%sgateway; next-hop=\"%s\"; ", text.n ? ", " : "",
-                    part->plan->config->name.p);
+                    part->plan->config->upstream.p);
         if (part->record->error != NULL)
             text_printf(&text, "error=%s", part->record->error);
         else
@@ -201,7 +201,7 @@ static void write_meta_part(struct out *out, const struct part_run *part)
     out_str(out, STR("{\"state\":\""));
     out_str(out, str_from(part->record->state));
     out_str(out, STR("\",\"status\":"));
-    out_number(out, (uint64_t)part->status);
+    out_number(out, (uint64_t)part->record->status);
     out_str(out, STR(",\"ms\":"));
     out_number(out, part->record->us / 1000);
     out_str(out, STR(",\"attempts\":"));

@@ -92,7 +92,6 @@ static void cut_parts(struct page_run *run, enum part_state state)
             continue;
         up_call_cancel(&part->call);
         part->value = json_null();
-        part->status = state == PART_TIMEOUT ? outcome_page_status(state) : 0;
         part->record->error = state == PART_TIMEOUT ? "http_response_timeout" : NULL;
         part->record->attempts = 1;
         part->detail =
@@ -129,7 +128,6 @@ static void part_done(struct up_call *call, const struct up_result *result, void
     outcome_judge(result, &part->plan->placement, part->tape ? &part->tape->doc : NULL,
                   run->request->pool, &outcome);
     part->value = outcome.value;
-    part->status = outcome.status;
     part->detail = outcome.detail;
     part->times = result->times;
     part->record->status = result->status;

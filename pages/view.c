@@ -121,7 +121,7 @@ struct part_view {
     struct json_object object, is;
     struct json_member members[5], is_member;
     struct str state, status, ms, age;
-    char status_digits[4], ms_digits[12];
+    char status_digits[12], ms_digits[12];
 };
 
 static void fill_part(struct part_view *view, const struct part_run *part)
@@ -130,8 +130,8 @@ static void fill_part(struct part_view *view, const struct part_run *part)
     struct str state = str_from(part_state_name(part->state));
     view->state = state;
     view->members[n++] = (struct json_member){STR("state"), json_from_text(&view->state)};
-    int digits = snprintf(view->status_digits, sizeof(view->status_digits), "%d",
-                          part->status < 1000 ? part->status : 999);
+    int digits =
+        snprintf(view->status_digits, sizeof(view->status_digits), "%d", part->record->status);
     view->status = (struct str){view->status_digits, (size_t)digits};
     view->members[n++] = (struct json_member){STR("status"), json_from_number(&view->status)};
     digits = snprintf(view->ms_digits, sizeof(view->ms_digits), "%u", part->record->us / 1000);

@@ -261,21 +261,21 @@ static void test_check_refuses_bad_paths_at_their_column(void **state)
                         "segment; write {query.a}\n"},
         {"/{|query.a}", "gateway.toml:7:13: error: '|' is reserved by RFC 6570 and means "
                         "nothing\n"},
-        {"/{query a}", "gateway.toml:7:18: error: 'query a' is not a variable's name\n"},
-        {"/{query.a{b}", "gateway.toml:7:20: error: 'query.a{b' is not a variable's name\n"},
-        {"/{qeury.a}", "gateway.toml:7:13: error: unknown namespace 'qeury'; did you mean "
-                       "'query'?\n"},
-        {"/{body.a}", "gateway.toml:7:13: error: unknown namespace 'body' (known: path, query, "
+        {"/{query a}", "gateway.toml:7:18: error: \"query a\" is not a variable's name\n"},
+        {"/{query.a{b}", "gateway.toml:7:20: error: \"query.a{b\" is not a variable's name\n"},
+        {"/{qeury.a}", "gateway.toml:7:13: error: unknown namespace \"qeury\"; did you mean "
+                       "\"query\"?\n"},
+        {"/{body.a}", "gateway.toml:7:13: error: unknown namespace \"body\" (known: path, query, "
                       "header, cookie)\n"},
         {"/{user}",
-         "gateway.toml:7:13: error: 'user' must be path.NAME, query.NAME, header.NAME or "
-         "cookie.NAME; did you mean 'query.user'?\n"},
-        {"/{query}", "gateway.toml:7:13: error: 'query' lacks a name: query.NAME\n"},
-        {"/{query.}", "gateway.toml:7:13: error: 'query.' lacks a name: query.NAME\n"},
-        {"/{path.nmae}", "gateway.toml:7:13: error: the page's path has no parameter 'nmae'; did "
-                         "you mean 'path.name'?\n"},
+         "gateway.toml:7:13: error: \"user\" must be path.NAME, query.NAME, header.NAME or "
+         "cookie.NAME; did you mean \"query.user\"?\n"},
+        {"/{query}", "gateway.toml:7:13: error: \"query\" lacks a name: query.NAME\n"},
+        {"/{query.}", "gateway.toml:7:13: error: \"query.\" lacks a name: query.NAME\n"},
+        {"/{path.nmae}", "gateway.toml:7:13: error: the page's path has no parameter \"nmae\"; did "
+                         "you mean \"path.name\"?\n"},
         {"/{path.category}", "gateway.toml:7:13: error: the page's path has no parameter "
-                             "'category'\n"},
+                             "\"category\"\n"},
         {"/{query.a:0}", "gateway.toml:7:20: error: a prefix is ':' and a number from 1 to 9999\n"},
         {"/{query.a:99999}", "gateway.toml:7:20: error: a prefix is ':' and a number from 1 to "
                              "9999\n"},
@@ -292,8 +292,8 @@ static void test_check_refuses_bad_paths_at_their_column(void **state)
         {"/.{?query.a}", "gateway.toml:7:12: error: a path must not hold '.' or '..' segments\n"},
         {"/a b/{usr}{+query.c}",
          "gateway.toml:7:13: error: byte 0x20 must be percent-encoded in a path\n"
-         "gateway.toml:7:17: error: 'usr' must be path.NAME, query.NAME, header.NAME or "
-         "cookie.NAME; did you mean 'query.usr'?\n"
+         "gateway.toml:7:17: error: \"usr\" must be path.NAME, query.NAME, header.NAME or "
+         "cookie.NAME; did you mean \"query.usr\"?\n"
          "gateway.toml:7:22: error: reserved expansion would let a value leave its segment; write "
          "{query.c}\n"},
         {"/{query.a,query.b,query.c,query.d,query.e,query.f,query.g,query.h,query.i,query.j,"

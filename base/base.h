@@ -8,6 +8,7 @@
  *   json.h     JSON: bytes -> tape of positions -> values, and back
  *   loop.h     one event loop a thread: timers, end-of-turn tasks, messages from other threads
  *   offload.h  a few threads for what blocks
+ *   cpus.h     how many CPUs there are to use
  */
 #ifndef GW_BASE_H
 #define GW_BASE_H
@@ -17,14 +18,15 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A view of bytes that somebody else owns; not NUL-terminated unless said so. {NULL, 0} is "none". */
+/* A view of bytes that somebody else owns; not NUL-terminated unless said so. {NULL, 0} is "none".
+ */
 struct str {
     const char *p;
     size_t n;
 };
 
-#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define STR(literal)                    ((struct str){"" literal, sizeof(literal) - 1})
+#define COUNT(array)                    (sizeof(array) / sizeof((array)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline struct str str_from(const char *cstring)
@@ -42,7 +44,7 @@ bool str_caseeq(struct str a, struct str b);
 
 /* Checks what must be true whatever a client, an upstream or a file holds; kept in release builds.
  * Prints the place and aborts. Never use it on input. */
-#define gw_assert(condition)                                                                       \
+#define gw_assert(condition) \
     ((condition) ? (void)0 : gw_assert_failed(#condition, __FILE__, __LINE__))
 void gw_assert_failed(const char *condition, const char *file, int line)
     __attribute__((noreturn, cold));

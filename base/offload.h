@@ -9,7 +9,10 @@ struct offload;
 
 /* Threads are started when first needed, at most `threads`; `queue_max` jobs may wait. */
 struct offload *offload_create(const char *name, unsigned threads, unsigned queue_max);
-/* Runs no more jobs, waits for those under way; done() of what did not run is never called. */
+/* Takes and runs no more jobs, waits for those under way; their done() still comes, that of jobs
+ * that did not run never does. From then on offload_submit() refuses. */
+void offload_stop(struct offload *offload);
+/* Stops it, when that wasn't done yet, and frees it. */
 void offload_destroy(struct offload **offload);
 
 /* Embed it. The submitter owns it again when done() is called. */
@@ -17,7 +20,7 @@ struct offload_job {
     void (*work)(struct offload_job *job); /* on an offload thread */
     void (*done)(struct offload_job *job); /* on `loop`, unless loop is NULL: then never called */
     struct loop *loop;
-    struct message message; /* private */
+    struct message message;   /* private */
     struct offload_job *next; /* private */
 };
 /* Any thread. False when the queue is full: nothing was taken. */

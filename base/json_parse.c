@@ -1,0 +1,499 @@
+/* JSON text to tape (RFC 8259), in one pass.
+ *
+ * The pass is a state machine of labels and not recursive descent: an open container's `next` holds
+ * the index of the container around it until it closes, so the tape is its own stack and depth
+ * costs no C stack.
+ *
+ * Most bytes of an answer are inside short strings, so everything is built around their scan: with
+ * SSE2 one load and one mask find the first byte that isn't plain, and for nearly every string that
+ * byte is its closing quote. Bytes past 0x7f stop the scan like control bytes do, which is why
+ * UTF-8 costs nothing where there is none. Numbers are measured by a mask of digits likewise: their
+ * lengths are random, and a loop would mispredict its end each time.
+ *
+ * Vectors are loaded only where 16 bytes are left. The last bytes, and machines without SSE2, take
+ * the byte-wise scans, which define what the vector ones must do. */
+#include <stdlib.h>
+#include "base/json.h"
+#if defined(__SSE2__) && !defined(GW_JSON_PORTABLE)
+#include <emmintrin.h>
+#define USE_SSE2 1
+#else
+#define USE_SSE2 0
+#endif
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* No container is open. Never the index of one: a tape is shorter. */
+#define NO_NODE UINT32_MAX
+
+struct failure {
+    enum json_error error;
+    const char *at;
+};
+
+/* Returned by the scans, so that they fail in one expression. */
+static inline const char *fail(struct failure *failure, enum json_error error, const char *at)
+{
+    *failure = (struct failure){error, at};
+    return NULL;
+}
+
+static inline bool is_digit(char c)
+{
+    return (unsigned char)(c - '0') < 10;
+}
+
+/* 1: may stand unescaped in a string and is ASCII. Neither '"', '\', a control nor past 0x7f. */
+static inline bool is_plain(char c)
+{
+    return (signed char)c >= 0x20 && c != '"' && c != '\\';
+}
+
+#if USE_SSE2
+/* A bit for each of the 16 bytes at p that is not plain. `c ^ 2` swaps the quote with the space, so
+ * one signed comparison finds controls, quotes and bytes past 0x7f. */
+static inline unsigned special_bytes(const char *p)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i low = _mm_cmplt_epi8(_mm_xor_si128(bytes, _mm_set1_epi8(2)), _mm_set1_epi8(0x21));
+    __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, backslash));
+}
+
+/* A bit for each of the 16 bytes at p that is a digit. */
+static inline unsigned digit_bytes(const char *p)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i value = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
+    __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
+    return (unsigned)_mm_movemask_epi8(digit);
+}
+
+static inline unsigned space_bytes(const char *p)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i blank = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(' ')),
+                                 _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')));
+    __m128i line = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
+                                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(blank, line));
+}
+#endif
+
+static inline const char *skip_plain(const char *p, const char *end)
+{
+#if USE_SSE2
+    while (LIKELY(end - p >= 16)) {
+        unsigned special = special_bytes(p);
+        if (LIKELY(special != 0))
+            return p + __builtin_ctz(special);
+        p += 16;
+    }
+#endif
+    while (p < end && is_plain(*p))
+        p++;
+    return p;
+}
+
+static inline bool is_space(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static __attribute__((noinline)) const char *skip_spaces(const char *p, const char *end)
+{
+#if USE_SSE2
+    while (end - p >= 16) {
+        unsigned other = space_bytes(p) ^ 0xffff;
+        if (other != 0)
+            return p + __builtin_ctz(other);
+        p += 16;
+    }
+#endif
+    while (p < end && is_space(*p))
+        p++;
+    return p;
+}
+
+/* Compact text has no spaces at all; pretty text has one, or a line break with its indentation. */
+static inline const char *skip(const char *p, const char *end)
+{
+    if (LIKELY(p < end && (unsigned char)*p > ' '))
+        return p;
+    return skip_spaces(p, end);
+}
+
+static inline bool is_continuation(unsigned char c)
+{
+    return (c & 0xc0) == 0x80;
+}
+
+/* One sequence of RFC 3629 section 4, whose first byte is past 0x7f. Returns one past it, or NULL
+ * when it is overlong, a surrogate, past U+10FFFF or cut. */
+static inline const char *skip_utf8(const char *p, const char *end)
+{
+    const unsigned char *s = (const unsigned char *)p;
+    size_t left = (size_t)(end - p);
+
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return NULL;
+    if (s[0] < 0xe0)
+        return left >= 2 && is_continuation(s[1]) ? p + 2 : NULL;
+    if (s[0] < 0xf0) {
+        if (left < 3 || !is_continuation(s[1]) || !is_continuation(s[2]))
+            return NULL;
+        unsigned code = (s[0] & 0x0fu) << 6 | (s[1] & 0x3fu); /* without its last 6 bits */
+        return code >= 0x20 && (code < 0x360 || code > 0x37f) ? p + 3 : NULL;
+    }
+    if (left < 4 || !is_continuation(s[1]) || !is_continuation(s[2]) || !is_continuation(s[3]))
+        return NULL;
+    unsigned code = (s[0] & 0x07u) << 6 | (s[1] & 0x3fu); /* without its last 12 bits */
+    return code >= 0x10 && code <= 0x10f ? p + 4 : NULL;
+}
+
+/* The four digits of a \u escape; -1 when they aren't. */
+static int hex4(const char *p)
+{
+    int value = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        char lower = (char)(c | 0x20);
+        if (is_digit(c))
+            value = value << 4 | (c - '0');
+        else if (lower >= 'a' && lower <= 'f')
+            value = value << 4 | (lower - 'a' + 10);
+        else
+            return -1;
+    }
+    return value;
+}
+
+/* An escape, from its backslash on (RFC 8259 section 7). A surrogate must be one of a pair: a lone
+ * one is no character and could not go out as UTF-8. */
+static const char *skip_escape(const char *p, const char *end, struct failure *failure)
+{
+    if (end - p < 2)
+        return fail(failure, JSON_BAD_ESCAPE, p);
+    switch (p[1]) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return p + 2;
+    case 'u':
+        break;
+    default:
+        return fail(failure, JSON_BAD_ESCAPE, p);
+    }
+    if (end - p < 6)
+        return fail(failure, JSON_BAD_ESCAPE, p);
+    int code = hex4(p + 2);
+    if (code < 0 || (code >= 0xdc00 && code <= 0xdfff))
+        return fail(failure, JSON_BAD_ESCAPE, p);
+    if (code < 0xd800 || code > 0xdfff)
+        return p + 6;
+    if (end - p < 12 || p[6] != '\\' || p[7] != 'u')
+        return fail(failure, JSON_BAD_ESCAPE, p);
+    int low = hex4(p + 8);
+    return low >= 0xdc00 && low <= 0xdfff ? p + 12 : fail(failure, JSON_BAD_ESCAPE, p);
+}
+
+/* The rest of a string from its first byte on that isn't plain; returns the closing quote. */
+static __attribute__((noinline)) const char *scan_special(const char *p, const char *end,
+                                                          bool *escaped_r, struct failure *failure)
+{
+    for (; p < end && *p != '"'; p = skip_plain(p, end)) {
+        if (*p == '\\') {
+            *escaped_r = true;
+            p = skip_escape(p, end, failure);
+            if (p == NULL)
+                return NULL;
+        } else if ((unsigned char)*p < 0x20) {
+            return fail(failure, JSON_SYNTAX, p);
+        }
+        while (p < end && (signed char)*p < 0) {
+            const char *after = skip_utf8(p, end);
+            if (after == NULL)
+                return fail(failure, JSON_BAD_UTF8, p);
+            p = after;
+        }
+    }
+    return p < end ? p : fail(failure, JSON_SYNTAX, end);
+}
+
+/* From the byte after the opening quote; returns the closing quote. */
+static inline const char *scan_string(const char *p, const char *end, bool *escaped_r,
+                                      struct failure *failure)
+{
+    *escaped_r = false;
+    p = skip_plain(p, end);
+    if (LIKELY(p < end && *p == '"'))
+        return p;
+    return scan_special(p, end, escaped_r, failure);
+}
+
+static inline const char *scan_digits(const char *p, const char *end, struct failure *failure)
+{
+    if (p == end || !is_digit(*p))
+        return fail(failure, JSON_SYNTAX, p);
+    while (p < end && is_digit(*p))
+        p++;
+    return p;
+}
+
+/* A number of any form, byte by byte (RFC 8259 section 6). */
+static __attribute__((noinline)) const char *scan_any_number(const char *p, const char *end,
+                                                             struct failure *failure)
+{
+    if (*p == '-')
+        p++;
+    if (p < end && *p == '0')
+        p++; /* a digit after it is refused as whatever follows the number */
+    else
+        p = scan_digits(p, end, failure);
+    if (p != NULL && p < end && *p == '.')
+        p = scan_digits(p + 1, end, failure);
+    if (p != NULL && p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < end && (*p == '+' || *p == '-'))
+            p++;
+        p = scan_digits(p, end, failure);
+    }
+    return p;
+}
+
+/* From the first byte, a minus or a digit; returns one past the number. Whatever isn't short and
+ * plain, wrong ones included, is left to scan_any_number(). */
+static inline const char *scan_number(const char *p, const char *end, struct failure *failure)
+{
+#if USE_SSE2
+    if (LIKELY(end - p > 16)) {
+        const char *first = p + (*p == '-');
+        unsigned others = ~digit_bytes(first); /* never 0: it has 16 more bits */
+        unsigned n = (unsigned)__builtin_ctz(others);
+        if (LIKELY(n < 16 && (n == 1 || (n > 1 && *first != '0')))) {
+            if (first[n] == '.') {
+                unsigned fraction = (unsigned)__builtin_ctz(others >> (n + 1));
+                n = fraction == 0 ? 16 : n + 1 + fraction;
+            }
+            if (LIKELY(n < 16 && (first[n] | 0x20) != 'e'))
+                return first + n;
+        }
+    }
+#endif
+    return scan_any_number(p, end, failure);
+}
+
+static const char *scan_literal(const char *p, const char *end, struct str word,
+                                struct failure *failure)
+{
+    for (size_t i = 0; i < word.n; i++)
+        if (p + i == end || p[i] != word.p[i])
+            return fail(failure, JSON_SYNTAX, p + i);
+    return p + word.n;
+}
+
+/* Room for two more nodes, a key and its value. Answers have a node about every ten bytes; text
+ * that has more grows the tape by halves up to what n bytes can hold at most. */
+static __attribute__((noinline)) bool grow(struct json_doc *doc)
+{
+    size_t most = doc->length / 2 + 3;
+    size_t capacity =
+        doc->capacity == 0 ? doc->length / 10 + 16 : doc->capacity + (size_t)doc->capacity / 2 + 16;
+    if (capacity > most)
+        capacity = most;
+    struct json_node *nodes = realloc(doc->nodes, capacity * sizeof(*nodes));
+    if (nodes == NULL)
+        return false;
+    doc->nodes = nodes;
+    doc->capacity = (uint32_t)capacity;
+    return true;
+}
+
+/* The pass itself. On success doc->count is set; on failure it stays 0. */
+static bool parse(struct json_doc *doc, unsigned max_depth, struct failure *failure)
+{
+    const char *const text = doc->text, *const end = text + doc->length;
+    const char *p = text;
+    struct json_node *nodes = doc->nodes;
+    uint32_t count = 0, open = NO_NODE;
+    unsigned depth = 0;
+    const char *start;
+    bool escaped;
+    uint8_t type;
+
+#define OFFSET(pointer) ((uint32_t)((pointer)-text))
+#define FAIL(error, at) return fail(failure, error, at) != NULL
+
+    p = skip(p, end);
+    if (p == end)
+        FAIL(JSON_EMPTY, end);
+    goto element;
+
+key: /* at the first byte of a member, spaces skipped */
+    if (UNLIKELY(count + 2 > doc->capacity)) {
+        if (!grow(doc))
+            FAIL(JSON_TOO_LARGE, p);
+        nodes = doc->nodes;
+    }
+    if (UNLIKELY(p == end || *p != '"'))
+        FAIL(JSON_SYNTAX, p);
+    start = p + 1;
+    p = scan_string(start, end, &escaped, failure);
+    if (UNLIKELY(p == NULL))
+        return false;
+    nodes[count] = (struct json_node){.start = OFFSET(start),
+                                      .end = OFFSET(p),
+                                      .next = count + 1,
+                                      .type = JSON_STRING,
+                                      .escaped = escaped};
+    count++;
+    p = skip(p + 1, end);
+    if (UNLIKELY(p == end || *p != ':'))
+        FAIL(JSON_SYNTAX, p);
+    p = skip(p + 1, end);
+    goto value;
+
+element: /* at the first byte of an element or of the document, spaces skipped */
+    if (UNLIKELY(count + 2 > doc->capacity)) {
+        if (!grow(doc))
+            FAIL(JSON_TOO_LARGE, p);
+        nodes = doc->nodes;
+    }
+
+value: /* at its first byte; there is room for its node */
+    if (UNLIKELY(p == end))
+        FAIL(JSON_SYNTAX, p);
+    start = p;
+    escaped = false;
+    switch (*p) {
+    case '"':
+        start = p + 1;
+        p = scan_string(start, end, &escaped, failure);
+        if (UNLIKELY(p == NULL))
+            return false;
+        nodes[count] = (struct json_node){.start = OFFSET(start),
+                                          .end = OFFSET(p),
+                                          .next = count + 1,
+                                          .type = JSON_STRING,
+                                          .escaped = escaped};
+        count++;
+        p++;
+        goto after;
+    case '-':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
+        type = JSON_NUMBER;
+        p = scan_number(p, end, failure);
+        break;
+    case '{':
+    case '[':
+        if (UNLIKELY(depth == max_depth))
+            FAIL(JSON_TOO_DEEP, p);
+        depth++;
+        type = *p == '{' ? JSON_OBJECT : JSON_ARRAY;
+        nodes[count] = (struct json_node){.start = OFFSET(p), .next = open, .type = type};
+        open = count++;
+        p = skip(p + 1, end);
+        if (type == JSON_OBJECT) {
+            if (p == end || *p != '}')
+                goto key;
+        } else {
+            if (p == end || *p != ']')
+                goto element;
+        }
+        goto close;
+    case 't':
+        type = JSON_TRUE;
+        p = scan_literal(p, end, STR("true"), failure);
+        break;
+    case 'f':
+        type = JSON_FALSE;
+        p = scan_literal(p, end, STR("false"), failure);
+        break;
+    case 'n':
+        type = JSON_NULL;
+        p = scan_literal(p, end, STR("null"), failure);
+        break;
+    default:
+        FAIL(JSON_SYNTAX, p);
+    }
+    if (UNLIKELY(p == NULL))
+        return false;
+    nodes[count] = (struct json_node){
+        .start = OFFSET(start), .end = OFFSET(p), .next = count + 1, .type = type};
+    count++;
+
+after: /* one past a value */
+    p = skip(p, end);
+    if (open == NO_NODE)
+        goto done;
+    if (UNLIKELY(p == end))
+        FAIL(JSON_SYNTAX, p);
+    if (nodes[open].type == JSON_OBJECT) {
+        if (*p == ',') {
+            p = skip(p + 1, end);
+            goto key;
+        }
+        if (UNLIKELY(*p != '}'))
+            FAIL(JSON_SYNTAX, p);
+    } else {
+        if (*p == ',') {
+            p = skip(p + 1, end);
+            goto element;
+        }
+        if (UNLIKELY(*p != ']'))
+            FAIL(JSON_SYNTAX, p);
+    }
+
+close: /* at the bracket that closes the innermost container */
+    p++;
+    depth--;
+    {
+        uint32_t around = nodes[open].next;
+        nodes[open].end = OFFSET(p);
+        nodes[open].next = count;
+        open = around;
+    }
+    goto after;
+
+done:
+    if (p != end)
+        FAIL(JSON_TRAILING, p);
+    doc->count = count;
+    return true;
+
+#undef OFFSET
+#undef FAIL
+}
+
+enum json_error json_parse(struct json_doc *doc, const char *text, size_t n, unsigned max_depth,
+                           size_t *error_at_r)
+{
+    struct failure failure = {JSON_TOO_LARGE, text};
+
+    json_doc_clear(doc);
+    if (n < UINT32_MAX) {
+        doc->text = text;
+        doc->length = n;
+        if (parse(doc, max_depth, &failure))
+            return JSON_OK;
+        json_doc_clear(doc);
+    }
+    if (error_at_r != NULL)
+        *error_at_r = (size_t)(failure.at - text);
+    return failure.error;
+}

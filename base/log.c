@@ -1,0 +1,105 @@
+/* One write(2) a line, so lines of several threads never mix. */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/buf.h"
+
+static _Atomic int threshold = LOG_INFO;
+static enum log_format shape = LOG_LOGFMT;
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+enum { QUOTED_MAX = 512, LINE_MAX_BYTES = 4096 };
+
+void log_setup(enum log_level level, enum log_format format)
+{
+    atomic_store(&threshold, (int)level);
+    shape = format;
+}
+
+const char *log_quote(struct str value)
+{
+    static _Thread_local char rotation[4][QUOTED_MAX + 8];
+    static _Thread_local unsigned turn;
+    char *buffer = rotation[turn++ % COUNT(rotation)], *at = buffer;
+    bool plain = value.n != 0;
+    for (size_t i = 0; i < value.n && plain; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        plain = c > ' ' && c < 0x7f && c != '"' && c != '=' && c != '\\';
+    }
+    if (!plain)
+        *at++ = '"';
+    for (size_t i = 0; i < value.n && at < buffer + QUOTED_MAX; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+        if (c == '"' || c == '\\')
+            *at++ = '\\';
+        *at++ = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    }
+    if (!plain)
+        *at++ = '"';
+    *at = '\0';
+    return buffer;
+}
+
+/* Turns `key=value key="va lue"` into JSON members; values stay strings. */
+static void json_fields(struct buf *line, const char *fields)
+{
+    while (*fields != '\0') {
+        size_t key = strcspn(fields, "=");
+        buf_printf(line, ",\"%.*s\":\"", (int)key, fields);
+        fields += key;
+        if (*fields == '=')
+            fields++;
+        bool quoted = *fields == '"';
+        if (quoted)
+            fields++;
+        while (*fields != '\0' && *fields != (quoted ? '"' : ' ')) {
+            if (quoted && *fields == '\\' && fields[1] != '\0')
+                fields++;
+            if (*fields == '"' || *fields == '\\')
+                buf_append(line, "\\", 1);
+            buf_append(line, fields++, 1);
+        }
+        if (quoted && *fields == '"')
+            fields++;
+        buf_append(line, "\"", 1);
+        fields += strspn(fields, " ");
+    }
+}
+
+void log_event(enum log_level level, const char *message, const char *fields, ...)
+{
+    if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed))
+        return;
+    struct timespec now;
+    struct tm utc;
+    char stamp[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
+
+    char text[2048];
+    va_list args;
+    va_start(args, fields);
+    vsnprintf(text, sizeof(text), fields, args);
+    va_end(args);
+
+    struct buf line;
+    buf_init(&line, LINE_MAX_BYTES);
+    int ms = (int)(now.tv_nsec / 1000000);
+    if (shape == LOG_JSON) {
+        buf_printf(&line, "{\"ts\":\"%s.%03dZ\",\"level\":\"%s\",\"msg\":\"%s\"", stamp, ms,
+                   level_names[level], message);
+        json_fields(&line, text);
+        buf_append(&line, "}\n", 2);
+    } else {
+        buf_printf(&line, "ts=%s.%03dZ level=%s msg=\"%s\"%s%s\n", stamp, ms, level_names[level],
+                   message, text[0] ? " " : "", text);
+    }
+    ssize_t written = write(STDERR_FILENO, line.p, line.n);
+    (void)written; /* nobody to tell */
+    buf_fini(&line);
+}

@@ -42,7 +42,7 @@ static struct stub {
     struct loop *loop;
     struct service *services;
     bool verbose;
-    int signals; /* signalfd */
+    h2o_socket_t *signals;
 } stub;
 
 struct handler {
@@ -302,17 +302,17 @@ static void on_signal(h2o_socket_t *socket, const char *error)
 static void catch_signals(void)
 {
     sigset_t set;
+    int fd;
 
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    stub.signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    gw_assert(stub.signals != -1);
-    h2o_socket_read_start(
-        h2o_evloop_socket_create(loop_h2o(stub.loop), stub.signals, H2O_SOCKET_FLAG_DONT_READ),
-        on_signal);
+    fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    gw_assert(fd != -1);
+    stub.signals = h2o_evloop_socket_create(loop_h2o(stub.loop), fd, H2O_SOCKET_FLAG_DONT_READ);
+    h2o_socket_read_start(stub.signals, on_signal);
 }
 
 static int serve(void)

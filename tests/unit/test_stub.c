@@ -371,9 +371,9 @@ static void test_an_address_in_use_ends_with_69(void **state)
 
 static void test_sigterm_ends_it_with_0_in_the_middle_of_a_request(void **state)
 {
+    struct process other = process_start(command_stub, "stub -c served.toml");
     CURLM *multi = curl_multi_init();
     CURL *easy = curl_easy_init();
-    struct process other = process_start(command_stub, "stub -c served.toml");
     unsigned port = read_port(other.out, "promo");
     curl_off_t asked = 0;
     char url[64];

@@ -417,12 +417,12 @@ static void test_every_proper_prefix_is_refused(void **state)
     expect(TEXT(text), JSON_OK, 0);
 }
 
-/* Any byte at any place of a string, short and long: what the scans of 16 bytes must get right. */
+/* Any byte at any place of a string, short and around the 64 bytes that are looked at together. */
 static void test_each_byte_at_each_place_of_a_string(void **state)
 {
     (void)state;
-    char text[40];
-    for (size_t n = 1; n <= 36; n++) {
+    char text[80];
+    for (size_t n = 1; n <= 70; n += n == 20 ? 40 : 1) {
         for (size_t place = 0; place < n; place++) {
             for (int byte = 0; byte < 256; byte++) {
                 memset(text, 'a', sizeof(text));
@@ -445,6 +445,45 @@ static void test_each_byte_at_each_place_of_a_string(void **state)
             }
         }
     }
+}
+
+/* Numbers of any length wherever they begin, whole and with a fraction, followed or at the end. */
+static void test_numbers_end_where_they_end(void **state)
+{
+    (void)state;
+    struct json_doc doc;
+    json_doc_init(&doc);
+    for (size_t before = 0; before <= 70; before++) {
+        for (size_t whole = 1; whole <= 70; whole += whole < 20 ? 1 : 5) {
+            for (size_t fraction = 0; fraction <= 70; fraction += fraction < 20 ? 1 : 5) {
+                char text[256];
+                size_t n = 0;
+                text[n++] = '[';
+                text[n++] = '"';
+                memset(text + n, 'x', before);
+                n += before;
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "\",%s", fraction % 2 ? "-" : "");
+                size_t start = n - fraction % 2;
+                memset(text + n, '7', whole + 1 + fraction);
+                n += whole;
+                if (fraction != 0) {
+                    text[n] = '.';
+                    n += 1 + fraction;
+                }
+                text[n] = ']';
+                for (size_t i = 0; i < COUNT(parsers); i++) {
+                    const char *edge = at_the_edge(text, n + 1);
+                    assert_int_equal(parsers[i](&doc, edge, n + 1, 1, NULL), JSON_OK);
+                    assert_int_equal(doc.nodes[2].start, start);
+                    assert_int_equal(doc.nodes[2].end, n);
+                    edge = at_the_edge(text + start, n - start);
+                    assert_int_equal(parsers[i](&doc, edge, n - start, 1, NULL), JSON_OK);
+                    assert_int_equal(doc.nodes[0].end, n - start);
+                }
+            }
+        }
+    }
+    json_doc_fini(&doc);
 }
 
 static size_t encode(unsigned code, size_t bytes, char *text)
@@ -664,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_what_it_does_not_is_refused_where_it_stands),
         cmocka_unit_test(test_every_proper_prefix_is_refused),
         cmocka_unit_test(test_each_byte_at_each_place_of_a_string),
+        cmocka_unit_test(test_numbers_end_where_they_end),
         cmocka_unit_test(test_utf8_takes_each_character_in_its_one_form),
         cmocka_unit_test(test_depth_is_capped),
         cmocka_unit_test(test_a_million_brackets_need_no_stack),

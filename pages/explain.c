@@ -161,7 +161,7 @@ static void print_waterfall(const struct page_run *run, FILE *to)
 {
     const struct page *page = run->page;
     int names = widest(page, part_name, "part");
-    fprintf(to, "  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
+    fprintf(to, "\n  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
     static const char *const titles[] = {"queue", "dns",     "connect", "tls",
                                          "wait",  "receive", "total ms"};
     for (size_t i = 0; i < COUNT(titles); i++)
@@ -212,6 +212,7 @@ static void finish(struct page_run *run)
                 run_is_complete(run) ? "complete" : "not complete",
                 (double)(clock_us() - run->started_us) / 1000.0);
     }
+    run_release(run); /* the client may be gone before the request is */
     explain->done(explain->arg, run->refused == EXPAND_OK && failed == NULL);
 }
 

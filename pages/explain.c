@@ -106,12 +106,16 @@ static void phase_lengths(const struct up_times *times, uint32_t lengths_r[PHASE
     const uint32_t ends[PHASES] = {times->queue, times->dns,        times->connect,
                                    times->tls,   times->first_byte, times->total};
     uint32_t before = 0;
+    memset(lengths_r, 0, PHASES * sizeof(*lengths_r));
     for (size_t i = 0; i < PHASES; i++) {
-        lengths_r[i] = 0;
         if (ends[i] <= before)
             continue;
         lengths_r[i] = ends[i] - before;
         before = ends[i];
+    }
+    if (times->first_byte == 0) { /* no answer: all that is left was waiting for it */
+        lengths_r[PHASES - 2] = lengths_r[PHASES - 1];
+        lengths_r[PHASES - 1] = 0;
     }
 }
 

@@ -34,16 +34,15 @@ enum json_error {
     JSON_BAD_ESCAPE, /* unknown escape or lone surrogate \u escape */
     JSON_TOO_DEEP,   /* deeper than max_depth */
     JSON_TRAILING,   /* bytes after the value */
-    JSON_TOO_LARGE   /* text past 2^32 - 2 bytes, or no memory for its tape */
+    JSON_TOO_LARGE   /* text of 4 GiB, or no memory for its tape */
 };
 
 struct json_node {
-    uint32_t start;  /* of the value's text; for strings the byte after the opening quote */
-    uint32_t end;    /* one past it; for strings the closing quote */
-    uint32_t next;   /* index of the node after this one and all inside it */
-    uint8_t type;    /* enum json_type */
-    uint8_t escaped; /* a string with at least one backslash */
-    uint16_t reserved;
+    uint32_t start;   /* of the value's text; for strings the byte after the opening quote */
+    uint32_t end;     /* one past it; for strings the closing quote */
+    uint32_t next;    /* index of the node after this one and all inside it */
+    uint16_t type;    /* enum json_type */
+    uint16_t escaped; /* a string with at least one backslash */
 };
 
 /* A tape. Reusable: json_parse() again keeps the memory, up to 1 MiB. Owned by its holder; one
@@ -100,7 +99,7 @@ static inline enum json_type json_type(struct json_value v)
 static inline struct json_value json_from_node(const struct json_doc *doc, uint32_t at)
 {
     return (struct json_value){
-        .owner = doc, .at = at, .kind = JSON_KIND_TAPE, .type = doc->nodes[at].type};
+        .owner = doc, .at = at, .kind = JSON_KIND_TAPE, .type = (uint8_t)doc->nodes[at].type};
 }
 /* The whole document; MISSING when the doc holds none. */
 static inline struct json_value json_root(const struct json_doc *doc)

@@ -4,14 +4,15 @@
  * the index of the container around it until it closes, so the tape is its own stack and depth
  * costs no C stack.
  *
- * Most bytes of an answer are inside short strings, so everything is built around their scan: with
- * SSE2 one load and one mask find the first byte that isn't plain, and for nearly every string that
- * byte is its closing quote. Bytes past 0x7f stop the scan like control bytes do, which is why
- * UTF-8 costs nothing where there is none. Numbers are measured by a mask of digits likewise: their
- * lengths are random, and a loop would mispredict its end each time.
+ * What limits such a pass is not work but waiting: where one token ends is known only after its
+ * bytes were loaded and compared, and only then can the next token be looked at. So bytes are
+ * classified 64 at a time, ahead of the tokens, into a window: one bit a byte for what ends or
+ * interrupts a string, one for digits. The end of most tokens is then a shift and a count of
+ * trailing zeros away. Bytes past 0x7f interrupt a string like control bytes do, which is why UTF-8
+ * costs nothing where there is none.
  *
- * Vectors are loaded only where 16 bytes are left. The last bytes, and machines without SSE2, take
- * the byte-wise scans, which define what the vector ones must do. */
+ * The last window of a text is filled up with NULs, which interrupt everything: nothing is read
+ * past the text, and no scan needs to look for its end. */
 #include <stdlib.h>
 #include "base/json.h"
 #if defined(__SSE2__) && !defined(GW_JSON_PORTABLE)
@@ -23,6 +24,9 @@
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* Positions and indices, a few past the end included, fit 32 bits. */
+#define MAX_LENGTH (UINT32_MAX - 16)
 
 /* No container is open. Never the index of one: a tape is shorter. */
 #define NO_NODE UINT32_MAX
@@ -44,56 +48,74 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-/* 1: may stand unescaped in a string and is ASCII. Neither '"', '\', a control nor past 0x7f. */
-static inline bool is_plain(char c)
-{
-    return (signed char)c >= 0x20 && c != '"' && c != '\\';
-}
+#define WINDOW 64
+
+/* The bytes from base on, the first in bit 0. */
+struct window {
+    const char *base;
+    uint64_t special; /* '"', '\', controls, and bytes past 0x7f */
+    uint64_t digits;  /* 0-9 */
+};
 
 #if USE_SSE2
-/* A bit for each of the 16 bytes at p that is not plain. `c ^ 2` swaps the quote with the space, so
- * one signed comparison finds controls, quotes and bytes past 0x7f. */
-static inline unsigned special_bytes(const char *p)
+/* Of a byte compared, only the top bit gets into a mask; so a saturated difference is as good as a
+ * comparison. `c ^ 2` swaps the quote with the space: then one signed difference finds controls,
+ * quotes and bytes past 0x7f. */
+static inline void classify(const char *p, uint64_t *special_r, uint64_t *digits_r)
 {
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i low = _mm_cmplt_epi8(_mm_xor_si128(bytes, _mm_set1_epi8(2)), _mm_set1_epi8(0x21));
-    __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, backslash));
-}
-
-/* A bit for each of the 16 bytes at p that is a digit. */
-static inline unsigned digit_bytes(const char *p)
-{
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i value = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
-    __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
-    return (unsigned)_mm_movemask_epi8(digit);
-}
-
-static inline unsigned space_bytes(const char *p)
-{
-    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i blank = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(' ')),
-                                 _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t')));
-    __m128i line = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
-                                _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(blank, line));
-}
-#endif
-
-static inline const char *skip_plain(const char *p, const char *end)
-{
-#if USE_SSE2
-    while (LIKELY(end - p >= 16)) {
-        unsigned special = special_bytes(p);
-        if (LIKELY(special != 0))
-            return p + __builtin_ctz(special);
-        p += 16;
+    uint64_t special = 0, digits = 0;
+    for (int i = 0; i < WINDOW; i += 16) {
+        __m128i c = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i low = _mm_subs_epi8(_mm_xor_si128(c, _mm_set1_epi8(2)), _mm_set1_epi8(0x21));
+        __m128i backslash = _mm_cmpeq_epi8(c, _mm_set1_epi8('\\'));
+        __m128i value = _mm_sub_epi8(c, _mm_set1_epi8('0'));
+        __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value);
+        special |= (uint64_t)(unsigned)_mm_movemask_epi8(_mm_or_si128(low, backslash)) << i;
+        digits |= (uint64_t)(unsigned)_mm_movemask_epi8(digit) << i;
     }
+    *special_r = special;
+    *digits_r = digits;
+}
+#else
+static inline void classify(const char *p, uint64_t *special_r, uint64_t *digits_r)
+{
+    uint64_t special = 0, digits = 0;
+    for (int i = 0; i < WINDOW; i++) {
+        signed char c = (signed char)p[i];
+        special |= (uint64_t)(c < 0x20 || c == '"' || c == '\\') << i;
+        digits |= (uint64_t)is_digit(p[i]) << i;
+    }
+    *special_r = special;
+    *digits_r = digits;
+}
 #endif
-    while (p < end && is_plain(*p))
-        p++;
-    return p;
+
+static __attribute__((noinline)) void move_window(struct window *window, const char *p,
+                                                  const char *end)
+{
+    window->base = p;
+    if (LIKELY(end - p >= WINDOW)) {
+        classify(p, &window->special, &window->digits);
+    } else {
+        char last[WINDOW] = {0};
+        memcpy(last, p, (size_t)(end - p));
+        classify(last, &window->special, &window->digits);
+    }
+}
+
+/* The first byte from p on that is special, or the end. */
+static inline const char *skip_plain(struct window *window, const char *p, const char *end)
+{
+    for (;;) {
+        size_t at = (size_t)(p - window->base);
+        if (LIKELY(at < WINDOW)) {
+            uint64_t special = window->special >> at;
+            if (LIKELY(special != 0))
+                return p + __builtin_ctzll(special);
+            p = window->base + WINDOW;
+        }
+        move_window(window, p, end);
+    }
 }
 
 static inline bool is_space(char c)
@@ -105,7 +127,12 @@ static __attribute__((noinline)) const char *skip_spaces(const char *p, const ch
 {
 #if USE_SSE2
     while (end - p >= 16) {
-        unsigned other = space_bytes(p) ^ 0xffff;
+        __m128i c = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i blank = _mm_or_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8(' ')),
+                                     _mm_cmpeq_epi8(c, _mm_set1_epi8('\t')));
+        __m128i line = _mm_or_si128(_mm_cmpeq_epi8(c, _mm_set1_epi8('\n')),
+                                    _mm_cmpeq_epi8(c, _mm_set1_epi8('\r')));
+        unsigned other = (unsigned)_mm_movemask_epi8(_mm_or_si128(blank, line)) ^ 0xffff;
         if (other != 0)
             return p + __builtin_ctz(other);
         p += 16;
@@ -116,11 +143,14 @@ static __attribute__((noinline)) const char *skip_spaces(const char *p, const ch
     return p;
 }
 
-/* Compact text has no spaces at all; pretty text has one, or a line break with its indentation. */
+/* Compact text has no spaces at all. Python writes one after each comma and colon, pretty printers
+ * a line break with its indentation. */
 static inline const char *skip(const char *p, const char *end)
 {
     if (LIKELY(p < end && (unsigned char)*p > ' '))
         return p;
+    if (LIKELY(end - p > 1 && *p == ' ' && (unsigned char)p[1] > ' '))
+        return p + 1;
     return skip_spaces(p, end);
 }
 
@@ -204,10 +234,11 @@ static const char *skip_escape(const char *p, const char *end, struct failure *f
 }
 
 /* The rest of a string from its first byte on that isn't plain; returns the closing quote. */
-static __attribute__((noinline)) const char *scan_special(const char *p, const char *end,
-                                                          bool *escaped_r, struct failure *failure)
+static __attribute__((noinline)) const char *scan_special(struct window *window, const char *p,
+                                                          const char *end, bool *escaped_r,
+                                                          struct failure *failure)
 {
-    for (; p < end && *p != '"'; p = skip_plain(p, end)) {
+    for (; p < end && *p != '"'; p = skip_plain(window, p, end)) {
         if (*p == '\\') {
             *escaped_r = true;
             p = skip_escape(p, end, failure);
@@ -227,14 +258,14 @@ static __attribute__((noinline)) const char *scan_special(const char *p, const c
 }
 
 /* From the byte after the opening quote; returns the closing quote. */
-static inline const char *scan_string(const char *p, const char *end, bool *escaped_r,
-                                      struct failure *failure)
+static inline const char *scan_string(struct window *window, const char *p, const char *end,
+                                      bool *escaped_r, struct failure *failure)
 {
     *escaped_r = false;
-    p = skip_plain(p, end);
+    p = skip_plain(window, p, end);
     if (LIKELY(p < end && *p == '"'))
         return p;
-    return scan_special(p, end, escaped_r, failure);
+    return scan_special(window, p, end, escaped_r, failure);
 }
 
 static inline const char *scan_digits(const char *p, const char *end, struct failure *failure)
@@ -267,31 +298,38 @@ static __attribute__((noinline)) const char *scan_any_number(const char *p, cons
     return p;
 }
 
-/* From the first byte, a minus or a digit; returns one past the number. Whatever isn't short and
- * plain, wrong ones included, is left to scan_any_number(). */
-static inline const char *scan_number(const char *p, const char *end, struct failure *failure)
+/* From the first byte, a minus or a digit; returns one past the number. Numbers that aren't wholly
+ * in a window, have an exponent or are wrong are left to scan_any_number(). */
+static inline const char *scan_number(struct window *window, const char *p, const char *end,
+                                      struct failure *failure)
 {
-#if USE_SSE2
-    if (LIKELY(end - p > 16)) {
-        const char *first = p + (*p == '-');
-        unsigned others = ~digit_bytes(first); /* never 0: it has 16 more bits */
-        unsigned n = (unsigned)__builtin_ctz(others);
-        if (LIKELY(n < 16 && (n == 1 || (n > 1 && *first != '0')))) {
-            if (first[n] == '.') {
-                unsigned fraction = (unsigned)__builtin_ctz(others >> (n + 1));
-                n = fraction == 0 ? 16 : n + 1 + fraction;
-            }
-            if (LIKELY(n < 16 && (first[n] | 0x20) != 'e'))
-                return first + n;
-        }
+    const char *first = p + (*p == '-');
+    size_t at = (size_t)(first - window->base);
+
+    if (UNLIKELY(at > WINDOW - 24)) { /* short ones fit */
+        move_window(window, first, end);
+        at = 0;
     }
-#endif
+    /* the bits shifted in and the last one stand for a byte that is no digit */
+    uint64_t others = ~(window->digits >> at) | (uint64_t)1 << 63;
+    size_t n = (size_t)__builtin_ctzll(others);
+    if (LIKELY(n < (size_t)(end - first) && at + n < WINDOW - 1 &&
+               (n == 1 || (n > 1 && *first != '0')))) {
+        if (first[n] == '.') {
+            size_t fraction = (size_t)__builtin_ctzll(others >> (n + 1));
+            n = fraction == 0 ? WINDOW : n + 1 + fraction;
+        }
+        if (LIKELY(at + n < WINDOW - 1 && n < (size_t)(end - first) && (first[n] | 0x20) != 'e'))
+            return first + n;
+    }
     return scan_any_number(p, end, failure);
 }
 
-static const char *scan_literal(const char *p, const char *end, struct str word,
-                                struct failure *failure)
+static inline const char *scan_literal(const char *p, const char *end, struct str word,
+                                       struct failure *failure)
 {
+    if (LIKELY((size_t)(end - p) >= word.n && memcmp(p, word.p, word.n) == 0))
+        return p + word.n;
     for (size_t i = 0; i < word.n; i++)
         if (p + i == end || p[i] != word.p[i])
             return fail(failure, JSON_SYNTAX, p + i);
@@ -299,14 +337,19 @@ static const char *scan_literal(const char *p, const char *end, struct str word,
 }
 
 /* Room for two more nodes, a key and its value. Answers have a node about every ten bytes; text
- * that has more grows the tape by halves up to what n bytes can hold at most. */
-static __attribute__((noinline)) bool grow(struct json_doc *doc)
+ * that has more grows the tape by halves. Closed values take two bytes each with their comma or
+ * bracket, open containers one, so there is an end to that. */
+static __attribute__((noinline)) bool grow(struct json_doc *doc, unsigned max_depth)
 {
-    size_t most = doc->length / 2 + 3;
-    size_t capacity =
-        doc->capacity == 0 ? doc->length / 10 + 16 : doc->capacity + (size_t)doc->capacity / 2 + 16;
+    size_t most = doc->length / 2 + max_depth + 3;
+    size_t capacity = doc->length / 10 + 16;
+    if (doc->capacity != 0)
+        capacity = doc->capacity + (size_t)doc->capacity / 2 + 16;
     if (capacity > most)
         capacity = most;
+    if (capacity > UINT32_MAX)
+        capacity = UINT32_MAX;
+    gw_assert(capacity >= (size_t)doc->capacity + 2);
     struct json_node *nodes = realloc(doc->nodes, capacity * sizeof(*nodes));
     if (nodes == NULL)
         return false;
@@ -324,8 +367,11 @@ static bool parse(struct json_doc *doc, unsigned max_depth, struct failure *fail
     uint32_t count = 0, open = NO_NODE;
     unsigned depth = 0;
     const char *start;
+    struct window window;
     bool escaped;
-    uint8_t type;
+    uint16_t type;
+
+    move_window(&window, p, end);
 
 #define OFFSET(pointer) ((uint32_t)((pointer)-text))
 #define FAIL(error, at) return fail(failure, error, at) != NULL
@@ -337,14 +383,14 @@ static bool parse(struct json_doc *doc, unsigned max_depth, struct failure *fail
 
 key: /* at the first byte of a member, spaces skipped */
     if (UNLIKELY(count + 2 > doc->capacity)) {
-        if (!grow(doc))
+        if (!grow(doc, max_depth))
             FAIL(JSON_TOO_LARGE, p);
         nodes = doc->nodes;
     }
     if (UNLIKELY(p == end || *p != '"'))
         FAIL(JSON_SYNTAX, p);
     start = p + 1;
-    p = scan_string(start, end, &escaped, failure);
+    p = scan_string(&window, start, end, &escaped, failure);
     if (UNLIKELY(p == NULL))
         return false;
     nodes[count] = (struct json_node){.start = OFFSET(start),
@@ -361,7 +407,7 @@ key: /* at the first byte of a member, spaces skipped */
 
 element: /* at the first byte of an element or of the document, spaces skipped */
     if (UNLIKELY(count + 2 > doc->capacity)) {
-        if (!grow(doc))
+        if (!grow(doc, max_depth))
             FAIL(JSON_TOO_LARGE, p);
         nodes = doc->nodes;
     }
@@ -374,7 +420,7 @@ value: /* at its first byte; there is room for its node */
     switch (*p) {
     case '"':
         start = p + 1;
-        p = scan_string(start, end, &escaped, failure);
+        p = scan_string(&window, start, end, &escaped, failure);
         if (UNLIKELY(p == NULL))
             return false;
         nodes[count] = (struct json_node){.start = OFFSET(start),
@@ -397,7 +443,7 @@ value: /* at its first byte; there is room for its node */
     case '8':
     case '9':
         type = JSON_NUMBER;
-        p = scan_number(p, end, failure);
+        p = scan_number(&window, p, end, failure);
         break;
     case '{':
     case '[':
@@ -486,7 +532,7 @@ enum json_error json_parse(struct json_doc *doc, const char *text, size_t n, uns
     struct failure failure = {JSON_TOO_LARGE, text};
 
     json_doc_clear(doc);
-    if (n < UINT32_MAX) {
+    if (n <= MAX_LENGTH) {
         doc->text = text;
         doc->length = n;
         if (parse(doc, max_depth, &failure))

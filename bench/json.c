@@ -1,4 +1,5 @@
-/* How fast JSON is parsed: MB/s for bodies of 2, 20 and 200 KB, a second each.
+/* How fast JSON is parsed: MB/s for bodies of 2, 20 and 200 KB, a second each, of which the best
+ * tenth counts (whatever else runs on the machine only ever makes it slower).
  *
  * The bodies look like an API's answer: a list of objects with short strings and numbers. Sixteen
  * of each size take turns, all different, so that no branch predictor learns one text by heart. */
@@ -56,26 +57,32 @@ static void measure(size_t size)
 {
     struct buf bodies[BODIES];
     struct json_doc doc;
-    uint64_t bytes = 0, nodes = 0, parsed = 0, before, taken;
+    size_t bytes = 0, nodes = 0;
+    double best = 0;
 
     json_doc_init(&doc);
     for (int i = 0; i < BODIES; i++) {
         buf_init(&bodies[i], 1024 * 1024);
         make_body(&bodies[i], size);
+        bytes += bodies[i].n;
     }
-    before = clock_us();
-    do {
-        for (int i = 0; i < BODIES; i++) {
-            gw_assert(json_parse(&doc, bodies[i].p, bodies[i].n, 64, NULL) == JSON_OK);
-            bytes += bodies[i].n;
-            nodes += doc.count;
-            parsed++;
-        }
-        taken = clock_us() - before;
-    } while (taken < 1000000);
-    printf("%6zu bytes: %5.0f MB/s, %7.2f us a body, %.1f bytes a node\n", size,
-           (double)bytes / (double)taken, (double)taken / (double)parsed,
-           (double)bytes / (double)nodes);
+    for (int tenth = 0; tenth < 10; tenth++) {
+        uint64_t before = clock_us(), taken;
+        size_t rounds = 0;
+        do {
+            nodes = 0;
+            for (int i = 0; i < BODIES; i++) {
+                gw_assert(json_parse(&doc, bodies[i].p, bodies[i].n, 64, NULL) == JSON_OK);
+                nodes += doc.count;
+            }
+            rounds++;
+            taken = clock_us() - before;
+        } while (taken < 100000);
+        double rate = (double)(rounds * bytes) / (double)taken;
+        best = rate > best ? rate : best;
+    }
+    printf("%6zu bytes: %5.0f MB/s, %7.2f us a body, %.1f bytes a node\n", size, best,
+           (double)bytes / BODIES / best, (double)bytes / (double)nodes);
     for (int i = 0; i < BODIES; i++)
         buf_fini(&bodies[i]);
     json_doc_fini(&doc);

@@ -123,7 +123,8 @@ struct config {
 
 /* Reads and checks `file`. Never NULL; when diag_errors() grew, the config may only be used to
  * find further errors (every pointer in it is sound) and then be destroyed. A file that can't be
- * read or isn't TOML leaves an empty config. */
+ * read or isn't TOML leaves an empty config. The errors' positions borrow the config's file name:
+ * print them before config_destroy(). */
 struct config *config_load(const char *file, struct diag *diag);
 /* The same from memory; `name` is what positions show, `dir` what paths are relative to. */
 struct config *config_parse(struct str text, const char *name, const char *dir, struct diag *diag);
@@ -139,7 +140,8 @@ const struct config_upstream *config_find_upstream(const struct config *config, 
  * ${NAME} is printed as it stood, ${NAME} and all, so secrets show their name, never themselves. */
 void config_print(const struct config *config, FILE *to);
 
-/* Calls fn with each key of the schema as documented: "server.listen", "pages.*.parts.*.need". */
+/* Calls fn with each key of the schema as documented: "server.listen", "pages.*.parts.*.need". The
+ * default is as TOML would have it ("\"10s\""), "" when the key is required. */
 void config_each_key(void (*fn)(const char *key, const char *type, const char *default_text,
                                 void *arg),
                      void *arg);

@@ -45,6 +45,9 @@ bool config_expand(h2o_mem_pool_t *pool, const struct toml_doc *doc, const struc
  * errors. */
 struct str config_expand_bare(h2o_mem_pool_t *pool, struct str string);
 
+/* How many bytes of a text to show, at most max, no character cut apart. For %.*s. */
+int config_cut(struct str text, size_t max);
+
 /* A copy in the pool, NUL-terminated. */
 struct str config_copy(h2o_mem_pool_t *pool, struct str s);
 

@@ -67,7 +67,7 @@ static void fill_in(struct expander *x, struct str s, size_t at, size_t end, str
     struct str fallback = STR("");
     if (dash != NULL)
         fallback = (struct str){dash + 2, inside.n - name.n - 2};
-    int shown = inside.n < 64 ? (int)inside.n : 64;
+    int shown = config_cut(inside, 64);
 
     out->referenced = true;
     out->literal_default |= fallback.n != 0;

@@ -6,10 +6,10 @@
 #include "config/load_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "base/buf.h"
 
 enum { MAX_FILE = 1 << 20, MAX_NAME = 64 };
 
@@ -20,6 +20,63 @@ struct str config_copy(h2o_mem_pool_t *pool, struct str s)
         memcpy(copy, s.p, s.n);
     copy[s.n] = '\0';
     return (struct str){copy, s.n};
+}
+
+struct str config_join(h2o_mem_pool_t *pool, struct str dir, struct str path)
+{
+    if (path.n != 0 && path.p[0] == '/')
+        return config_copy(pool, path);
+    bool slash = dir.n == 0 || dir.p[dir.n - 1] != '/';
+    char *joined = h2o_mem_alloc_pool(pool, dir.n + slash + path.n + 1);
+    size_t n = 0;
+    if (dir.n != 0)
+        memcpy(joined, dir.p, n = dir.n);
+    if (slash)
+        joined[n++] = '/';
+    if (path.n != 0)
+        memcpy(joined + n, path.p, path.n);
+    n += path.n;
+    joined[n] = '\0';
+    return (struct str){joined, n};
+}
+
+bool config_read_file(const char *path, struct buf *to)
+{
+    bool done = false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd == -1)
+        return false;
+    while (!done) {
+        size_t room = to->max - to->n < 16384 ? to->max - to->n : 16384;
+        ssize_t n = -1;
+        if (room == 0)
+            break;
+        if (!buf_reserve(to, room))
+            errno = ENOMEM;
+        else
+            n = read(fd, to->p + to->n, room);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1)
+            goto out;
+        to->n += (size_t)n;
+        done = n == 0;
+    }
+    close(fd);
+    return true;
+out:;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return false;
+}
+
+int config_cut(struct str text, size_t max)
+{
+    size_t n = text.n < max ? text.n : max;
+    while (n != text.n && n != 0 && ((unsigned char)text.p[n] & 0xc0) == 0x80)
+        n--;
+    return (int)n;
 }
 
 /* -- places ----------------------------------------------------------------------------------- */
@@ -119,25 +176,27 @@ static void read_key(struct reader *r, const struct schema_section *section,
     char *field = (char *)record + key->offset;
     const struct toml_node *node = table != NULL ? toml_get(table, str_from(key->name)) : NULL;
     struct pos at = table != NULL ? table->at : (struct pos){.file = r->config->file.p};
+    if (node != NULL)
+        at = node->at;
 
+    if (key->type == VALUE_STRING)
+        *(struct str *)(void *)field = STR("");
     if (node != NULL && reader_value(r, key, &(struct input){r->doc, node, NULL}, record, field))
         return;
     if (key->fallback != NULL) {
         const struct toml_node *defaults = toml_get(r->defaults->root, str_from(section->path));
         const struct toml_node *fallback = toml_get(defaults, str_from(key->name));
-        /* What was wrong with the user's value was reported; a default that is wrong too (its
-         * variable is) has nothing to add. */
-        struct diag *errors = node != NULL ? r->silent : r->diag;
-        struct reader quiet = *r;
-        quiet.diag = errors;
-        reader_value(&quiet, key, &(struct input){r->defaults, fallback, &at}, record, field);
-        return;
-    }
-    gw_assert(key->type == VALUE_STRING);
-    *(struct str *)(void *)field = STR("");
-    reader_record(r, (struct place){.field = field, .at = node != NULL ? node->at : at});
-    if (node == NULL)
+        /* After an error in the user's own value, one in the default (its variable has a bad
+         * value) would only confuse. */
+        struct reader reader = *r;
+        if (node != NULL)
+            reader.diag = r->silent;
+        if (reader_value(&reader, key, &(struct input){r->defaults, fallback, &at}, record, field))
+            return;
+    } else if (node == NULL) {
         diag_error(r->diag, at, "missing key \"%s\": %s", key->name, key->doc);
+    }
+    reader_record(r, (struct place){.field = field, .at = at});
 }
 
 /* -- sections --------------------------------------------------------------------------------- */
@@ -167,7 +226,7 @@ static void check_name(struct reader *r, const struct schema_section *section,
         diag_error(r->diag, item->key_at,
                    "bad name \"%.*s\": letters, digits, - and _, the first a letter or _, at most "
                    "%d bytes",
-                   name.n > MAX_NAME ? MAX_NAME : (int)name.n, name.p, MAX_NAME);
+                   config_cut(name, MAX_NAME), name.p, MAX_NAME);
     for (size_t i = 0; section->reserved != NULL && section->reserved[i] != NULL; i++)
         if (str_eq(name, str_from(section->reserved[i])))
             diag_error(r->diag, item->key_at,
@@ -294,8 +353,7 @@ struct config *config_parse(struct str text, const char *name, const char *dir, 
     struct config *config = create(name, dir);
     struct toml_doc *doc = toml_parse(text, config->file.p);
     if (doc->root == NULL)
-        diag_error(diag, (struct pos){name, doc->error_at.line, doc->error_at.column},
-                   "not TOML: %s", doc->error);
+        diag_error(diag, doc->error_at, "not TOML: %s", doc->error);
     fill(config, doc, diag);
     toml_free(&doc);
     return config;
@@ -318,9 +376,11 @@ struct config *config_load(const char *file, struct diag *diag)
     struct buf text;
     buf_init(&text, MAX_FILE + 1);
     folder_of(file, folder);
-    if (!config_read_file(file, &text))
-        diag_error(diag, (struct pos){.file = file}, "cannot be read: %s", strerror(errno));
+    int error = config_read_file(file, &text) ? 0 : errno;
     struct config *config = config_parse(buf_str(&text), file, folder, diag);
+    if (error != 0)
+        diag_error(diag, (struct pos){.file = config->file.p}, "cannot be read: %s",
+                   strerror(error));
     buf_fini(&text);
     return config;
 }

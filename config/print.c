@@ -3,12 +3,16 @@
  * in another environment too. */
 #include "config/config_internal.h"
 
+#include <stdlib.h>
+
+enum { VALUE_WIDTH = 24 }; /* longer values push their comment to the right */
+
 struct printer {
     const struct config *config;
     FILE *to;
 };
 
-/* The same value as a TOML string. A literal ${ becomes $${, unless it is a reference. */
+/* The same value as a TOML string. A literal ${ becomes $${ unless it is a reference. */
 static void print_string(struct printer *p, struct str s, bool referenced)
 {
     fputc('"', p->to);
@@ -91,9 +95,17 @@ static void print_keys(struct printer *p, const struct schema_section *section, 
     fprintf(p->to, "\n[%s]\n", path);
     for (size_t i = 0; i < section->key_count; i++) {
         const struct schema_key *key = &section->keys[i];
-        fprintf(p->to, "%-*s = ", width, key->name);
-        print_value(p, key, (const char *)record + key->offset);
-        fprintf(p->to, with_docs ? "  # %s\n" : "\n", key->doc);
+        char *value = NULL;
+        size_t length;
+        struct printer one = {p->config, open_memstream(&value, &length)};
+        gw_assert(one.to != NULL);
+        print_value(&one, key, (const char *)record + key->offset);
+        gw_assert(fclose(one.to) == 0);
+        if (with_docs)
+            fprintf(p->to, "%-*s = %-*s  # %s\n", width, key->name, VALUE_WIDTH, value, key->doc);
+        else
+            fprintf(p->to, "%-*s = %s\n", width, key->name, value);
+        free(value);
     }
 }
 
@@ -158,6 +170,6 @@ static void print_section(struct printer *p, const struct schema_section *sectio
 void config_print(const struct config *config, FILE *to)
 {
     struct printer p = {config, to};
-    fprintf(to, "# The effective configuration of %s. Paths are absolute.\n", config->file.p);
+    fprintf(to, "# The effective configuration of %s, defaults included.\n", config->file.p);
     print_section(&p, &schema_root, "", config, true);
 }

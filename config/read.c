@@ -1,13 +1,7 @@
 /* One value of the file: its type, its rules, its bounds. */
 #include "config/load_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <strings.h>
 #include <sys/un.h>
-#include <unistd.h>
-
-enum { MAX_HEADER_VALUE = 8 << 10 };
 
 static struct pos at_of(const struct input *in)
 {
@@ -23,7 +17,7 @@ const char *reader_describe(const struct toml_node *node, char text_r[CONFIG_GOT
         [TOML_DATETIME] = "date-time", [TOML_LOCAL_DATETIME] = "date-time",
         [TOML_LOCAL_DATE] = "date",    [TOML_LOCAL_TIME] = "time",
     };
-    int shown = node->text.n < 40 ? (int)node->text.n : 40;
+    int shown = config_cut(node->text, 40);
     const char *more = node->text.n > 40 ? "…" : "";
     if (node->type == TOML_TABLE || node->type == TOML_ARRAY)
         return names[node->type];
@@ -33,55 +27,6 @@ const char *reader_describe(const struct toml_node *node, char text_r[CONFIG_GOT
         snprintf(text_r, CONFIG_GOT_TEXT, "%s %.*s%s", names[node->type], shown, node->text.p,
                  more);
     return text_r;
-}
-
-struct str config_join(h2o_mem_pool_t *pool, struct str dir, struct str path)
-{
-    if (path.n != 0 && path.p[0] == '/')
-        return config_copy(pool, path);
-    bool slash = dir.n == 0 || dir.p[dir.n - 1] != '/';
-    char *joined = h2o_mem_alloc_pool(pool, dir.n + slash + path.n + 1);
-    size_t n = 0;
-    if (dir.n != 0)
-        memcpy(joined, dir.p, n = dir.n);
-    if (slash)
-        joined[n++] = '/';
-    if (path.n != 0)
-        memcpy(joined + n, path.p, path.n);
-    n += path.n;
-    joined[n] = '\0';
-    return (struct str){joined, n};
-}
-
-bool config_read_file(const char *path, struct buf *to)
-{
-    bool done = false;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
-        return false;
-    while (!done) {
-        size_t room = to->max - to->n < 16384 ? to->max - to->n : 16384;
-        ssize_t n = -1;
-        if (room == 0)
-            break;
-        if (!buf_reserve(to, room))
-            errno = ENOMEM;
-        else
-            n = read(fd, to->p + to->n, room);
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n == -1)
-            goto out;
-        to->n += (size_t)n;
-        done = n == 0;
-    }
-    close(fd);
-    return true;
-out:;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return false;
 }
 
 /* -- what is wrong ---------------------------------------------------------------------------- */
@@ -135,36 +80,6 @@ static bool out_of_range(struct reader *r, const struct schema_key *key, const s
 }
 
 /* -- strings ---------------------------------------------------------------------------------- */
-
-/* RFC 9110 section 5.6.2: token. */
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] == 0x7f || strchr("\"(),/:;<=>?@[\\]{}", s.p[i]) != NULL)
-            return false;
-    return s.n != 0;
-}
-
-/* A header's name that may be sent to an upstream: those of one connection may not (RFC 9110
- * section 7.6.1), nor those that frame a message. */
-static bool check_header(struct reader *r, struct pos at, struct str name)
-{
-    static const char *const own[] = {
-        "Connection", "Content-Length", "Keep-Alive",        "Proxy-Connection",
-        "TE",         "Trailer",        "Transfer-Encoding", "Upgrade",
-    };
-    if (!is_token(name)) {
-        diag_error(r->diag, at, "\"%s\" is not a header's name", name.p);
-        return false;
-    }
-    for (size_t i = 0; i < COUNT(own); i++) {
-        if (!str_caseeq(name, str_from(own[i])))
-            continue;
-        diag_error(r->diag, at, "%s belongs to a connection and cannot be sent on", own[i]);
-        return false;
-    }
-    return true;
-}
 
 /* A password in scheme://user:password@host, or none. */
 static struct str find_password(struct str url)
@@ -231,7 +146,7 @@ static bool follow_rules(struct reader *r, const struct schema_key *key, const s
             key->name);
         return false;
     }
-    if ((key->rules & RULE_HEADER) && !check_header(r, at_of(in), *text))
+    if ((key->rules & RULE_HEADER) && !reader_check_header(r, at_of(in), *text))
         return false;
     if ((key->rules & RULE_UNIX_PATH) && text->n >= 5 && memcmp(text->p, "unix:", 5) == 0)
         return unix_path(r, key, in, text);
@@ -240,8 +155,7 @@ static bool follow_rules(struct reader *r, const struct schema_key *key, const s
     return true;
 }
 
-/* Keeps how a value stood when the environment had a part in it. */
-static void note_source(struct reader *r, struct place *place, const struct toml_node *string,
+void reader_note_source(struct reader *r, struct place *place, const struct toml_node *string,
                         bool referenced)
 {
     place->referenced = referenced;
@@ -261,7 +175,7 @@ static bool read_string(struct reader *r, const struct schema_key *key, const st
         return false;
     *to = x.text;
     struct place place = {.field = to, .at = at_of(in)};
-    note_source(r, &place, in->node, x.referenced);
+    reader_note_source(r, &place, in->node, x.referenced);
     reader_record(r, place);
     return true;
 }
@@ -392,131 +306,7 @@ bool reader_value(struct reader *r, const struct schema_key *key, const struct i
             *(uint64_t *)field = number;
     }
     struct place place = {.field = field, .at = at_of(in)};
-    note_source(r, &place, in->node, x.referenced);
+    reader_note_source(r, &place, in->node, x.referenced);
     reader_record(r, place);
     return true;
-}
-
-/* -- headers that are set --------------------------------------------------------------------- */
-
-/* Names whose values are secrets by custom. */
-static bool is_secret(struct str name)
-{
-    static const char *const whole[] = {"Authorization", "Proxy-Authorization", "Cookie",
-                                        "X-Api-Key"};
-    static const char *const endings[] = {"-token", "-key", "-secret"};
-    for (size_t i = 0; i < COUNT(whole); i++)
-        if (str_caseeq(name, str_from(whole[i])))
-            return true;
-    for (size_t i = 0; i < COUNT(endings); i++) {
-        struct str ending = str_from(endings[i]);
-        if (name.n > ending.n &&
-            str_caseeq((struct str){name.p + name.n - ending.n, ending.n}, ending))
-            return true;
-    }
-    return false;
-}
-
-/* { file = "path" }: the file's first and only line. */
-static bool read_header_file(struct reader *r, const struct toml_node *node, struct str *to)
-{
-    const struct toml_node *file = toml_get(node, STR("file"));
-    struct schema_key key = {.name = "file", .type = VALUE_STRING};
-    struct expansion x;
-    struct buf text;
-    bool sound = false;
-
-    if (file == NULL || node->count != 1 || file->type != TOML_STRING) {
-        diag_error(r->diag, node->at, "%s: expected a string or { file = \"path\" }", node->key.p);
-        return false;
-    }
-    struct input in = {r->doc, file, NULL};
-    key.rules = RULE_NOT_EMPTY | RULE_PATH;
-    if (!config_expand(r->pool, r->doc, file, NULL, r->diag, &x) ||
-        !follow_rules(r, &key, &in, &x.text))
-        return false;
-    buf_init(&text, MAX_HEADER_VALUE + 1);
-    if (!config_read_file(x.text.p, &text)) {
-        diag_error(r->diag, file->at, "%s: %s cannot be read: %s", node->key.p, x.text.p,
-                   strerror(errno));
-        goto out;
-    }
-    if (text.n > MAX_HEADER_VALUE) {
-        diag_error(r->diag, file->at, "%s: %s is larger than 8 KiB", node->key.p, x.text.p);
-        goto out;
-    }
-    while (text.n != 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
-        text.n--;
-    sound = text.n != 0;
-    for (size_t i = 0; i < text.n; i++)
-        sound &= (unsigned char)text.p[i] >= ' ' && text.p[i] != 0x7f;
-    if (!sound) {
-        diag_error(r->diag, file->at, "%s: %s must hold one line of text", node->key.p, x.text.p);
-        goto out;
-    }
-    *to = config_copy(r->pool, buf_str(&text));
-    struct place place = {.field = to, .at = node->at, .source = x.text, .is_file = true};
-    note_source(r, &place, file, x.referenced);
-    reader_record(r, place);
-out:
-    buf_fini(&text);
-    return sound;
-}
-
-static bool read_header(struct reader *r, const struct toml_node *node, struct str *to)
-{
-    struct expansion x;
-    if (node->type == TOML_TABLE)
-        return read_header_file(r, node, to);
-    if (node->type != TOML_STRING) {
-        diag_error(r->diag, node->at, "%s: expected a string or { file = \"path\" }", node->key.p);
-        return false;
-    }
-    if (!config_expand(r->pool, r->doc, node, NULL, r->diag, &x))
-        return false;
-    if (is_secret(node->key) && (!x.referenced || x.literal_default)) {
-        diag_error(r->diag, node->at,
-                   "%s: a secret may not stand in the file; write \"${NAME}\" for it and set NAME "
-                   "in the environment, or put it in a file: { file = \"path\" }",
-                   node->key.p);
-        return false;
-    }
-    if (x.text.n > MAX_HEADER_VALUE) {
-        diag_error(r->diag, node->at, "%s: longer than 8 KiB", node->key.p);
-        return false;
-    }
-    *to = x.text;
-    struct place place = {.field = to, .at = node->at};
-    note_source(r, &place, node, x.referenced);
-    reader_record(r, place);
-    return true;
-}
-
-void reader_pairs(struct reader *r, const struct toml_node *table, struct config_pairs *to)
-{
-    *to = (struct config_pairs){0};
-    if (table == NULL || table->count == 0)
-        return;
-    to->items = h2o_mem_alloc_pool(r->pool, table->count * sizeof(*to->items));
-    for (size_t i = 0; i < table->count; i++) {
-        const struct toml_node *node = &table->items[i];
-        struct config_pair *pair = &to->items[to->count];
-        size_t places = r->config->private->place_count;
-        bool sound = check_header(r, node->key_at, node->key);
-        for (size_t k = 0; k < to->count; k++) {
-            if (!str_caseeq(to->items[k].name, node->key))
-                continue;
-            diag_error(r->diag, node->key_at, "%s stands here twice: headers' names know no case",
-                       node->key.p);
-            sound = false;
-        }
-        sound &= read_header(r, node, &pair->value);
-        if (!sound) {
-            r->config->private->place_count = places; /* the next pair takes this one's place */
-            continue;
-        }
-        pair->name = config_copy(r->pool, node->key);
-        reader_record(r, (struct place){.field = &pair->name, .at = node->key_at});
-        to->count++;
-    }
 }

@@ -258,7 +258,7 @@ void parse(tree *to, std::string_view text)
         return to->fail(to->from.broken, "not UTF-8");
     if (size_t at = find_deep_key(to->from.text); at != std::string::npos)
         return to->fail(at, "a key of more than 64 segments");
-    toml::parse_result result = toml::parse(std::string_view(to->from.text));
+    toml::parse_result result = toml::parse(text);
     if (!result) {
         std::string_view why = result.error().description();
         constexpr std::string_view head = "Error while parsing ";

@@ -19,7 +19,10 @@
 
 #define HTTP_MAX_PARAMS 8
 
+struct http_conn;
 struct http_route;
+struct http_server;
+struct http_site;
 
 /* A request as handlers see it. Lives in `pool` until the response was sent or the client left.
  * Every str points into the request or its pool. */
@@ -43,8 +46,15 @@ struct http_request {
     const char *flags;
     /* private to http/ */
     struct http_server *server;
+    const struct http_site *site;
+    struct http_conn *conn;
     void (*gone_fn)(void *arg);
     void *gone_arg;
+    struct str forwarded[4];    /* what http_forward_header() worked out, kept for the next part */
+    h2o_linklist_t sending;     /* linked from the reply's begin to its end */
+    uint64_t progress;          /* of the sending, as last seen, and when that was */
+    uint64_t progress_ms;
+    uint8_t allowed;            /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
 };
 

@@ -133,8 +133,8 @@ static char *put_unicode_escape(char *at, uint32_t code)
 static char *put_special(char *at, const char **p_r, const char *end)
 {
     const unsigned char *p = (const unsigned char *)*p_r;
-    static const char short_escapes[128] = {['"'] = '"',  ['\\'] = '\\', ['\n'] = 'n',
-                                            ['\r'] = 'r', ['\t'] = 't'};
+    static const char short_escapes[128] = {
+        ['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     uint32_t code = 0xfffd;
     size_t length = decode(p, (size_t)(end - *p_r), &code);
     *p_r += length != 0 ? length : 1;

@@ -1,12 +1,13 @@
 /* The access log's way from the loops to its file.
  *
- * Each loop has a ring that only it writes and only the writer thread reads, so a line costs the
- * loop no lock and no system call. A line lies in one piece: where it would run over the ring's end
- * it starts at the beginning instead and `end` says where the lap before stopped. A ring found
- * empty starts over too, so a quiet log keeps to the few pages at the front.
+ * Each loop has a ring that only it fills and only the writer thread empties, so a line costs the
+ * loop no lock and no system call. A position in a ring is a lap's number and an offset. A line
+ * lies in one piece: where it would run over the ring's end the next lap begins, and `end` says
+ * where the lap before stopped; a ring found empty begins a lap too, so a quiet log keeps to the
+ * few pages at the front. The loop is at most one lap ahead:
  *
- *     head >= tail   [tail, head)                 is full
- *     head <  tail   [tail, end) and [0, head)    are full; head never catches up with tail
+ *     same lap       [tail, head) is full
+ *     one lap apart  [tail, end) of the old lap and [0, head) of the new are full
  *
  * The writer sleeps on a semaphore. The first line after that wakes it; it then naps, so that busy
  * times cost a hundred writes a second however many lines there are, and sleeps again once nothing
@@ -28,22 +29,24 @@
 #include <unistd.h>
 #include "observe/access_line.h"
 
-enum {
-    RING_SIZE = 1 << 20,
-    NAP_MS = 10,
-    CLOSE_MS = 2000,
-    REPORT_EVERY_US = 60 * 1000000
-};
+enum { RING_SIZE = 1 << 20, NAP_MS = 10, CLOSE_MS = 2000, REPORT_EVERY_US = 60 * 1000000 };
 
 struct ring {
     /* the loop's */
-    alignas(64) _Atomic size_t head; /* next byte to fill */
-    size_t end;                      /* of the lap before, while head < tail */
-    _Atomic uint64_t dropped;        /* lines */
+    alignas(64) _Atomic uint64_t head; /* position of the next byte to fill */
+    uint64_t line;                     /* position of the line being written */
+    uint32_t end;                      /* offset at which the lap before head's stopped */
+    _Atomic uint64_t dropped;          /* lines */
     struct access_stamp stamp;
     char *bytes; /* owned; pages come when touched */
     /* the writer's */
-    alignas(64) _Atomic size_t tail; /* next byte to take */
+    alignas(64) _Atomic uint64_t tail; /* position of the next byte to take */
+};
+
+/* Of the batch being written, where a vector's bytes came from. */
+struct piece {
+    struct ring *ring; /* NULL: from no ring */
+    uint64_t lap;      /* position of its beginning */
 };
 
 struct access_log {
@@ -51,40 +54,54 @@ struct access_log {
     bool owns_fd;
     enum log_format format;
     pthread_t writer;
-    sem_t wake;
+    sem_t wake, finished;
     _Atomic bool sleeping;
     _Atomic bool closing;
     _Atomic uint64_t lost; /* lines taken from a ring and not written */
     /* the writer's */
     bool torn; /* the last byte written wasn't a line feed, and the rest of its line is lost */
     uint64_t reported, reported_us;
-    struct iovec *vecs;  /* owned; the batch under way */
-    struct ring **whose; /* owned; the ring that each vector points into */
+    struct iovec *vecs;   /* owned; the batch under way */
+    struct piece *pieces; /* owned; one for each of vecs */
     unsigned ring_count;
     struct ring rings[];
 };
 
 /* -- the loop's side ------------------------------------------------------------------------- */
 
+static uint32_t offset_of(uint64_t position)
+{
+    return (uint32_t)position;
+}
+
+static uint64_t lap_of(uint64_t position)
+{
+    return position >> 32 << 32;
+}
+
 /* Where a line of at most `bound` bytes may be written, or NULL. */
 static char *ring_reserve(struct ring *ring, size_t bound)
 {
-    size_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
-    size_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
-    if (head < tail)
-        return bound < tail - head ? ring->bytes + head : NULL;
-    bool fits_here = bound <= RING_SIZE - head;
-    bool fits_front = bound < tail;
-    if (fits_front && (head == tail || !fits_here)) {
-        ring->end = head;
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
+    uint32_t filled = offset_of(head), taken = offset_of(tail);
+    bool empty = head == tail, same_lap = lap_of(head) == lap_of(tail);
+    uint32_t limit = same_lap || taken == ring->end ? RING_SIZE : taken;
+    if (!empty && bound <= limit - filled) {
+        ring->line = head;
+        return ring->bytes + filled;
+    }
+    if (same_lap && bound <= (empty ? RING_SIZE : taken)) {
+        ring->end = filled;
+        ring->line = lap_of(head) + (UINT64_C(1) << 32);
         return ring->bytes;
     }
-    return fits_here ? ring->bytes + head : NULL;
+    return NULL;
 }
 
-static void ring_publish(struct ring *ring, const char *line_end)
+static void ring_publish(struct ring *ring, size_t n)
 {
-    atomic_store(&ring->head, (size_t)(line_end - ring->bytes));
+    atomic_store(&ring->head, ring->line + n);
 }
 
 void access_log_write(struct access_log *log, unsigned index, const struct access_record *record)
@@ -101,7 +118,8 @@ void access_log_write(struct access_log *log, unsigned index, const struct acces
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     access_stamp_set(&ring->stamp, now);
-    ring_publish(ring, access_line_write(line, log->format, &ring->stamp, record));
+    char *end = access_line_write(line, log->format, &ring->stamp, record);
+    ring_publish(ring, (size_t)(end - line));
     /* Whoever takes the flag back wakes: once, however many loops see it. */
     if (atomic_load(&log->sleeping) && atomic_exchange(&log->sleeping, false))
         sem_post(&log->wake);
@@ -129,12 +147,13 @@ static bool all_empty(struct access_log *log)
     return true;
 }
 
-static size_t add_vec(struct access_log *log, size_t count, struct ring *ring, char *from, char *to)
+static size_t add_vec(struct access_log *log, size_t count, char *from, size_t n,
+                      struct piece piece)
 {
-    if (from == to)
+    if (n == 0)
         return count;
-    log->vecs[count] = (struct iovec){.iov_base = from, .iov_len = (size_t)(to - from)};
-    log->whose[count] = ring;
+    log->vecs[count] = (struct iovec){.iov_base = from, .iov_len = n};
+    log->pieces[count] = piece;
     return count + 1;
 }
 
@@ -142,26 +161,31 @@ static size_t add_vec(struct access_log *log, size_t count, struct ring *ring, c
 static size_t collect(struct access_log *log)
 {
     static char line_feed[] = "\n";
-    size_t count = log->torn ? add_vec(log, 0, NULL, line_feed, line_feed + 1) : 0;
+    size_t count = 0;
+    if (log->torn)
+        count = add_vec(log, count, line_feed, 1, (struct piece){0});
     for (unsigned i = 0; i < log->ring_count; i++) {
         struct ring *ring = &log->rings[i];
-        size_t head = atomic_load(&ring->head);
-        char *tail = ring->bytes + atomic_load_explicit(&ring->tail, memory_order_relaxed);
-        if (ring->bytes + head >= tail) {
-            count = add_vec(log, count, ring, tail, ring->bytes + head);
-        } else {
-            count = add_vec(log, count, ring, tail, ring->bytes + ring->end);
-            count = add_vec(log, count, ring, ring->bytes, ring->bytes + head);
+        uint64_t head = atomic_load(&ring->head);
+        uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+        uint32_t from = offset_of(tail);
+        if (lap_of(head) != lap_of(tail)) {
+            count = add_vec(log, count, ring->bytes + from, ring->end - from,
+                            (struct piece){ring, lap_of(tail)});
+            from = 0;
         }
+        count = add_vec(log, count, ring->bytes + from, offset_of(head) - from,
+                        (struct piece){ring, lap_of(head)});
     }
     return count;
 }
 
 /* Gives the bytes up to `to` back to the ring's loop. */
-static void ring_release(struct ring *ring, const char *to)
+static void release(struct piece piece, const char *to)
 {
-    if (ring)
-        atomic_store_explicit(&ring->tail, (size_t)(to - ring->bytes), memory_order_release);
+    if (piece.ring)
+        atomic_store_explicit(&piece.ring->tail, piece.lap + (size_t)(to - piece.ring->bytes),
+                              memory_order_release);
 }
 
 /* Takes n written bytes off the batch's front; returns how many vectors are done. */
@@ -172,7 +196,7 @@ static size_t advance(struct access_log *log, size_t at, size_t n)
         size_t taken = n < vec->iov_len ? n : vec->iov_len;
         char *to = (char *)vec->iov_base + taken;
         log->torn = to[-1] != '\n';
-        ring_release(log->whose[at], to);
+        release(log->pieces[at], to);
         vec->iov_base = to;
         vec->iov_len -= taken;
         n -= taken;
@@ -190,25 +214,19 @@ static void discard(struct access_log *log, size_t at, size_t count)
         uint64_t lines = 0;
         for (const char *p = vec->iov_base; p != to; lines++)
             p = (const char *)memchr(p, '\n', (size_t)(to - p)) + 1;
-        if (log->whose[at])
+        if (log->pieces[at].ring)
             atomic_fetch_add_explicit(&log->lost, lines, memory_order_relaxed);
-        ring_release(log->whose[at], to);
+        release(log->pieces[at], to);
     }
 }
 
-/* writev(2) and poll(2) are where close() may cancel a writer that gets no further. */
 static ssize_t write_vecs(struct access_log *log, size_t at, size_t count)
 {
-    int unused;
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &unused);
     ssize_t n = writev(log->fd, log->vecs + at, (int)(count - at < IOV_MAX ? count - at : IOV_MAX));
     if (n < 0 && errno == EAGAIN) {
         poll(&(struct pollfd){.fd = log->fd, .events = POLLOUT}, 1, -1);
         n = 0;
     }
-    int error = errno;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &unused);
-    errno = error;
     return n;
 }
 
@@ -256,33 +274,34 @@ static void sleep_until_line(struct access_log *log)
     }
 }
 
-/* Ends early only when the log is closed: nobody else posts while `sleeping` is false. */
-static void nap(struct access_log *log)
+/* False when the time is over. */
+static bool wait_at_most(sem_t *semaphore, uint64_t ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += NAP_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
+    uint64_t ns = (uint64_t)until.tv_nsec + ms * 1000000;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    while (sem_clockwait(semaphore, CLOCK_MONOTONIC, &until) != 0) {
+        if (errno != EINTR)
+            return false;
     }
-    while (sem_clockwait(&log->wake, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR) {
-    }
+    return true;
 }
 
 static void *writer_main(void *arg)
 {
     struct access_log *log = arg;
-    int unused;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &unused);
     while (!atomic_load(&log->closing)) {
         if (all_empty(log))
             sleep_until_line(log);
+        /* Only close() posts while `sleeping` is false, so only it cuts the nap. */
         if (!atomic_load(&log->closing))
-            nap(log);
+            wait_at_most(&log->wake, NAP_MS);
         drain(log);
     }
     drain(log); /* what came while the drain before was writing */
+    sem_post(&log->finished);
     return NULL;
 }
 
@@ -297,8 +316,9 @@ static void destroy(struct access_log *log)
     if (log->owns_fd)
         close(log->fd);
     sem_destroy(&log->wake);
+    sem_destroy(&log->finished);
     free(log->vecs);
-    free(log->whose);
+    free(log->pieces);
     free(log);
 }
 
@@ -341,9 +361,10 @@ struct access_log *access_log_open(const char *to, enum log_format format, unsig
     log->ring_count = loops;
     log->fd = STDOUT_FILENO;
     log->vecs = calloc(2 * loops + 1, sizeof(*log->vecs));
-    log->whose = calloc(2 * loops + 1, sizeof(*log->whose));
-    gw_assert(log->vecs && log->whose);
+    log->pieces = calloc(2 * loops + 1, sizeof(*log->pieces));
+    gw_assert(log->vecs && log->pieces);
     sem_init(&log->wake, 0, 0);
+    sem_init(&log->finished, 0, 0);
 
     int error = 0;
     if (strcmp(to, "stdout") != 0) {
@@ -370,14 +391,12 @@ void access_log_close(struct access_log **log_ref)
         return;
     atomic_store(&log->closing, true);
     sem_post(&log->wake);
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += CLOSE_MS / 1000;
-    if (pthread_clockjoin_np(log->writer, NULL, CLOCK_MONOTONIC, &until) != 0) {
-        pthread_cancel(log->writer);
-        pthread_join(log->writer, NULL);
-        discard(log, 0, collect(log));
-        report(log, ETIMEDOUT);
+    if (!wait_at_most(&log->finished, CLOSE_MS)) {
+        /* The writer hangs in a write that nothing short of a signal ends: it keeps the log. */
+        log_event(LOG_WARN, "access log closed with lines unwritten", "waited_ms=%d", CLOSE_MS);
+        pthread_detach(log->writer);
+        return;
     }
+    pthread_join(log->writer, NULL);
     destroy(log);
 }

@@ -36,10 +36,10 @@
 
 struct access_part {
     struct str name;
-    const char *state;   /* "ok", "timeout", … */
-    const char *error;   /* RFC 9209 token or NULL */
-    int status;          /* upstream's; 0 = none */
-    uint32_t us;         /* from the page's start to the part's end */
+    const char *state; /* "ok", "timeout", … */
+    const char *error; /* RFC 9209 token or NULL */
+    int status;        /* upstream's; 0 = none */
+    uint32_t us;       /* from the page's start to the part's end */
     uint64_t bytes;
     unsigned attempts;
 };
@@ -47,10 +47,10 @@ struct access_part {
 struct access_record {
     struct str id, client, method, path /* with query, as received */, host, protocol, route,
         user_agent;
-    int status;          /* 499: the client left */
-    uint64_t bytes;      /* of the body sent */
-    uint64_t us;         /* from the head's arrival to the last byte's hand-over */
-    const char *flags;   /* "NR", "DC", "UT", …: conventions; "" or NULL = none */
+    int status;        /* 499: the client left */
+    uint64_t bytes;    /* of the body sent */
+    uint64_t us;       /* from the head's arrival to the last byte's hand-over */
+    const char *flags; /* "NR", "DC", "UT", …: conventions; "" or NULL = none */
     const struct access_part *parts;
     size_t part_count;
 };
@@ -60,8 +60,9 @@ struct access_log;
 /* to: "stdout", "off" (returns NULL) or a path (opened for append, 0640). NULL with errno set when
  * the file can't be opened. `loops`: how many rings. */
 struct access_log *access_log_open(const char *to, enum log_format format, unsigned loops);
-/* After the last access_log_write(). Writes what is left and ends the thread; a destination that
- * takes nothing for two seconds loses the rest, counted and logged. */
+/* After the last access_log_write(). Writes what is left and ends the thread. When that takes more
+ * than two seconds (a pipe that nobody reads) it is given up, logged, and the thread left to the
+ * process's end. */
 void access_log_close(struct access_log **log);
 
 /* On loop `index`'s thread only. log may be NULL. Values are escaped; each is cut at 2 KiB. */

@@ -33,8 +33,7 @@ const struct config_upstream *upstream_config(const struct upstream *up);
 struct str upstream_url(const struct upstream *up);
 
 /* On the loop's thread. `names`: the offload pool that looks names up. */
-struct up_client *up_client_create(struct upstreams *ups, struct loop *loop,
-                                   struct offload *names);
+struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, struct offload *names);
 /* Cancels what is under way (callbacks are not run) and closes the connections. */
 void up_client_destroy(struct up_client **client);
 
@@ -48,7 +47,7 @@ struct up_request {
                                         '?' or is empty; percent-encoded; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
-    uint64_t timeout_ms;             /* 0 = the upstream's */
+    uint64_t timeout_ms; /* 0 = the upstream's */
 };
 
 /* How a call ended, before anybody judged what came. */
@@ -67,14 +66,14 @@ struct up_times {
 
 struct up_result {
     enum up_end end;
-    const char *error;     /* RFC 9209 error token ("connection_refused"); NULL when UP_ANSWERED */
-    char detail[96];       /* for logs: what curl or the resolver said; "" when nothing */
-    int status;            /* 0 = none arrived */
-    struct str body;       /* decoded (gzip, deflate); in the call's buffer until up_call_release() */
+    const char *error; /* RFC 9209 error token ("connection_refused"); NULL when UP_ANSWERED */
+    char detail[96];   /* for logs: what curl or the resolver said; "" when nothing */
+    int status;        /* 0 = none arrived */
+    struct str body;   /* decoded (gzip, deflate); in the call's buffer until up_call_release() */
     struct str content_type; /* without checks, "" = none; as long as body */
-    uint64_t wire_bytes;   /* of the body, as it came */
+    uint64_t wire_bytes;     /* of the body, as it came */
     unsigned attempts;
-    bool reused;           /* a kept-alive connection */
+    bool reused; /* a kept-alive connection */
     struct up_times times;
 };
 

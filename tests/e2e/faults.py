@@ -26,6 +26,8 @@ class Faults:
         self.requests = []
         self.connections = 0
         self.open = 0
+        self.busy = 0  # requests being answered right now
+        self.busy_peak = 0
         self.aborted = 0  # connections that the gateway closed while an answer was due
         self.started = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.main()), daemon=True)
@@ -63,7 +65,13 @@ class Faults:
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].decode()
                 self.requests.append((path, head.decode("latin-1")))
-                if not await self.behave(path, reader, writer):
+                self.busy += 1
+                self.busy_peak = max(self.busy, self.busy_peak)
+                try:
+                    stays = await self.behave(path, reader, writer)
+                finally:
+                    self.busy -= 1
+                if not stays:
                     break
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass

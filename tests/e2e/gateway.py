@@ -8,6 +8,8 @@ import signal
 import subprocess
 import time
 
+import tomli
+
 BINARY = pathlib.Path(os.environ.get("GATEWAY", "build/gateway")).resolve()
 TOOLS = pathlib.Path(os.environ.get("TOOLS", "build/tools")).resolve()
 SANITIZED = bool(os.environ.get("SAN"))
@@ -18,6 +20,15 @@ ENVIRONMENT = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
     "TSAN_OPTIONS": "halt_on_error=1:exitcode=99",
 }
+
+
+def until(condition, what="it", seconds=15):
+    """Waits until the condition holds; fails when it doesn't in time."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < end, f"{what} did not happen"
+        time.sleep(0.01)
+    return result
 
 
 class Gateway:
@@ -49,16 +60,14 @@ class Gateway:
             [BINARY, "run", "-c", self.config], stdout=self.stdout, stderr=self.stderr, env=self.env
         )
         end = time.monotonic() + 30
-        while 'msg="ready"' not in self.log():
+        while not re.search(r'"?msg"?[=:]"ready"', self.log()):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"the gateway did not start: {self.log()}")
             time.sleep(0.01)
-        for line in self.log().splitlines():
-            found = re.search(r'msg="(admin )?listening" address=(\S+)', line)
-            if found and found[1]:
-                self.admin = f"http://{found[2]}"
-            elif found:
-                self.addresses.append(found[2])
+        found = re.findall(r'"?msg"?[=:]"listening".*?address"?[=:]"?([^\s",]+)', self.log())
+        public = len(tomli.loads(self.config.read_text())["server"]["listen"])
+        self.addresses = found[:public]
+        self.admin = next((f"http://{a}" for a in found[public:] if not a.startswith("unix:")), None)
         return self
 
     @property

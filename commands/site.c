@@ -1,0 +1,65 @@
+/* The wiring that every command which reads the configuration shares: each folder checks its own
+ * part and adds to one diag, so that the user sees all errors at once. */
+#include "commands/site.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "base/cpus.h"
+#include "base/log.h"
+
+/* A stuck resolver must not keep files waiting, so names have threads of their own. */
+enum { NAME_THREADS = 4, FILE_THREADS = 4, OFFLOAD_QUEUE = 1024 };
+
+struct site *site_create(const char *file, bool serving, struct diag *diag)
+{
+    struct site *site = calloc(1, sizeof(*site));
+    gw_assert(site != NULL);
+    struct config *config = site->config = config_load(file, diag);
+    site->workers = !serving                 ? 1
+                    : config->server.workers ? config->server.workers
+                                             : cpus_available();
+    site->names = offload_create("gw-names", NAME_THREADS, OFFLOAD_QUEUE);
+    site->files = offload_create("gw-files", FILE_THREADS, OFFLOAD_QUEUE);
+    if (serving && diag_errors(diag) == 0) {
+        errno = 0;
+        site->access = access_log_open(config->log.access.p, (enum log_format)config->log.format,
+                                       site->workers);
+        if (site->access == NULL && errno != 0)
+            diag_error(diag, config_pos(config, &config->log.access),
+                       "cannot open the access log \"%s\": %s", config->log.access.p,
+                       strerror(errno));
+    }
+    site->templates = template_set_create(config->templates_dir.p);
+    site->upstreams = upstreams_create(config, site->workers, diag);
+    site->server = http_server_create(config, site->files, site->access, diag);
+    site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
+    return site;
+}
+
+void site_destroy(struct site **site_p)
+{
+    struct site *site = *site_p;
+    if (site == NULL)
+        return;
+    pages_destroy(&site->pages);
+    http_server_destroy(&site->server);
+    upstreams_destroy(&site->upstreams);
+    template_set_destroy(&site->templates);
+    access_log_close(&site->access);
+    offload_destroy(&site->files);
+    offload_destroy(&site->names);
+    config_destroy(&site->config);
+    free(site);
+    *site_p = NULL;
+}
+
+struct site *site_open(const char *file, bool serving)
+{
+    struct diag *diag = diag_create();
+    struct site *site = site_create(file, serving, diag);
+    diag_print(diag, stderr);
+    if (diag_errors(diag) != 0)
+        site_destroy(&site);
+    diag_destroy(&diag);
+    return site;
+}

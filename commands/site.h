@@ -1,0 +1,39 @@
+/* A site: all that one configuration file stands for, put together and checked. `run` serves it,
+ * `check` only builds it, `explain` looks into it. */
+#ifndef GW_COMMANDS_SITE_H
+#define GW_COMMANDS_SITE_H
+
+#include "base/diag.h"
+#include "base/offload.h"
+#include "config/config.h"
+#include "http/http.h"
+#include "observe/observe.h"
+#include "pages/pages.h"
+#include "render/render.h"
+#include "upstreams/upstreams.h"
+
+struct site {
+    struct config *config;
+    unsigned workers; /* loops that will serve it */
+    struct offload *names, *files;
+    struct access_log *access; /* NULL when off or not serving */
+    struct upstreams *upstreams;
+    struct template_set *templates;
+    struct http_server *server;
+    struct pages *pages;
+};
+
+/* Reads `file` and builds everything that needs no network. Every error that there is lands in
+ * diag; with any, the site is good for site_destroy() only. `serving`: also opens the access log
+ * and counts the workers. Main thread. */
+struct site *site_create(const char *file, bool serving, struct diag *diag);
+/* The loops that served it have ended. */
+void site_destroy(struct site **site);
+
+/* The usual beginning of a command: builds the site of `file`, prints what there is to say on
+ * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. */
+struct site *site_open(const char *file, bool serving);
+
+#define DEFAULT_CONFIG_FILE "config.toml"
+
+#endif

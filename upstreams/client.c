@@ -1,0 +1,426 @@
+/* A loop's side of curl. What it does otherwise than a textbook, because each was measured:
+ *
+ * - curl gets work once a turn: calls are collected, handed over together, and one
+ *   curl_multi_socket_action() starts them all.
+ * - No timer callback. curl would work out its next timeout at every step of every transfer; we ask
+ *   once a turn, and transfers have no timeouts in curl at all: ours are timers of the loop.
+ * - Sockets stand in a private epoll set, whose descriptor is one socket of the loop. A socket that
+ *   curl lets go of between two requests stays in it; only when it wakes us for nothing (the server
+ *   closed it) it is taken out.
+ * - Easy handles keep their upstream's options from call to call. */
+#include "upstreams/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <h2o/memory.h>
+
+enum { EVENTS = 256, MAX_IDLE_HANDLES = 256 };
+
+/* What curl wants of a descriptor and what the epoll set was told; CURL_POLL_IN and _OUT. */
+struct watch {
+    struct lane *lane;
+    uint8_t wanted, armed;
+};
+
+/* -- sockets -- */
+
+static struct watch *watch_of(struct up_client *client, int fd)
+{
+    if ((size_t)fd >= client->watch_capacity) {
+        size_t capacity = client->watch_capacity ? client->watch_capacity : 64;
+        while (capacity <= (size_t)fd)
+            capacity *= 2;
+        client->watches = h2o_mem_realloc(client->watches, capacity * sizeof(struct watch));
+        memset(client->watches + client->watch_capacity, 0,
+               (capacity - client->watch_capacity) * sizeof(struct watch));
+        client->watch_capacity = capacity;
+    }
+    return &client->watches[fd];
+}
+
+static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
+{
+    (void)easy;
+    (void)unused;
+    struct lane *lane = arg;
+    struct watch *watch = watch_of(lane->client, fd);
+    watch->lane = lane;
+    watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
+    /* Writability must not stay armed: an idle socket is always writable. */
+    if (watch->wanted == 0 ? (watch->armed & CURL_POLL_OUT) == 0 : watch->wanted == watch->armed)
+        return 0;
+    uint8_t arm = watch->wanted ? watch->wanted : CURL_POLL_IN;
+    struct epoll_event event = {.events = (arm & CURL_POLL_IN ? EPOLLIN : 0u) |
+                                          (arm & CURL_POLL_OUT ? EPOLLOUT : 0u),
+                                .data.fd = fd};
+    int op = watch->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    watch->armed = epoll_ctl(lane->client->epoll, op, fd, &event) == 0 ? arm : 0;
+    return 0;
+}
+
+static int on_close(void *arg, curl_socket_t fd)
+{
+    struct up_client *client = arg;
+    *watch_of(client, fd) = (struct watch){0}; /* close() takes it out of the epoll set */
+    return close(fd);
+}
+
+static void on_events(h2o_socket_t *socket, const char *error)
+{
+    (void)error;
+    struct up_client *client = socket->data;
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(client->epoll, events, EVENTS, 0);
+    for (int i = 0; i < n; i++) {
+        int fd = events[i].data.fd, running;
+        uint32_t seen = events[i].events;
+        struct watch *watch = watch_of(client, fd);
+        if (watch->wanted == 0) {
+            epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
+            watch->armed = 0;
+            continue;
+        }
+        struct lane *lane = watch->lane;
+        curl_multi_socket_action(lane->multi, fd,
+                                 (seen & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
+                                     (seen & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                                     (seen & EPOLLERR ? CURL_CSELECT_ERR : 0),
+                                 &running);
+        lane_defer(lane);
+    }
+}
+
+/* -- easy handles -- */
+
+static size_t on_header(char *line, size_t size, size_t count, void *arg)
+{
+    (void)line;
+    struct handle *handle = arg;
+    return up_call_header(handle->call, size * count) ? size * count : 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct handle *handle = arg;
+    return up_call_body(handle->call, bytes, size * count) ? size * count : 0;
+}
+
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    struct handle *handle = arg;
+    up_call_connects(handle->call);
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Called when curl has no address for a name. It always has (see lane_add), and must never block
+ * the loop or start a thread to get one. */
+static int refuse_lookup(void *resolver, void *reserved, void *arg)
+{
+    (void)resolver;
+    (void)reserved;
+    (void)arg;
+    return 1;
+}
+
+static CURLcode use_trusted(CURL *easy, void *ssl_ctx, void *arg)
+{
+    (void)easy;
+    struct upstream *up = arg;
+    SSL_CTX_set1_cert_store(ssl_ctx, up->trusted);
+    return CURLE_OK;
+}
+
+static void set_tls_options(CURL *easy, struct upstream *up)
+{
+    const struct config_tls *tls = &up->config->tls;
+    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, use_trusted);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, up);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(
+        easy, CURLOPT_SSLVERSION,
+        (long)(tls->min_version == TLS_1_3 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2));
+    if (tls->cert_file.n != 0) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file.p);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_file.p);
+    }
+}
+
+static struct handle *handle_create(struct lane *lane)
+{
+    struct upstream *up = lane->upstream;
+    struct handle *handle = h2o_mem_alloc(sizeof(*handle));
+    *handle = (struct handle){.easy = curl_easy_init()};
+    CURL *easy = handle->easy;
+    gw_assert(easy != NULL);
+    curl_easy_setopt(easy, CURLOPT_URL, up->curl_url);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)up->config->max_body);
+    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, up->config->max_idle == 0 ? 1L : 0L);
+    uint64_t lifetime_s = (up->config->connection_lifetime_ms + 999) / 1000;
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)lifetime_s);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)lifetime_s);
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    if (up->socket_path != NULL)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->socket_path);
+    if (up->name != NULL)
+        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, refuse_lookup);
+    if (up->trusted != NULL)
+        set_tls_options(easy, up);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->error);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
+    /* A connection outlives the handle that opened it, so closing one knows the client only. */
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane->client);
+    return handle;
+}
+
+static void handle_destroy(struct handle *handle)
+{
+    curl_easy_cleanup(handle->easy);
+    free(handle->resolve.data);
+    free(handle);
+}
+
+/* Room for a whole answer of the usual size, so that it takes one recv(); curl has the memory only
+ * while the transfer runs. */
+static long buffer_size_for(uint32_t answer_size)
+{
+    enum { STEP = 2048, MOST = 64 * 1024 };
+    uint32_t size = (answer_size + STEP - 1) / STEP * STEP;
+    return size < STEP ? STEP : size > MOST ? MOST : (long)size;
+}
+
+/* Every handle brings the addresses itself when they changed since it brought them last: which of
+ * several transfers that start together curl looks at first is not for us to know. What curl is
+ * given stays in the multi's cache for good, or until it is given anew. */
+static void give_addresses(struct lane *lane, struct handle *handle)
+{
+    const struct addresses *addresses = lane->addresses;
+    if (addresses == NULL || handle->version == addresses->version)
+        return;
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    gw_assert(buf_printf(&text, "%s%s", lane->upstream->resolve, addresses->text));
+    free(handle->resolve.data);
+    handle->resolve.data = text.p;
+    handle->version = addresses->version;
+    curl_easy_setopt(handle->easy, CURLOPT_RESOLVE, &handle->resolve);
+    /* Our timer ends connecting; curl only needs the time to share it between several addresses,
+     * and pays for it at each transfer. */
+    curl_easy_setopt(handle->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     addresses->count > 1 ? (long)lane->upstream->config->connect_timeout_ms : 0L);
+}
+
+/* -- lanes -- */
+
+static void on_lane_timer(struct timer *timer)
+{
+    lane_defer(CONTAINER_OF(timer, struct lane, timer));
+}
+
+static void lane_open(struct lane *lane)
+{
+    lane->multi = curl_multi_init();
+    gw_assert(lane->multi != NULL);
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_watch);
+    curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
+    curl_multi_setopt(lane->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+}
+
+void lane_defer(struct lane *lane)
+{
+    if (!h2o_linklist_is_linked(&lane->link))
+        h2o_linklist_insert(&lane->client->due, &lane->link);
+    task_defer(lane->client->loop, &lane->client->task);
+}
+
+void lane_add(struct lane *lane, struct up_call *call)
+{
+    struct handle *handle = lane->idle;
+    if (handle != NULL) {
+        lane->idle = handle->next_idle;
+        lane->idle_count--;
+    } else {
+        handle = handle_create(lane);
+    }
+    handle->call = call;
+    call->handle = handle;
+    call->header = (struct curl_slist){call->request.p + call->header_at, lane->upstream->headers};
+    curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
+    curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER,
+                     call->header.data[0] ? &call->header : lane->upstream->headers);
+    long buffer_size = buffer_size_for(lane->answer_size);
+    if (handle->buffer_size != buffer_size) {
+        handle->buffer_size = buffer_size;
+        curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer_size);
+    }
+    give_addresses(lane, handle);
+    lane->busy++;
+    gw_assert(curl_multi_add_handle(lane->multi, handle->easy) == CURLM_OK);
+}
+
+void lane_remove(struct lane *lane, struct up_call *call, bool failed)
+{
+    struct handle *handle = call->handle;
+    call->handle = NULL;
+    handle->call = NULL;
+    lane->busy--;
+    curl_multi_remove_handle(lane->multi, handle->easy);
+    /* After a failure a handle keeps its errno, which would colour the next one. */
+    if (failed || lane->idle_count >= MAX_IDLE_HANDLES) {
+        handle_destroy(handle);
+        return;
+    }
+    handle->next_idle = lane->idle;
+    lane->idle = handle;
+    lane->idle_count++;
+}
+
+/* curl's limit counts busy connections too, and closes an idle one whenever one more comes back. */
+static void limit_connections(struct lane *lane)
+{
+    long most = (long)lane->upstream->config->max_idle + (long)lane->busy;
+    if (lane->max_connects != most)
+        curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, most);
+    lane->max_connects = most;
+}
+
+static void lane_start_calls(struct lane *lane)
+{
+    if (lane->multi == NULL)
+        lane_open(lane);
+    uint64_t now_us = clock_us();
+    while (!h2o_linklist_is_empty(&lane->ready)) {
+        struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, lane->ready.next);
+        h2o_linklist_unlink(&call->waiting);
+        call->step = CALL_IN_FLIGHT;
+        call->added_us = now_us;
+        lane_add(lane, call);
+    }
+    limit_connections(lane);
+}
+
+/* Starts what is ready, lets curl do what is due, ends what is finished. */
+static void lane_run(struct lane *lane)
+{
+    int running, left;
+    long wait_ms = 0;
+    if (!h2o_linklist_is_empty(&lane->ready))
+        lane_start_calls(lane);
+    if (lane->multi == NULL)
+        return;
+    curl_multi_timeout(lane->multi, &wait_ms);
+    if (wait_ms == 0)
+        curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    for (CURLMsg *message; (message = curl_multi_info_read(lane->multi, &left)) != NULL;) {
+        struct handle *handle = NULL;
+        CURLcode code = message->data.result;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
+        up_call_ended(handle->call, code);
+    }
+    curl_multi_timeout(lane->multi, &wait_ms);
+    if (wait_ms >= 0)
+        timer_start(lane->client->loop, &lane->timer, (uint64_t)wait_ms);
+    else
+        timer_stop(lane->client->loop, &lane->timer);
+}
+
+static void end_of_turn(struct task *task)
+{
+    struct up_client *client = CONTAINER_OF(task, struct up_client, task);
+    while (!h2o_linklist_is_empty(&client->going)) {
+        struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, client->going.next);
+        h2o_linklist_unlink(&call->waiting);
+        up_call_go(call);
+    }
+    while (!h2o_linklist_is_empty(&client->due)) {
+        struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
+        h2o_linklist_unlink(&lane->link);
+        lane_run(lane);
+    }
+}
+
+/* -- the client -- */
+
+struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, struct offload *names)
+{
+    struct up_client *client =
+        h2o_mem_alloc(sizeof(*client) + ups->count * sizeof(client->lanes[0]));
+    *client = (struct up_client){.upstreams = ups, .loop = loop, .names = names};
+    client->epoll = epoll_create1(EPOLL_CLOEXEC);
+    gw_assert(client->epoll >= 0);
+    client->epoll_socket =
+        h2o_evloop_socket_create(loop_h2o(loop), client->epoll, H2O_SOCKET_FLAG_DONT_READ);
+    client->epoll_socket->data = client;
+    h2o_socket_read_start(client->epoll_socket, on_events);
+    task_init(&client->task, end_of_turn);
+    h2o_linklist_init_anchor(&client->going);
+    h2o_linklist_init_anchor(&client->due);
+    h2o_linklist_init_anchor(&client->calls);
+    for (size_t i = 0; i < ups->count; i++) {
+        struct lane *lane = &client->lanes[i];
+        *lane = (struct lane){.client = client, .upstream = &ups->all[i]};
+        timer_init(&lane->timer, on_lane_timer);
+        h2o_linklist_init_anchor(&lane->ready);
+        const char *error;
+        if (lane->upstream->name != NULL)
+            name_get(lane->upstream->name, names, clock_us(), &lane->addresses, NULL, &error);
+    }
+    return client;
+}
+
+static void lane_close(struct lane *lane)
+{
+    timer_stop(lane->client->loop, &lane->timer);
+    while (lane->idle != NULL) {
+        struct handle *handle = lane->idle;
+        lane->idle = handle->next_idle;
+        handle_destroy(handle);
+    }
+    if (lane->multi != NULL)
+        curl_multi_cleanup(lane->multi);
+    addresses_unref(&lane->addresses);
+}
+
+void up_client_destroy(struct up_client **client_p)
+{
+    struct up_client *client = *client_p;
+    *client_p = NULL;
+    if (client == NULL)
+        return;
+    while (!h2o_linklist_is_empty(&client->calls)) {
+        struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, all, client->calls.next);
+        up_call_cancel(&call);
+    }
+    /* What other threads posted to calls that are gone is in the inbox already. */
+    while (client->gone != 0)
+        loop_turn(client->loop, 0);
+    task_cancel(&client->task);
+    for (size_t i = 0; i < client->upstreams->count; i++)
+        lane_close(&client->lanes[i]);
+    up_calls_free_spare(client);
+    h2o_socket_close(client->epoll_socket); /* closes the epoll set too */
+    free(client->watches);
+    free(client);
+}

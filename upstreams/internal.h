@@ -1,0 +1,243 @@
+/* What the files of upstreams/ share.
+ *
+ *   upstream.c  what the configuration says, prepared once: URLs, headers, TLS; any thread reads it
+ *   slots.c     max_inflight, counted in the whole process, and the queue behind it
+ *   names.c     addresses of host names, looked up on offload threads, for all loops at once
+ *   client.c    a loop's curl multis, sockets and pools; the turn's work in one task
+ *   call.c      the life of one call, step by step
+ *   outcome.c   what curl or the system said -> how the call ended, in RFC 9209's words
+ *   memory.c    curl's allocations from free lists of the loop
+ *
+ * Threads: a call belongs to its loop. Other threads touch it only while it stands in a waiting
+ * room (below), under that room's lock, and hand it back by message. */
+#ifndef GW_UPSTREAMS_INTERNAL_H
+#define GW_UPSTREAMS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <netdb.h>
+#include <curl/curl.h>
+#include <h2o/linklist.h>
+#include <openssl/ssl.h>
+#include "upstreams/upstreams.h"
+
+/* What one answer's header section may take, however small the body: curl keeps every line. */
+enum { MAX_HEADER_BYTES = 64 * 1024, MAX_HEADER_LINES = 256 };
+/* curl's limit for one line of it is 100 KB, so ours is reached first. */
+
+/* -- waiting rooms ------------------------------------------------------------------------------
+ *
+ * Where calls of any loop wait for something that the whole process shares: a slot, a name. Whoever
+ * lets a call out unlinks it under the lock and posts it to its loop, where up_call_admitted()
+ * goes on. A call that is cancelled meanwhile is either still linked (then it leaves at once) or
+ * its message is under way (then it is freed when that arrives). */
+struct room {
+    pthread_mutex_t lock;
+    h2o_linklist_t calls; /* up_call.waiting, oldest first */
+};
+void room_init(struct room *room);
+void room_fini(struct room *room);
+/* Both under the lock. leave: false when it is out already. */
+void room_enter(struct room *room, struct up_call *call);
+bool room_leave(struct up_call *call);
+void room_let_out(struct up_call *call);
+
+/* -- slots --------------------------------------------------------------------------------------
+ */
+
+struct slots {
+    _Atomic uint32_t inflight;
+    _Atomic uint32_t queued; /* changed under room.lock only */
+    uint32_t max_inflight, max_queue;
+    struct room room;
+};
+enum slot_answer { SLOT_TAKEN, SLOT_QUEUED, SLOT_REFUSED };
+/* SLOT_QUEUED: the call stands in the room and comes back through up_call_admitted(). */
+enum slot_answer slots_take(struct slots *slots, struct up_call *call);
+/* Gives a slot back and hands it to the call that waits longest. Any thread. */
+void slots_release(struct slots *slots);
+/* False: the call was let out already, with a slot; its message is under way. */
+bool slots_leave(struct slots *slots, struct up_call *call);
+
+/* -- names --------------------------------------------------------------------------------------
+ */
+
+/* A set of addresses as CURLOPT_RESOLVE takes it after "host:port:". Immutable, shared. */
+struct addresses {
+    _Atomic uint32_t refs;
+    uint32_t version; /* from 1; grows with each set that differs from the one before */
+    unsigned count;
+    char text[]; /* "192.0.2.1,192.0.2.2,[2001:db8::1]" */
+};
+void addresses_unref(struct addresses **addresses_p);
+
+struct name;
+struct names;
+struct names *names_create(void);
+/* No look-up may be under way. */
+void names_destroy(struct names **names);
+/* The entry for a host, made when there is none. Before threads start. */
+struct name *names_add(struct names *names, const char *host, uint64_t refresh_ms);
+
+enum name_answer { NAME_KNOWN, NAME_WAITING, NAME_FAILED };
+/* Brings *known (a ref, NULL to begin with) up to date, and begins a look-up when what is known is
+ * old or nothing. Without a lock when nothing changed.
+ * NAME_WAITING: the call (unless NULL) stands in the name's room and comes back through
+ * up_call_admitted(). NAME_FAILED: *error_r is the reason (constant); nothing is known and it isn't
+ * yet time to ask again. */
+enum name_answer name_get(struct name *name, struct offload *offload, uint64_t now_us,
+                          struct addresses **known, struct up_call *call, const char **error_r);
+/* False: the call was let out already; its message is under way. */
+bool name_leave(struct name *name, struct up_call *call);
+
+/* getaddrinfo(), or what a test puts in its place before look-ups begin. */
+extern int (*names_getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
+                                struct addrinfo **found_r);
+
+/* -- upstreams ----------------------------------------------------------------------------------
+ */
+
+struct upstream {
+    const struct config_upstream *config;
+    unsigned index; /* in upstreams.all and up_client.lanes */
+    char *url;      /* scheme://host[:port]/prefix, without credentials: for people */
+    char *curl_url; /* scheme://host[:port]/: what curl connects to */
+    char *prefix;   /* "" or "/v1": goes before each target */
+    size_t prefix_length;
+    char *resolve;              /* "host:port:", NULL when the host is an address or a socket */
+    struct name *name;          /* borrowed from upstreams.names; NULL likewise */
+    char *socket_path;          /* unix socket; or NULL */
+    struct curl_slist *headers; /* of every request: set_headers and what turns curl's own off */
+    X509_STORE *trusted;        /* https: who signs its certificate; ref */
+    struct slots slots;
+};
+
+struct upstreams {
+    const struct config *config;
+    struct upstream *all;
+    size_t count;
+    struct names *names;
+};
+
+/* -- clients ------------------------------------------------------------------------------------
+ */
+
+/* One easy handle with the options of its upstream, used by one call after another. */
+struct handle {
+    CURL *easy;
+    struct up_call *call; /* who uses it now */
+    struct handle *next_idle;
+    uint32_t version;          /* of the addresses that curl has from it */
+    struct curl_slist resolve; /* data: owned; curl reads it when the transfer begins */
+    long buffer_size;
+    char error[CURL_ERROR_SIZE];
+};
+
+/* What a loop has for one upstream. A multi each: max_idle is then curl's own limit, a search for a
+ * free connection meets no other upstream's, and so do the lists that curl walks at each transfer.
+ */
+struct lane {
+    struct up_client *client;
+    struct upstream *upstream;
+    CURLM *multi; /* made at the first call */
+    struct timer timer;
+    h2o_linklist_t link;  /* in client.due when curl has work that needs no socket */
+    h2o_linklist_t ready; /* calls with slot and addresses that the end of the turn hands to curl */
+    struct addresses *addresses; /* ref; of upstream.name */
+    struct handle *idle;
+    uint32_t idle_count;
+    uint32_t busy;        /* handles in the multi */
+    long max_connects;    /* what the multi was told last */
+    uint32_t answer_size; /* bytes that an answer takes lately, headers included */
+};
+
+struct up_client {
+    struct upstreams *upstreams;
+    struct loop *loop;
+    struct offload *names;
+    int epoll;
+    h2o_socket_t *epoll_socket;
+    struct watch *watches; /* by descriptor */
+    size_t watch_capacity;
+    struct task task;     /* the end of the turn */
+    h2o_linklist_t going; /* calls, up_call.waiting, that take their next step then */
+    h2o_linklist_t due;   /* lanes */
+    h2o_linklist_t calls; /* all of them, up_call.all */
+    struct up_call *spare;
+    size_t spare_bytes; /* capacity of the spare calls' buffers */
+    uint32_t gone;      /* calls in CALL_GONE */
+    struct lane lanes[];
+};
+
+/* Has the end of the turn look at the lane. */
+void lane_defer(struct lane *lane);
+/* Adds the call's transfer to the lane's multi; curl does nothing until lane_run(). */
+void lane_add(struct lane *lane, struct up_call *call);
+/* Takes the call's handle out of the multi; its connection is closed unless the transfer is over.
+ * A handle that didn't fail is kept for the next call. */
+void lane_remove(struct lane *lane, struct up_call *call, bool failed);
+
+/* -- calls --------------------------------------------------------------------------------------
+ */
+
+enum call_step {
+    CALL_STARTED,   /* until the end of the turn */
+    CALL_QUEUED,    /* in the slots' room */
+    CALL_ADMITTED,  /* out of it, with a slot; until the end of the turn */
+    CALL_RESOLVING, /* in the name's room */
+    CALL_RESOLVED,  /* out of it; until the end of the turn */
+    CALL_READY,     /* in lane.ready */
+    CALL_IN_FLIGHT, /* curl has it */
+    CALL_DONE,      /* done() was called or is being called */
+    CALL_GONE       /* cancelled with its message under way; freed when that arrives */
+};
+enum call_refusal { REFUSED_NOTHING, REFUSED_BODY, REFUSED_HEADERS };
+
+struct up_call {
+    enum call_step step;
+    bool posted; /* let out of a room, the message under way; changed under the room's lock */
+    bool has_slot;
+    bool new_connection;                 /* curl opened one for this call */
+    enum call_refusal refused;           /* why a callback of ours stopped curl */
+    uint32_t header_lines, header_bytes; /* of the answer so far */
+    struct lane *lane;
+    struct handle *handle; /* while in flight */
+    up_done_fn *done;
+    void *arg;
+    struct timer timer; /* queue_timeout, then connect_timeout or the attempt's end */
+    uint64_t timeout_ms;
+    uint64_t deadline_ms;          /* of the attempt, on the loop's clock */
+    uint64_t connect_by_ms;        /* when new_connection */
+    uint64_t started_us, added_us; /* clock_us() of the start, of the handing over to curl */
+    h2o_linklist_t all;            /* in client.calls */
+    h2o_linklist_t waiting;        /* in the one list where it waits in this step */
+    struct message message;
+    struct up_call *next_spare;
+    struct buf request;       /* target NUL header lines NUL */
+    size_t header_at;         /* of the header lines in it */
+    struct curl_slist header; /* all lines of this call in one node, in front of the upstream's */
+    struct buf body;
+    char content_type[96];
+    struct up_result result;
+};
+
+void up_call_admitted(struct message *message);          /* let out of a room */
+void up_call_go(struct up_call *call);                   /* at the end of the turn: the next step */
+void up_call_ended(struct up_call *call, CURLcode code); /* curl is done with it */
+void up_calls_free_spare(struct up_client *client);
+/* From curl's callbacks. False: stop the transfer. */
+bool up_call_header(struct up_call *call, size_t n);
+bool up_call_body(struct up_call *call, const char *bytes, size_t n);
+void up_call_connects(struct up_call *call);
+
+/* -- outcomes ------------------------------------------------------------------------------------
+ */
+
+struct outcome {
+    enum up_end end;
+    const char *error;
+};
+struct outcome outcome_of(CURLcode code, long os_errno, const char *text);
+struct outcome outcome_of_timeout(bool connecting);
+
+#endif

@@ -1,0 +1,79 @@
+/* What curl or the system said becomes how the call ended and why, in the words of RFC 9209 section
+ * 2.3, which go into Proxy-Status, logs and metrics as they are. */
+#include "upstreams/internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct outcome not_connected(long os_errno)
+{
+    switch (os_errno) {
+    case ETIMEDOUT:
+        return (struct outcome){UP_TIMEOUT, "connection_timeout"};
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return (struct outcome){UP_FAILED, "destination_ip_unroutable"};
+    case ECONNREFUSED:
+        return (struct outcome){UP_FAILED, "connection_refused"};
+    case ECONNRESET:
+        return (struct outcome){UP_FAILED, "connection_terminated"};
+    default: /* no such unix socket, no permission, out of ports */
+        return (struct outcome){UP_FAILED, "destination_unavailable"};
+    }
+}
+
+/* curl has one code for a connection that broke and for bytes that make no sense. */
+static const char *not_received(long os_errno, const char *text)
+{
+    if (strstr(text, "alert") != NULL)
+        return "tls_alert_received"; /* TLS 1.3 tells of a refused client certificate this late */
+    if (os_errno != 0)
+        return "connection_terminated";
+    return strstr(text, "SSL") != NULL ? "tls_protocol_error" : "http_protocol_error";
+}
+
+struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
+{
+    switch (code) {
+    case CURLE_OK:
+        return (struct outcome){UP_ANSWERED, NULL};
+    case CURLE_OPERATION_TIMEDOUT: /* only connecting has a timeout in curl */
+        return outcome_of_timeout(true);
+    case CURLE_COULDNT_CONNECT:
+        return not_connected(os_errno);
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return (struct outcome){UP_FAILED, "dns_error"};
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CACERT_BADFILE:
+        return (struct outcome){UP_FAILED, "tls_certificate_error"};
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ENGINE_INITFAILED:
+        return (struct outcome){UP_FAILED, strstr(text, "alert") != NULL ? "tls_alert_received"
+                                                                         : "tls_protocol_error"};
+    case CURLE_SEND_ERROR:
+    case CURLE_GOT_NOTHING:
+        return (struct outcome){UP_FAILED, "connection_terminated"};
+    case CURLE_RECV_ERROR:
+        return (struct outcome){UP_FAILED, not_received(os_errno, text)};
+    case CURLE_PARTIAL_FILE:
+        return (struct outcome){UP_FAILED, "http_response_incomplete"};
+    case CURLE_FILESIZE_EXCEEDED:
+        return (struct outcome){UP_FAILED, "http_response_body_size"};
+    case CURLE_BAD_CONTENT_ENCODING:
+        return (struct outcome){UP_FAILED, "http_response_content_coding"};
+    case CURLE_UNSUPPORTED_PROTOCOL: /* an answer without a status line */
+    case CURLE_WEIRD_SERVER_REPLY:
+        return (struct outcome){UP_FAILED, "http_protocol_error"};
+    default:
+        return (struct outcome){UP_FAILED, "proxy_internal_error"};
+    }
+}
+
+struct outcome outcome_of_timeout(bool connecting)
+{
+    return (struct outcome){UP_TIMEOUT,
+                            connecting ? "connection_timeout" : "http_response_timeout"};
+}

@@ -128,7 +128,7 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
-    bool left;      /* the peer closed, as opposed to us */
+    bool left;               /* the peer closed, as opposed to us */
     uint32_t active, served; /* requests */
     struct http_conn *next_spare;
 };

@@ -44,9 +44,11 @@ UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/bin/%)
+TEST_TOOLS   := $(patsubst tests/tools/%.c,$(BUILD)/tools/%.so,$(wildcard tests/tools/*.c))
+BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz lint format deps deps-build deps-run clean help check-floors
+.PHONY: all run test unit e2e bench fuzz lint format deps deps-build deps-run clean help
 
 all: deps-build ## build build/gateway
 	@$(MAKE) --no-print-directory $(BUILD)/gateway
@@ -73,21 +75,115 @@ $(BUILD)/obj/%.o: %.cc Makefile
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
+deps: ## install what building, running and testing needs
+	@packages/install build run test
+
+deps-build:
+	@packages/install build
+
+deps-run:
+	@packages/install run
+
+run: all deps-run ## serve the demo homepage at http://127.0.0.1:8080/
+	@build/gateway stub -c examples/stub.toml & stub=$$!; \
+	trap 'kill $$stub 2>/dev/null' EXIT; trap : INT TERM; \
+	build/gateway run -c config.toml
+
+# -- tests -- #
+
+test: deps ## every test: unit, then end to end (SAN=address,undefined or SAN=thread for sanitizers)
+	@$(MAKE) --no-print-directory run-unit run-e2e
+
+unit: deps ## unit tests only (UNIT=json picks one)
+	@$(MAKE) --no-print-directory run-unit
+
+e2e: deps ## end-to-end tests only (E2E='-k name' picks some)
+	@$(MAKE) --no-print-directory run-e2e
+
+.PHONY: run-unit run-e2e
+run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS)) $(TEST_TOOLS)
+	@tests/run-unit $(filter $(BUILD)/tests/%,$^)
+
+run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
+	@GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools SAN=$(SAN) \
+	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(E2E)
+
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
-unit: ## unit tests only (UNIT=json picks one)
-	@packages/install build run test
-	@$(MAKE) --no-print-directory run-unit
-.PHONY: run-unit
-run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS))
-	@set -e; for t in $^; do echo "== $$t"; $$t; done
+# Libraries that tests load into the gateway to stand in for a broken outside (a resolver that hangs).
+$(BUILD)/tools/%.so: tests/tools/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=c11 -g -O1 -fPIC -shared $(CWARN) -o $@ $< -ldl
+
+# -- fuzzing: clang's libFuzzer, with address and undefined behaviour sanitizers -- #
+
+FUZZ_SECONDS ?= 20
+FUZZ_FLAGS   := -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+                -fno-sanitize-recover=all
+
+fuzz: ## each fuzz target for FUZZ_SECONDS (20); FUZZ=json picks one
+	@packages/install build run fuzz
+	@$(MAKE) --no-print-directory run-fuzz
+
+.PHONY: run-fuzz
+run-fuzz: $(if $(FUZZ),build/fuzz/bin/fuzz_$(FUZZ),$(FUZZ_TARGETS))
+	@set -e; for target in $^; do name=$$(basename $$target); echo "== $$name"; \
+	    mkdir -p build/fuzz/corpus/$$name; seeds=tests/fuzz/seeds/$${name#fuzz_}; \
+	    [ -d $$seeds ] || seeds=; \
+	    $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=2048 \
+	        -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ \
+	        build/fuzz/corpus/$$name $$seeds; done
+
+build/fuzz/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 $(FUZZ_FLAGS) -c -o $@ $<
+
+build/fuzz/obj/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	clang++ $(CPPFLAGS) -std=c++17 -DNDEBUG $(FUZZ_FLAGS) -c -o $@ $<
+
+FUZZ_OBJECTS := $(foreach f,$(filter-out commands,$(FOLDERS)),\
+                  $(patsubst %,build/fuzz/obj/%.o,$(basename $(call sources,$f))))
+build/fuzz/gateway.a: $(FUZZ_OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
+	@mkdir -p $(@D)
+	clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+
+# -- figures -- #
+
+bench: ## measure against nginx + Lua, and the parts on their own
+	@packages/install build run bench
+	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS)
+	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
+
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# -- care -- #
+
+lint: ## formatting, floors, warnings as errors, gcc -fanalyzer, cppcheck
+	@packages/install build lint
+	clang-format --dry-run -Werror $(OUR_C)
+	tests/lint/floors
+	$(MAKE) --no-print-directory BUILD=build/lint WERROR=-Werror \
+	    OPTIMIZE='-O2 -fanalyzer' build/lint/gateway
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppressions-list=tests/lint/cppcheck.txt --error-exitcode=1 -I. -DH2O_USE_EPOLL=1 \
+	    gateway.c $(FOLDERS)
+
+format: ## format every C file
+	clang-format -i $(OUR_C)
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d' 2>/dev/null)

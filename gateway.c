@@ -42,7 +42,7 @@ struct gateway {
     pthread_barrier_t started, stopped;
     _Atomic unsigned idle; /* workers that have drained */
     _Atomic bool ready, drain_asked;
-    const char *admin_error; /* written before `started` */
+    const char *admin_error; /* NULL = none; written before `started` */
 };
 
 static void wake_main(struct gateway *gateway)
@@ -96,8 +96,9 @@ static void *worker_main(void *arg)
     if (worker->index == 0) {
         const struct http_admin admin = {
             .ready = admin_ready, .drain = admin_drain, .arg = gateway};
-        if (!http_admin_start(worker->http, &admin, &gateway->admin_error))
-            gw_assert(gateway->admin_error != NULL);
+        const char *error = NULL;
+        if (!http_admin_start(worker->http, &admin, &error))
+            gateway->admin_error = error;
     }
     pthread_barrier_wait(&gateway->started);
     loop_run(worker->loop);

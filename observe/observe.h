@@ -1,7 +1,33 @@
 /* observe/: the access log. One line a request, with one record a part.
  *
  * Loops format into a ring of their own; a writer thread takes the bytes out and writes them. A
- * ring that is full drops whole lines and counts them (the writer logs the count); nothing waits. */
+ * ring that is full drops whole lines and counts them (the writer logs the count); nothing waits.
+ *
+ * Fields: ts (RFC 3339, UTC: when the line was made, so at the request's end), id, client, method,
+ * path, host, protocol, route, status, bytes, ms (three decimals), flags, ua, then the parts. A
+ * field without a value is left out; status, bytes and ms are always there. JSON, one object a
+ * line (broken here for the page):
+ *
+ *     {"ts":"2026-11-22T09:30:00.123Z","id":"7f3c","client":"203.0.113.7","method":"GET",
+ *      "path":"/?user=7","host":"shop.example","protocol":"HTTP/2","route":"home","status":200,
+ *      "bytes":3412,"ms":800.901,"flags":"UT","ua":"Mozilla/5.0 (X11)","parts":[
+ *      {"name":"promo","state":"ok","status":200,"ms":12.345,"bytes":1131,"attempts":1},
+ *      {"name":"recco","state":"timeout","ms":800.114,"bytes":0,"attempts":1,
+ *       "error":"http_response_timeout"}]}
+ *
+ * and logfmt, where each part's fields are keys of their own, so that they can be searched for and
+ * counted without a parser that knows nesting:
+ *
+ *     ts=2026-11-22T09:30:00.123Z id=7f3c client=203.0.113.7 method=GET path="/?user=7"
+ *     host=shop.example protocol=HTTP/2 route=home status=200 bytes=3412 ms=800.901 flags=UT
+ *     ua="Mozilla/5.0 (X11)" part.promo.state=ok part.promo.status=200 part.promo.ms=12.345
+ *     part.promo.bytes=1131 part.promo.attempts=1 part.recco.state=timeout part.recco.ms=800.114
+ *     part.recco.bytes=0 part.recco.attempts=1 part.recco.error=http_response_timeout
+ *
+ * No byte of a client can end a line or begin a field: values are escaped as JSON strings (RFC 8259
+ * section 7), in logfmt between quotes when they hold anything but plain ASCII without blank,
+ * quote, backslash and '='. Control characters, line separators and bidirectional overrides become
+ * \u escapes, bytes that are not UTF-8 become \ufffd. */
 #ifndef GW_OBSERVE_H
 #define GW_OBSERVE_H
 
@@ -10,10 +36,10 @@
 
 struct access_part {
     struct str name;
-    const char *state;   /* "ok", "timeout", … */
-    const char *error;   /* RFC 9209 token or NULL */
-    int status;          /* upstream's; 0 = none */
-    uint32_t us;         /* from the page's start to the part's end */
+    const char *state; /* "ok", "timeout", … */
+    const char *error; /* RFC 9209 token or NULL */
+    int status;        /* upstream's; 0 = none */
+    uint32_t us;       /* from the page's start to the part's end */
     uint64_t bytes;
     unsigned attempts;
 };
@@ -21,10 +47,10 @@ struct access_part {
 struct access_record {
     struct str id, client, method, path /* with query, as received */, host, protocol, route,
         user_agent;
-    int status;          /* 499: the client left */
-    uint64_t bytes;      /* of the body sent */
-    uint64_t us;         /* from the head's arrival to the last byte's hand-over */
-    const char *flags;   /* "NR", "DC", "UT", …: conventions; "" = none */
+    int status;        /* 499: the client left */
+    uint64_t bytes;    /* of the body sent */
+    uint64_t us;       /* from the head's arrival to the last byte's hand-over */
+    const char *flags; /* "NR", "DC", "UT", …: conventions; "" or NULL = none */
     const struct access_part *parts;
     size_t part_count;
 };
@@ -34,12 +60,14 @@ struct access_log;
 /* to: "stdout", "off" (returns NULL) or a path (opened for append, 0640). NULL with errno set when
  * the file can't be opened. `loops`: how many rings. */
 struct access_log *access_log_open(const char *to, enum log_format format, unsigned loops);
-/* Writes what is left, ends the thread. */
+/* After the last access_log_write(). Writes what is left and ends the thread. When that takes more
+ * than two seconds (a pipe that nobody reads) it is given up, logged, and the thread left to the
+ * process's end. */
 void access_log_close(struct access_log **log);
 
 /* On loop `index`'s thread only. log may be NULL. Values are escaped; each is cut at 2 KiB. */
 void access_log_write(struct access_log *log, unsigned index, const struct access_record *record);
-/* Lines dropped so far. Any thread. */
+/* Lines dropped so far, for want of room or because writing failed. Any thread. */
 uint64_t access_log_dropped(const struct access_log *log);
 
 #endif

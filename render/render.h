@@ -17,29 +17,38 @@
 struct template_set; /* owns its templates; shared partials and parents are compiled once */
 struct template;
 
-/* Templates are found under `dir` ("index.html", "cards/item.html"); a partial {{>card}} is
- * "card" itself or "card" with the ending of the template that the set was asked for. */
+/* Templates are found under `dir` ("index.html", "cards/item.html"), named relative to it wherever
+ * they are named; a partial {{>card}} is "card" itself or "card" with the ending of the template
+ * that includes it. dir may be NULL for a set that is compiled from memory. Positions in diags
+ * point into the set: print a diag before its set is destroyed. */
 struct template_set *template_set_create(const char *dir);
 void template_set_destroy(struct template_set **set);
 
 /* Compiles `name` and all that it includes. On an error (no such file, a name that leaves `dir`,
- * an unclosed section, …) returns NULL and adds to diag: broken syntax at its own file:line:column
- * in the template, a missing file at `at`. The same name gives the same template again. */
+ * an unclosed section, …) returns NULL and adds to diag: what is wrong inside a template at its own
+ * file:line:column, a missing `name` at `at`. The same name gives the same template again; of one
+ * known to be broken the errors are not told again. A template that includes by a dynamic name
+ * ({{>*name}}) loads all files of its ending, for these are what such a name can mean. */
 struct template *template_load(struct template_set *set, const char *name, struct pos at,
                                struct diag *diag);
 
 /* Compiles from memory; partials come from `lookup` (NULL result = no such partial = empty, as the
- * specification says). For tests, fuzzing and built-in pages. */
+ * specification says), dynamic names reach what the set holds. For tests, fuzzing and built-in
+ * pages. */
 typedef bool template_lookup_fn(void *arg, struct str name, struct str *text_r);
 struct template *template_compile(struct template_set *set, const char *name, struct str text,
                                   template_lookup_fn *lookup, void *arg, struct diag *diag);
 
 /* Whether the template (partials included) may look up a name of the root object that begins with
- * `name`: lets the caller leave out what nobody reads. True when it can't be known. */
+ * `name` ("user" for {{user.id}}): lets the caller leave out what nobody reads. True when it can't
+ * be known. */
 bool template_uses(const struct template *template, struct str name);
 
-/* Appends the page. `pool` holds what must be decoded. Depth of sections and partials is capped
- * (recursive partials end there): false when the cap was hit, output up to there stands. */
+/* Appends the page. Long unescaped values are pointed at: root and what it is made of must stay
+ * until the response was sent. `pool` holds what must be decoded. False, with the output up to
+ * there, when a cap was hit: 128 sections and includes open at once (recursive partials end there),
+ * 1 KiB of indentation, 64 MiB of output, or an amount of work (about a quarter of a second) that
+ * only loops over loops over long lists get to. */
 bool template_render(const struct template *template, struct json_value root, h2o_mem_pool_t *pool,
                      struct out *out);
 

@@ -1,0 +1,235 @@
+/* Every key of the configuration file, section by section. To add one: a field in config.h, a line
+ * here, a paragraph in docs/configuration.md (a test looks for it). */
+#include "config/schema.h"
+
+#include <stddef.h>
+#include "config/config.h"
+
+#define SECONDS(n) ((uint64_t)(n)*1000)
+#define HOURS(n)   (SECONDS(n) * 3600)
+#define KIB(n)     ((uint64_t)(n) << 10)
+#define GIB(n)     ((uint64_t)(n) << 30)
+
+/* Of static char tables; NULL ends each. */
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const log_formats[] = {"logfmt", "json", NULL};
+static const char *const access_words[] = {"stdout", "off", NULL};
+static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const needs[] = {"optional", "required", NULL};
+static const char *const reserved_parts[] = {"request", "page", "parts", NULL};
+
+/* clang-format off */
+
+#define AT(field) .offset = offsetof(struct config_server, field)
+static const struct schema_key server_keys[] = {
+    {"listen", VALUE_STRINGS, RULE_NOT_EMPTY | RULE_UNIX_PATH, AT(listen),
+     .fallback = "[\"127.0.0.1:8080\"]",
+     .doc = "addresses: \"host:port\", \"[v6]:port\", \"unix:/path\""},
+    {"workers", VALUE_COUNT, AT(workers), .fallback = "0", .max = 1024,
+     .doc = "loop threads; 0 = one a CPU that the process may use"},
+    {"max_connections", VALUE_COUNT, AT(max_connections), .fallback = "10000",
+     .min = 1, .max = 1000000, .doc = "client connections in the whole process"},
+    {"request_timeout", VALUE_DURATION, AT(request_timeout_ms), .fallback = "\"10s\"",
+     .min = 1, .max = HOURS(1), .doc = "a request's head and body; an idle kept-alive connection"},
+    {"drain_timeout", VALUE_DURATION, AT(drain_timeout_ms), .fallback = "\"10s\"",
+     .max = HOURS(1), .doc = "after SIGTERM, for requests under way"},
+    {"max_body", VALUE_SIZE, AT(max_body), .fallback = "\"1MiB\"",
+     .max = GIB(1), .doc = "a request's body, where a route takes one"},
+    {"server_timing", VALUE_BOOL, AT(server_timing), .fallback = "false",
+     .doc = "send Server-Timing with each page"},
+    {"error_template", VALUE_STRING, AT(error_template), .fallback = "\"\"",
+     .doc = "under templates/; \"\" = the built-in page"},
+    {"trusted_proxies", VALUE_STRINGS, RULE_NOT_EMPTY, AT(trusted_proxies), .fallback = "[]",
+     .doc = "addresses or CIDR blocks whose Forwarded and X-Forwarded-* are believed"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_admin, field)
+static const struct schema_key admin_keys[] = {
+    {"listen", VALUE_STRING, RULE_UNIX_PATH, AT(listen), .fallback = "\"127.0.0.1:9090\"",
+     .doc = "health and metrics, read-only; \"\" = off"},
+    {"control", VALUE_STRING, RULE_UNIX_PATH, AT(control),
+     .fallback = "\"unix:${GATEWAY_DATA:-data}/control.sock\"",
+     .doc = "what changes things; a unix socket; \"\" = off"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_log, field)
+static const struct schema_key log_keys[] = {
+    {"level", VALUE_WORD, AT(level), .fallback = "\"info\"", .words = log_levels,
+     .doc = "debug, info, warn or error"},
+    {"format", VALUE_WORD, AT(format), .fallback = "\"logfmt\"", .words = log_formats,
+     .doc = "logfmt or json, for both logs"},
+    {"access", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(access), .fallback = "\"stdout\"",
+     .words = access_words, .doc = "\"stdout\", \"off\" or a file's path"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_tls, field)
+static const struct schema_key tls_keys[] = {
+    {"ca_file", VALUE_STRING, RULE_PATH, AT(ca_file), .fallback = "\"\"",
+     .doc = "PEM; \"\" = the system's authorities"},
+    {"cert_file", VALUE_STRING, RULE_PATH, AT(cert_file), .fallback = "\"\"",
+     .doc = "client certificate, PEM"},
+    {"key_file", VALUE_STRING, RULE_PATH, AT(key_file), .fallback = "\"\"",
+     .doc = "the client certificate's key, PEM"},
+    {"min_version", VALUE_WORD, AT(min_version), .fallback = "\"1.2\"", .words = tls_versions,
+     .doc = "1.2 or 1.3"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_upstream, field)
+static const struct schema_key upstream_keys[] = {
+    {"url", VALUE_STRING, RULE_NOT_EMPTY | RULE_UNIX_PATH | RULE_URL, AT(url),
+     .doc = "http://, https:// or unix:/path; a path prefix may follow the host"},
+    {"connect_timeout", VALUE_DURATION, AT(connect_timeout_ms), .fallback = "\"500ms\"",
+     .min = 1, .max = HOURS(1), .doc = "name, TCP and TLS"},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"1s\"",
+     .min = 1, .max = HOURS(1), .doc = "one attempt, connecting included, queueing not"},
+    {"max_idle", VALUE_COUNT, AT(max_idle), .fallback = "64", .max = 65536,
+     .doc = "kept-alive connections a worker"},
+    {"connection_lifetime", VALUE_DURATION, AT(connection_lifetime_ms), .fallback = "\"60s\"",
+     .min = 1, .max = HOURS(24), .doc = "older connections are not used again"},
+    {"max_inflight", VALUE_COUNT, AT(max_inflight), .fallback = "256", .min = 1, .max = 1000000,
+     .doc = "calls under way at once in the whole process"},
+    {"max_queue", VALUE_COUNT, AT(max_queue), .fallback = "1024", .max = 1000000,
+     .doc = "calls that wait for their turn; more are shed"},
+    {"queue_timeout", VALUE_DURATION, AT(queue_timeout_ms), .fallback = "\"200ms\"",
+     .max = HOURS(1), .doc = "the longest wait for a turn"},
+    {"max_body", VALUE_SIZE, AT(max_body), .fallback = "\"8MiB\"", .min = 1, .max = GIB(1),
+     .doc = "an answer's body, decoded"},
+    {"resolve_every", VALUE_DURATION, AT(resolve_every_ms), .fallback = "\"30s\"",
+     .min = 1, .max = HOURS(24), .doc = "a name's addresses are looked up again when older"},
+    {"forward_headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(forward_headers),
+     .fallback = "[\"Accept-Language\", \"traceparent\", \"X-Request-Id\", \"Forwarded\", "
+                 "\"X-Forwarded-For\", \"X-Forwarded-Proto\", \"X-Forwarded-Host\"]",
+     .doc = "the client's headers that go upstream; no other does"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_part, field)
+static const struct schema_key part_keys[] = {
+    {"upstream", VALUE_STRING, RULE_OWN_NAME, AT(upstream), .fallback = "\"\"",
+     .doc = "who is asked; default: the part's own name"},
+    {"path", VALUE_STRING, AT(path), .fallback = "\"/\"",
+     .doc = "after the upstream's url; RFC 6570"},
+    {"need", VALUE_WORD, AT(need), .fallback = "\"optional\"", .words = needs,
+     .doc = "optional or required"},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"0s\"", .max = HOURS(1),
+     .doc = "one attempt; 0s = the upstream's"},
+    {"select", VALUE_STRING, AT(select), .fallback = "\"\"",
+     .doc = "path into the answer; \"\" = all of it"},
+    {"allow", VALUE_STRINGS, RULE_NOT_EMPTY, AT(allow), .fallback = "[]",
+     .doc = "paths that are kept; [] = all"},
+    {"deny", VALUE_STRINGS, RULE_NOT_EMPTY, AT(deny), .fallback = "[]",
+     .doc = "paths that are dropped"},
+    {"into", VALUE_STRING, AT(into), .fallback = "\"\"",
+     .doc = "where it goes; \"\" = under the part's name, \".\" = into the root"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_page, field)
+static const struct schema_key page_keys[] = {
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path),
+     .doc = "the page's address, \"/product/{id}\""},
+    {"template", VALUE_STRING, AT(template), .fallback = "\"\"",
+     .doc = "under templates/; \"\" = JSON only"},
+    {"deadline", VALUE_DURATION, AT(deadline_ms), .fallback = "\"2s\"",
+     .min = 1, .max = HOURS(1), .doc = "the whole page; parts still under way are cut"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_static, field)
+static const struct schema_key static_keys[] = {
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path), .doc = "URL prefix, \"/assets\""},
+    {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir), .doc = "the folder it shows"},
+    {"max_age", VALUE_DURATION, AT(max_age_ms), .fallback = "\"0s\"", .max = HOURS(24 * 365),
+     .doc = "Cache-Control: max-age"},
+};
+#undef AT
+
+#define KEYS(table)     .keys = (table), .key_count = COUNT(table)
+#define SECTIONS(table) .sections = (table), .section_count = COUNT(table)
+
+static const struct schema_section upstream_sections[] = {
+    {"upstreams.*.set_headers", "set_headers", SECTION_PAIRS,
+     .offset = offsetof(struct config_upstream, set_headers)},
+    {"upstreams.*.tls", "tls", SECTION_TABLE, KEYS(tls_keys),
+     .offset = offsetof(struct config_upstream, tls)},
+};
+
+static const struct schema_section page_sections[] = {
+    {"pages.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys),
+     .offset = offsetof(struct config_page, parts),
+     .count_offset = offsetof(struct config_page, part_count),
+     .size = sizeof(struct config_part), .reserved = reserved_parts},
+};
+
+static const struct schema_section sections[] = {
+    {"server", "server", SECTION_TABLE, KEYS(server_keys),
+     .offset = offsetof(struct config, server)},
+    {"admin", "admin", SECTION_TABLE, KEYS(admin_keys), .offset = offsetof(struct config, admin)},
+    {"log", "log", SECTION_TABLE, KEYS(log_keys), .offset = offsetof(struct config, log)},
+    {"upstreams.*", "upstreams", SECTION_NAMED, KEYS(upstream_keys), SECTIONS(upstream_sections),
+     .offset = offsetof(struct config, upstreams),
+     .count_offset = offsetof(struct config, upstream_count),
+     .size = sizeof(struct config_upstream)},
+    {"pages.*", "pages", SECTION_NAMED, KEYS(page_keys), SECTIONS(page_sections),
+     .offset = offsetof(struct config, pages), .count_offset = offsetof(struct config, page_count),
+     .size = sizeof(struct config_page)},
+    {"static.*", "static", SECTION_NAMED, KEYS(static_keys),
+     .offset = offsetof(struct config, statics),
+     .count_offset = offsetof(struct config, static_count), .size = sizeof(struct config_static)},
+};
+
+/* clang-format on */
+
+const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(sections)};
+
+/* Names of named sections come first in their structs; load.c writes them there. */
+_Static_assert(offsetof(struct config_upstream, name) == 0, "");
+_Static_assert(offsetof(struct config_page, name) == 0, "");
+_Static_assert(offsetof(struct config_part, name) == 0, "");
+_Static_assert(offsetof(struct config_static, name) == 0, "");
+
+const char *schema_type_name(const struct schema_key *key)
+{
+    static const char *const names[] = {
+        [VALUE_BOOL] = "boolean",
+        [VALUE_COUNT] = "integer",
+        [VALUE_DURATION] = "duration",
+        [VALUE_SIZE] = "size",
+        [VALUE_STRINGS] = "array of strings",
+        [VALUE_WORD] = "word",
+        [VALUE_STRING] = "string",
+    };
+    return key->rules & RULE_PATH ? "path" : names[key->type];
+}
+
+static void each_key(const struct schema_section *section,
+                     void (*fn)(const char *key, const char *type, const char *default_text,
+                                void *arg),
+                     void *arg)
+{
+    char path[128];
+    for (size_t i = 0; i < section->key_count; i++) {
+        const struct schema_key *key = &section->keys[i];
+        const char *fallback = key->fallback != NULL ? key->fallback : "";
+        snprintf(path, sizeof(path), "%s.%s", section->path, key->name);
+        fn(path, schema_type_name(key), key->rules & RULE_OWN_NAME ? "the part's name" : fallback,
+           arg);
+    }
+    if (section->shape == SECTION_PAIRS) {
+        snprintf(path, sizeof(path), "%s.*", section->path);
+        fn(path, "string", "", arg);
+    }
+    for (size_t i = 0; i < section->section_count; i++)
+        each_key(&section->sections[i], fn, arg);
+}
+
+void config_each_key(void (*fn)(const char *key, const char *type, const char *default_text,
+                                void *arg),
+                     void *arg)
+{
+    each_key(&schema_root, fn, arg);
+}

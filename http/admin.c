@@ -1,0 +1,111 @@
+/* The admin listener, which only reads, and the control socket for what changes something. Both are
+ * sites like the public one, with routes of their own; file rights guard the control socket. */
+#include "http/http_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include "base/log.h"
+
+/* draft-inadarei-api-health-check-06, when asked for it. */
+static bool wants_health_json(struct http_request *request)
+{
+    struct str accept = http_header(request, STR("accept"));
+    return http_query(request, STR("verbose")).p != NULL ||
+           (accept.n != 0 && memmem(accept.p, accept.n, "application/health+json", 23) != NULL);
+}
+
+static void reply_health(struct http_request *request, bool pass)
+{
+    struct out out;
+    bool json = wants_health_json(request);
+    out_init(&out, request->pool, 64);
+    if (json)
+        out_str(&out, pass ? STR("{\"status\":\"pass\"}\n") : STR("{\"status\":\"fail\"}\n"));
+    else
+        out_str(&out, pass ? STR("ok\n") : STR("not ready\n"));
+    http_add_header(request, "cache-control", STR("no-store"));
+    http_reply(request, pass ? 200 : 503,
+               json ? "application/health+json" : "text/plain; charset=utf-8", &out);
+}
+
+static void livez(struct http_request *request, void *arg)
+{
+    (void)arg;
+    reply_health(request, true);
+}
+
+static void readyz(struct http_request *request, void *arg)
+{
+    const struct http_admin *fns = arg;
+    reply_health(request, fns->ready == NULL || fns->ready(fns->arg));
+}
+
+static void drain(struct http_request *request, void *arg)
+{
+    const struct http_admin *fns = arg;
+    struct out out;
+    out_init(&out, request->pool, 64);
+    out_str(&out, STR("draining\n"));
+    http_reply(request, 202, "text/plain; charset=utf-8", &out);
+    if (fns->drain != NULL)
+        fns->drain(fns->arg);
+}
+
+void admin_init(struct http_server *server, struct diag *diag)
+{
+    struct pos nowhere = {0};
+    void *fns = &server->admin_fns;
+    routes_add(server->admin.routes, "livez", HTTP_GET, STR("/livez"), livez, fns, nowhere, diag);
+    routes_add(server->admin.routes, "readyz", HTTP_GET, STR("/readyz"), readyz, fns, nowhere,
+               diag);
+    routes_add(server->control.routes, "drain", HTTP_POST, STR("/drain"), drain, fns, nowhere,
+               diag);
+}
+
+/* Makes the folders that lead to the socket. */
+static bool make_folders(const char *path)
+{
+    char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
+        if (mkdir(folder, 0750) != 0 && errno != EEXIST)
+            return false;
+    }
+    return true;
+}
+
+static bool open_site(struct http_loop *http, const struct http_site *site,
+                      const struct address *address, unsigned mode)
+{
+    struct http_server *server = http->server;
+    struct listener *listener = &http->admin_listeners[http->admin_listener_count];
+    if (!listener_open(listener, address, 1, mode, server->error, sizeof(server->error)))
+        return address->optional;
+    http->admin_listener_count++;
+    listening_start(&http->listening[http->listening_count++], http, site, listener->fds[0]);
+    listener->fds[0] = -1;
+    return true;
+}
+
+bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r)
+{
+    struct http_server *server = http->server;
+    const struct config_admin *config = &server->config->admin;
+    struct address addresses[2];
+    server->admin_fns = *admin;
+    *error_r = server->error;
+    unsigned count = config->listen.n == 0 ? 0 : address_parse(config->listen, addresses, error_r);
+    for (unsigned i = 0; i < count; i++)
+        if (!open_site(http, &server->admin, &addresses[i], 0660))
+            return false;
+    if (config->control.n == 0 || address_parse(config->control, addresses, error_r) == 0)
+        return true;
+    if (!make_folders(addresses[0].sa.local.sun_path)) {
+        snprintf(server->error, sizeof(server->error), "can't make the folder of %s: %s",
+                 config->control.p, strerror(errno));
+        return false;
+    }
+    return open_site(http, &server->control, &addresses[0], 0600);
+}

@@ -1,0 +1,146 @@
+/* Preconditions and Accept-Encoding, by the grammar of RFC 9110 and leniently about blanks. */
+#include "http/conditional.h"
+#include <h2o.h>
+
+size_t etag_format(char text_r[ETAG_MAX], struct timespec mtime, uint64_t size, uint64_t inode)
+{
+    const uint64_t parts[] = {(uint64_t)mtime.tv_sec * 1000000000 + (uint64_t)mtime.tv_nsec, size,
+                              inode};
+    char *at = text_r;
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        *at++ = i == 0 ? '"' : '-';
+        int shift = 60;
+        while (shift > 0 && parts[i] >> shift == 0)
+            shift -= 4;
+        for (; shift >= 0; shift -= 4)
+            *at++ = "0123456789abcdef"[parts[i] >> shift & 15];
+    }
+    *at++ = '"';
+    *at = '\0';
+    return (size_t)(at - text_r);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static struct str trim(struct str s)
+{
+    while (s.n != 0 && is_blank(s.p[0]))
+        s = (struct str){s.p + 1, s.n - 1};
+    while (s.n != 0 && is_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+/* Takes what stands before the first `separator` (or all) off the front of *rest. */
+static struct str take_until(struct str *rest, char separator)
+{
+    const char *found = memchr(rest->p, separator, rest->n);
+    size_t n = found ? (size_t)(found - rest->p) : rest->n;
+    struct str taken = {rest->p, n};
+    n += found != NULL;
+    *rest = (struct str){rest->p + n, rest->n - n};
+    return trim(taken);
+}
+
+bool etag_list_has(struct str list, struct str etag, bool strong)
+{
+    if (str_eq(trim(list), STR("*")))
+        return true;
+    const char *p = list.p, *end = list.p + list.n;
+    while (p != end) {
+        if (is_blank(*p) || *p == ',') {
+            p++;
+            continue;
+        }
+        bool weak = end - p >= 2 && p[0] == 'W' && p[1] == '/';
+        p += weak ? 2 : 0;
+        const char *close =
+            end - p >= 2 && *p == '"' ? memchr(p + 1, '"', (size_t)(end - p - 1)) : NULL;
+        if (!close)
+            return false;
+        struct str member = {p, (size_t)(close + 1 - p)};
+        if (str_eq(member, etag) && !(weak && strong))
+            return true;
+        p = close + 1;
+        if (p != end && !is_blank(*p) && *p != ',')
+            return false;
+    }
+    return false;
+}
+
+static bool parse_date(struct str text, time_t *time_r)
+{
+    struct tm tm = {0};
+    text = trim(text);
+    if (text.n == 0 || h2o_time_parse_rfc1123(text.p, text.n, &tm) != 0)
+        return false;
+    *time_r = timegm(&tm);
+    return true;
+}
+
+int preconditions_evaluate(const struct preconditions *conditions, struct str etag, time_t modified)
+{
+    time_t date;
+    if (conditions->if_match.p) {
+        if (!etag_list_has(conditions->if_match, etag, true))
+            return 412;
+    } else if (parse_date(conditions->if_unmodified_since, &date) && modified > date) {
+        return 412;
+    }
+    if (conditions->if_none_match.p)
+        return etag_list_has(conditions->if_none_match, etag, false) ? 304 : 200;
+    if (parse_date(conditions->if_modified_since, &date) && modified <= date)
+        return 304;
+    return 200;
+}
+
+/* A weight in thousandths: "0.5" is 500 (section 12.4.2). Anything else counts as 0. */
+static unsigned parse_weight(struct str text)
+{
+    if (text.n == 0 || text.n > 5 || (text.p[0] != '0' && text.p[0] != '1') ||
+        (text.n > 1 && text.p[1] != '.'))
+        return 0;
+    unsigned weight = (unsigned)(text.p[0] - '0') * 1000, unit = 100;
+    for (size_t i = 2; i < text.n; i++, unit /= 10) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return 0;
+        weight += (unsigned)(text.p[i] - '0') * unit;
+    }
+    return weight <= 1000 ? weight : 0;
+}
+
+/* Of one member's parameters. */
+static unsigned weight_of(struct str parameters)
+{
+    while (parameters.n != 0) {
+        struct str parameter = take_until(&parameters, ';');
+        struct str value = parameter;
+        struct str name = take_until(&value, '=');
+        if (str_caseeq(name, STR("q")))
+            return parse_weight(trim(value));
+    }
+    return 1000;
+}
+
+bool accepts_gzip(struct str accept_encoding)
+{
+    enum { UNNAMED = -1 };
+    int gzip = UNNAMED, identity = UNNAMED, any = UNNAMED;
+    while (accept_encoding.n != 0) {
+        struct str parameters = take_until(&accept_encoding, ',');
+        struct str coding = take_until(&parameters, ';');
+        int weight = (int)weight_of(parameters);
+        if (str_caseeq(coding, STR("gzip")) || str_caseeq(coding, STR("x-gzip")))
+            gzip = weight;
+        else if (str_caseeq(coding, STR("identity")))
+            identity = weight;
+        else if (str_eq(coding, STR("*")))
+            any = weight;
+    }
+    if (gzip == UNNAMED)
+        gzip = any;
+    return gzip > 0 && gzip >= identity;
+}

@@ -1,0 +1,306 @@
+/* Who asked, across proxies: Forwarded (RFC 7239) and its elder X-Forwarded-For, -Proto and -Host.
+ *
+ * Only a peer in trusted_proxies is believed. What it sends is checked, then extended with the peer
+ * itself; from anybody else, and when it is malformed, it is dropped and begun anew: what upstreams
+ * see never holds what a stranger made up. */
+#include "http/http_internal.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <strings.h>
+
+enum { MAX_CHAIN = 2048 }; /* bytes of a chain that is still extended */
+
+static struct str trimmed(struct str text)
+{
+    while (text.n != 0 && (*text.p == ' ' || *text.p == '\t'))
+        text.p++, text.n--;
+    while (text.n != 0 && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t'))
+        text.n--;
+    return text;
+}
+
+/* All lines of a field as one list (RFC 9110 section 5.3). */
+static struct str combined(const struct http_request *request, struct str name,
+                           const char *separator)
+{
+    struct str value = {NULL, 0};
+    for (size_t i = 0; i < request->headers->size; i++) {
+        const h2o_header_t *field = &request->headers->entries[i];
+        if (field->name->len != name.n || strncasecmp(field->name->base, name.p, name.n) != 0)
+            continue;
+        if (value.p == NULL) {
+            value = (struct str){field->value.base, field->value.len};
+            continue;
+        }
+        h2o_iovec_t joined = h2o_concat(request->pool, h2o_iovec_init(value.p, value.n),
+                                        h2o_iovec_init(separator, strlen(separator)), field->value);
+        value = (struct str){joined.base, joined.len};
+    }
+    return value;
+}
+
+static bool token_char(char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* Takes the last element of a comma-separated list; commas inside quotes don't count. */
+static bool last_element(struct str *list, struct str *element_r)
+{
+    if (list->p == NULL)
+        return false;
+    bool quoted = false;
+    size_t i = list->n;
+    while (i != 0 && (quoted || list->p[i - 1] != ',')) {
+        i--;
+        quoted = quoted != (list->p[i] == '"');
+    }
+    *element_r = trimmed((struct str){list->p + i, list->n - i});
+    *list = i == 0 ? (struct str){NULL, 0} : (struct str){list->p, i - 1};
+    return true;
+}
+
+/* A node identifier: an address, perhaps with a port, "unknown" or "_obfuscated". ip_r: its
+ * address, family AF_UNSPEC when it tells none. */
+static bool node_parse(struct str text, struct ip *ip_r)
+{
+    *ip_r = (struct ip){.family = AF_UNSPEC};
+    if (text.n >= 2 && text.p[0] == '"' && text.p[text.n - 1] == '"')
+        text = (struct str){text.p + 1, text.n - 2};
+    if (text.n == 0)
+        return false;
+    if (text.p[0] == '_' || str_caseeq(text, STR("unknown"))) {
+        for (size_t i = 0; i < text.n; i++)
+            if (!token_char(text.p[i]))
+                return false;
+        return true;
+    }
+    if (ip_parse(text, ip_r))
+        return true;
+    const char *colon = memrchr(text.p, ':', text.n);
+    if (colon == NULL)
+        return false;
+    struct str host = {text.p, (size_t)(colon - text.p)}, port = {colon + 1, text.n - host.n - 1};
+    for (size_t i = 0; i < port.n; i++)
+        if (port.p[i] < '0' || port.p[i] > '9')
+            return false;
+    /* Without brackets a v6 address and its port can't be told apart. */
+    return port.n != 0 && port.n <= 5 &&
+           (host.p[0] == '[' || memchr(host.p, ':', host.n) == NULL) && ip_parse(host, ip_r);
+}
+
+/* One element of Forwarded: pairs of token=token or token="quoted", RFC 7239 section 4. for_r: the
+ * value of `for`, {NULL, 0} without one. */
+static bool forwarded_element(struct str element, struct str *for_r)
+{
+    *for_r = (struct str){NULL, 0};
+    const char *p = element.p, *end = element.p + element.n;
+    if (p == end)
+        return false;
+    for (;;) {
+        const char *name = p;
+        while (p != end && token_char(*p))
+            p++;
+        if (p == name || p == end || *p != '=')
+            return false;
+        struct str key = {name, (size_t)(p - name)};
+        const char *value = ++p;
+        if (p != end && *p == '"') {
+            p = memchr(p + 1, '"', (size_t)(end - p - 1));
+            if (p == NULL || memchr(value, '\\', (size_t)(p - value)) != NULL)
+                return false; /* nothing that belongs here needs an escape */
+            p++;
+        } else {
+            while (p != end && token_char(*p))
+                p++;
+        }
+        if (p == value)
+            return false;
+        if (str_caseeq(key, STR("for")))
+            *for_r = (struct str){value, (size_t)(p - value)};
+        if (p == end)
+            return true;
+        if (*p++ != ';')
+            return false;
+    }
+}
+
+static bool chain_valid(struct str chain, bool forwarded)
+{
+    struct str element, node;
+    struct ip ip;
+    if (chain.n > MAX_CHAIN)
+        return false;
+    while (last_element(&chain, &element)) {
+        if (!forwarded)
+            node = element;
+        else if (!forwarded_element(element, &node))
+            return false;
+        if (node.p == NULL ? !forwarded : !node_parse(node, &ip))
+            return false;
+    }
+    return true;
+}
+
+static bool is_trusted(const struct http_server *server, const struct ip *ip)
+{
+    for (size_t i = 0; i < server->trusted_count; i++)
+        if (network_has(&server->trusted[i], ip))
+            return true;
+    return false;
+}
+
+static struct str print_ip(h2o_mem_pool_t *pool, const struct ip *ip)
+{
+    char *text = h2o_mem_alloc_pool(pool, INET6_ADDRSTRLEN);
+    inet_ntop(ip->family, ip->bytes, text, INET6_ADDRSTRLEN);
+    return str_from(text);
+}
+
+struct str forwarded_client(const struct http_request *request)
+{
+    const struct http_conn *conn = request->conn;
+    struct ip nearest = {.family = AF_UNSPEC}, ip;
+    struct str element, node;
+    bool forwarded = false;
+    struct str chain = combined(request, STR("x-forwarded-for"), ", ");
+    if (chain.p == NULL) {
+        chain = combined(request, STR("forwarded"), ", ");
+        forwarded = true;
+    }
+    if (chain.p != NULL && chain_valid(chain, forwarded)) {
+        while (last_element(&chain, &element)) {
+            node = element;
+            if (forwarded)
+                forwarded_element(element, &node);
+            if (node.p == NULL || !node_parse(node, &ip) || ip.family == AF_UNSPEC)
+                break; /* somebody unnamed: whoever was named before that is all we know */
+            nearest = ip;
+            if (!is_trusted(request->server, &ip))
+                break;
+        }
+    }
+    return nearest.family == AF_UNSPEC ? (struct str){conn->peer, conn->peer_length}
+                                       : print_ip(request->pool, &nearest);
+}
+
+/* -- what goes upstream ---------------------------------------------------------------------------
+ */
+
+static struct str printed(h2o_mem_pool_t *pool, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static struct str printed(h2o_mem_pool_t *pool, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = h2o_mem_alloc_pool(pool, (size_t)n + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return (struct str){text, (size_t)n};
+}
+
+#define PRINT(s) (int)(s).n, (s).p
+
+/* The peer as a chain names it; unix sockets' peers have no address. */
+static struct str peer_name(const struct http_conn *conn)
+{
+    return conn->ip.family == AF_UNSPEC ? STR("unknown")
+                                        : (struct str){conn->peer, conn->peer_length};
+}
+
+static struct str extend_for(struct http_request *request)
+{
+    struct str chain = {NULL, 0}, peer = peer_name(request->conn);
+    if (request->conn->trusted)
+        chain = combined(request, STR("x-forwarded-for"), ", ");
+    if (chain.p == NULL || !chain_valid(chain, false))
+        return peer;
+    return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(peer));
+}
+
+static struct str extend_forwarded(struct http_request *request)
+{
+    struct str chain = {NULL, 0}, peer = peer_name(request->conn), host = request->host;
+    bool v6 = request->conn->ip.family == AF_INET6;
+    bool quoted = false; /* a token has no ':' or brackets, a host may */
+    for (size_t i = 0; i < host.n; i++)
+        quoted = quoted || !token_char(host.p[i]);
+    struct str element =
+        printed(request->pool, "for=%s%.*s%s;proto=%.*s%s%s%.*s%s", v6 ? "\"[" : "", PRINT(peer),
+                v6 ? "]\"" : "", PRINT(request->scheme), host.n != 0 ? ";host=" : "",
+                quoted ? "\"" : "", PRINT(host), quoted ? "\"" : "");
+    if (request->conn->trusted)
+        chain = combined(request, STR("forwarded"), ", ");
+    if (chain.p == NULL || !chain_valid(chain, true))
+        return element;
+    return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(element));
+}
+
+static struct str keep_proto(struct http_request *request)
+{
+    struct str proto = {NULL, 0};
+    if (request->conn->trusted)
+        proto = http_header(request, STR("x-forwarded-proto"));
+    return str_eq(proto, STR("http")) || str_eq(proto, STR("https")) ? proto : request->scheme;
+}
+
+static struct str keep_host(struct http_request *request)
+{
+    struct str host = {NULL, 0};
+    if (request->conn->trusted)
+        host = http_header(request, STR("x-forwarded-host"));
+    return host.n != 0 && host_valid(host) ? host : request->host;
+}
+
+/* Fields that speak of one connection or one message (RFC 9110 section 7.6.1): they end here
+ * whatever the configuration says. */
+static bool ends_here(struct str name)
+{
+    static const struct str names[] = {{"connection", 10},
+                                       {"keep-alive", 10},
+                                       {"proxy-connection", 16},
+                                       {"te", 2},
+                                       {"trailer", 7},
+                                       {"upgrade", 7},
+                                       {"http2-settings", 14},
+                                       {"host", 4},
+                                       {"transfer-encoding", 17},
+                                       {"expect", 6},
+                                       {"content-length", 14}};
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (str_caseeq(name, names[i]))
+            return true;
+    return false;
+}
+
+struct str http_forward_header(struct http_request *request, struct str name)
+{
+    static const struct {
+        struct str name;
+        struct str (*make)(struct http_request *request);
+    } made[COUNT(request->forwarded)] = {
+        {{"forwarded", 9}, extend_forwarded},
+        {{"x-forwarded-for", 15}, extend_for},
+        {{"x-forwarded-proto", 17}, keep_proto},
+        {{"x-forwarded-host", 16}, keep_host},
+    };
+    if (str_caseeq(name, STR("x-request-id")))
+        return request->id;
+    for (size_t i = 0; i < COUNT(made); i++)
+        if (str_caseeq(name, made[i].name)) {
+            if (request->conn == NULL)
+                return (struct str){NULL, 0};
+            if (request->forwarded[i].p == NULL)
+                request->forwarded[i] = made[i].make(request);
+            return request->forwarded[i].n == 0 ? (struct str){NULL, 0} : request->forwarded[i];
+        }
+    if (ends_here(name))
+        return (struct str){NULL, 0};
+    return combined(request, name, str_caseeq(name, STR("cookie")) ? "; " : ", ");
+}

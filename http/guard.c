@@ -1,0 +1,368 @@
+/* Stands between a client's socket and h2o, the one file that knows h2o's private fields (the
+ * packaged 2.2.5 is frozen, so they stay as they are). What h2o leaves to its embedder:
+ *
+ * Heads. h2o answers a head that it can't parse, or that is too large, below every handler: a bare
+ * 400 and no log line. And it accepts what makes two servers disagree about where a request ends.
+ * So the connection's read callback is ours (read_head), looks at the head (head.c) while it lies
+ * in the socket's buffer, and hands it on. A head that is refused is replaced in that buffer by a
+ * stub request; our handler sees conn->scan and answers what the guard decided, so a refusal has
+ * the same headers, error page and log line as any other answer. What only h2o's parser finds (a
+ * field's name with a blank in it) it answers with its bare 400: that is noticed afterwards and
+ * logged.
+ *
+ * Clients that leave. While a request waits for its handler h2o does not watch an HTTP/1 socket. We
+ * do, with a read callback that reads nothing (DONT_READ: the head's bytes must not move, h2o
+ * points into them). Since h2o stopped reading and we start again within one turn, the socket's
+ * epoll registration never changes: that saves two epoll_ctl calls a request. An end of file does
+ * not say whether the client is gone or has only finished sending; what tells them apart is to send
+ * something that every client ignores, an interim 100 (RFC 9110 section 15.2.1): who left answers
+ * with a reset.
+ *
+ * After each request h2o puts its own reader back. guard_done() runs just before, looks at
+ * what a pipelining client sent already (h2o goes on with that directly), and a task at the end of
+ * the turn puts our reader in front again; no byte can be read in between. */
+#include "http/http_internal.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+
+enum { PROBE_AGAIN_MS = 50, PROBE_EVERY_MS = 1000, REFUSED_LINE_MAX = 2048 };
+
+/* lib/http1.c of h2o 2.2.5. */
+struct http1_conn {
+    h2o_conn_t super;
+    h2o_socket_t *sock;
+    h2o_linklist_t conns;
+    h2o_timeout_t *timeout;
+    h2o_timeout_entry_t timeout_entry;
+    uint64_t request_index;
+    size_t previous_length;
+    size_t request_size; /* bytes of head and body in sock->input */
+    void *entity_reader; /* NULL = no body under way */
+    struct {
+        h2o_ostream_t super;
+        int sent_headers;
+        struct {
+            void *buffer;
+            h2o_ostream_pull_cb callback;
+        } pull;
+    } final_ostream;
+    struct {
+        void *data;
+        void *callback;
+    } upgrade;
+    h2o_req_t req;
+};
+
+static const char STUB[] = "GET / HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n";
+static const char INTERIM[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+struct http_conn *guard_conn(const h2o_req_t *req)
+{
+    return req->conn->callbacks->get_socket(req->conn)->on_close.data;
+}
+
+/* NULL once the connection speaks HTTP/2. */
+static struct http1_conn *http1_of(const struct http_conn *conn)
+{
+    h2o_conn_t *h2o = conn->sock->data;
+    return h2o->callbacks == conn->http1 ? CONTAINER_OF(h2o, struct http1_conn, super) : NULL;
+}
+
+/* -- heads ------------------------------------------------------------------------------------ */
+
+/* A request that never became one. head: NULL when it is gone already. */
+static void log_unparsed(struct http_conn *conn, const char *head, int status, uint64_t bytes)
+{
+    if (!conn->site->is_main)
+        return;
+    struct access_record record = {.client = {conn->peer, conn->peer_length},
+                                   .protocol = STR("HTTP/1.1"),
+                                   .status = status,
+                                   .bytes = bytes,
+                                   .flags = ""};
+    if (head != NULL && conn->scan.has_request_line) {
+        record.method = (struct str){head + conn->scan.start, conn->scan.method_length};
+        record.path = (struct str){head + conn->scan.target, conn->scan.target_length};
+    }
+    h2o_mem_pool_t pool;
+    h2o_mem_init_pool(&pool);
+    record.id = request_id_make(conn->http, &pool);
+    http_log(conn->http, &record);
+    h2o_mem_clear_pool(&pool);
+}
+
+/* Puts the stub where the refused head stands, `at` bytes into the input. */
+static void replace_head(struct http_conn *conn, size_t at)
+{
+    struct head_scan *scan = &conn->scan;
+    const char *head = conn->sock->input->bytes + at;
+    uint32_t method = scan->method_length < 32 ? scan->method_length : 32;
+    uint32_t target =
+        scan->target_length < REFUSED_LINE_MAX ? scan->target_length : REFUSED_LINE_MAX;
+    conn->refused = h2o_mem_alloc(method + target + 1);
+    memcpy(conn->refused, head + scan->start, method);
+    memcpy(conn->refused + method, head + scan->target, target);
+    scan->method_length = method;
+    scan->target_length = target;
+
+    conn->sock->input->size = at;
+    h2o_iovec_t room = h2o_buffer_reserve(&conn->sock->input, sizeof(STUB) - 1);
+    memcpy(room.base, STUB, sizeof(STUB) - 1);
+    conn->sock->input->size += sizeof(STUB) - 1;
+    http1_of(conn)->previous_length = 0; /* else h2o's parser would begin past the stub */
+}
+
+/* Looks at the head that begins `at` bytes into the input. True: h2o may go on with it. */
+static bool look_at_head(struct http_conn *conn, size_t at)
+{
+    h2o_buffer_t *input = conn->sock->input;
+    switch (head_scan(&conn->scan, input->bytes + at, input->size - at,
+                      conn->http->server->config->server.max_body)) {
+    case HEAD_MORE:
+        return false;
+    case HEAD_REFUSED:
+        replace_head(conn, at);
+        break;
+    case HEAD_OK:
+    case HEAD_HTTP2:
+        break;
+    }
+    conn->head_done = true;
+    return true;
+}
+
+/* h2o could not parse a head: it has answered by itself and will close. */
+static void log_if_refused_by_h2o(struct http_conn *conn)
+{
+    struct http1_conn *http1;
+    if (conn->sock != NULL && (http1 = http1_of(conn)) != NULL && http1->req.version == 0 &&
+        conn->sock->_cb.read == NULL && h2o_socket_is_writing(conn->sock))
+        log_unparsed(conn, conn->sock->input->bytes, 400, sizeof("Bad Request") - 1);
+}
+
+static void read_head(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    conn->left = err != NULL;
+    if (err == NULL && !conn->head_done) {
+        if (!look_at_head(conn, 0))
+            return;
+        conn->h2o_read(sock, NULL);
+        log_if_refused_by_h2o(conn);
+        return;
+    }
+    conn->h2o_read(sock, err); /* a body, or the end */
+}
+
+static void rehook(struct task *task)
+{
+    struct http_conn *conn = CONTAINER_OF(task, struct http_conn, rehook);
+    if (conn->sock == NULL)
+        return;
+    if (conn->sock->_cb.read == conn->h2o_read)
+        conn->sock->_cb.read = read_head;
+    else
+        log_if_refused_by_h2o(conn);
+}
+
+/* -- clients that leave ------------------------------------------------------------------------ */
+
+/* h2o's own way of ending a connection in any state; disposes of the request under way. */
+static void close_http1(struct http_conn *conn, const char *err)
+{
+    conn->left = true;
+    conn->h2o_read(conn->sock, err);
+}
+
+/* Sends the interim answer once more; a client that is gone has reset the connection by then. */
+static void probe(struct timer *timer)
+{
+    struct http_conn *conn = CONTAINER_OF(timer, struct http_conn, probe);
+    ssize_t n = send(h2o_socket_get_fd(conn->sock), INTERIM, sizeof(INTERIM) - 1,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n == (ssize_t)sizeof(INTERIM) - 1 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
+        timer_start(conn->http->loop, &conn->probe,
+                    conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
+        conn->probing = true;
+    } else {
+        close_http1(conn, h2o_socket_error_io);
+    }
+}
+
+/* The socket is readable while a request waits: more requests, an end of file, or an error. */
+static void notice(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    char byte;
+    (void)err; /* nothing was read */
+    ssize_t n = recv(h2o_socket_get_fd(sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    /* epoll reports it for as long as it is there: look away until the reply is out. */
+    h2o_socket_read_stop(sock);
+    if (n > 0 || conn->waiting == NULL || conn->waiting->replied)
+        return;
+    if (n < 0)
+        close_http1(conn, h2o_socket_error_io);
+    else if (conn->waiting->h2o->version >= 0x101) /* 1.0 knows no interim answers */
+        probe(&conn->probe);
+}
+
+void guard_watch(struct http_conn *conn, struct http_request *request)
+{
+    conn->active++;
+    conn->served++;
+    if (request->h2o->version >= 0x200)
+        return; /* h2o resets the stream, and with it goes the request's pool */
+    conn->waiting = request;
+    h2o_socket_dont_read(conn->sock, 1);
+    h2o_socket_read_start(conn->sock, notice);
+}
+
+void guard_reply(struct http_conn *conn)
+{
+    timer_stop(conn->http->loop, &conn->probe);
+}
+
+void guard_done(struct http_conn *conn, h2o_req_t *req)
+{
+    conn->active--;
+    if (req->version >= 0x200)
+        return;
+    conn->waiting = NULL;
+    conn->head_done = false;
+    conn->probing = false;
+    timer_stop(conn->http->loop, &conn->probe);
+    h2o_socket_dont_read(conn->sock, 0);
+    task_defer(conn->http->loop, &conn->rehook);
+    conn->scan = (struct head_scan){0};
+    struct http1_conn *http1 = CONTAINER_OF(req, struct http1_conn, req);
+    if (req->http1_is_persistent && conn->sock->input->size > http1->request_size)
+        look_at_head(conn, http1->request_size);
+}
+
+/* -- connections ------------------------------------------------------------------------------- */
+
+static void closed(void *data)
+{
+    struct http_conn *conn = data;
+    struct http_loop *http = conn->http;
+    if (!conn->left && !conn->head_done && conn->scan.seen != 0)
+        log_unparsed(conn, NULL, 408, 0); /* h2o's timeout */
+    free(conn->refused);
+    task_cancel(&conn->rehook);
+    timer_stop(http->loop, &conn->probe);
+    h2o_linklist_unlink(&conn->link);
+    conn->sock = NULL;
+    conn->next_spare = http->spare;
+    http->spare = conn;
+    if (conn->site->is_main) {
+        http->main_conns--;
+        atomic_fetch_sub_explicit(&http->server->connections, 1, memory_order_relaxed);
+    } else {
+        http->admin_conns--;
+    }
+    if (http->draining && http->main_conns == 0)
+        task_defer(http->loop, &http->idle_task);
+}
+
+static void name_peer(struct http_conn *conn, const struct sockaddr *peer)
+{
+    const struct http_server *server = conn->http->server;
+    conn->ip = ip_of(peer);
+    if (conn->ip.family == AF_UNSPEC)
+        memcpy(conn->peer, "unix", sizeof("unix"));
+    else
+        inet_ntop(conn->ip.family, conn->ip.bytes, conn->peer, sizeof(conn->peer));
+    conn->peer_length = (uint8_t)strlen(conn->peer);
+    for (size_t i = 0; i < server->trusted_count && !conn->trusted; i++)
+        conn->trusted = conn->ip.family == AF_UNSPEC ? server->trusted[i].local
+                                                     : network_has(&server->trusted[i], &conn->ip);
+}
+
+void guard_accept(struct http_loop *http, const struct http_site *site, h2o_accept_ctx_t *accept,
+                  int fd, const struct sockaddr *peer)
+{
+    struct http_conn *conn = http->spare;
+    if (conn != NULL)
+        http->spare = conn->next_spare;
+    else
+        conn = h2o_mem_alloc(sizeof(*conn));
+    *conn = (struct http_conn){.http = http, .site = site};
+    task_init(&conn->rehook, rehook);
+    timer_init(&conn->probe, probe);
+    name_peer(conn, peer);
+    h2o_linklist_insert(&http->conns, &conn->link);
+    if (site->is_main)
+        http->main_conns++;
+    else
+        http->admin_conns++;
+
+    conn->sock =
+        h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    conn->sock->on_close.cb = closed;
+    conn->sock->on_close.data = conn;
+    h2o_accept(accept, conn->sock);
+    conn->http1 = ((h2o_conn_t *)conn->sock->data)->callbacks;
+    conn->h2o_read = conn->sock->_cb.read;
+    conn->sock->_cb.read = read_head;
+}
+
+void guard_close_idle(struct http_loop *http, bool fresh)
+{
+    h2o_linklist_t *node, *next;
+    for (node = http->conns.next; node != &http->conns; node = next) {
+        struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
+        int unread = 0;
+        next = node->next;
+        if (!conn->site->is_main || http1_of(conn) == NULL || conn->active != 0 ||
+            conn->sock->_cb.read != read_head || conn->sock->input->size != 0 ||
+            (conn->served == 0 && !fresh))
+            continue;
+        /* A request that has arrived but was not read yet is still served. */
+        if (ioctl(h2o_socket_get_fd(conn->sock), FIONREAD, &unread) == 0 && unread != 0)
+            continue;
+        conn->h2o_read(conn->sock, h2o_socket_error_closed);
+    }
+}
+
+void guard_abort(struct http_conn *conn)
+{
+    shutdown(h2o_socket_get_fd(conn->sock), SHUT_RDWR);
+}
+
+void guard_close_all(struct http_loop *http)
+{
+    h2o_linklist_t *node, *next;
+    for (node = http->conns.next; node != &http->conns; node = next) {
+        struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
+        next = node->next;
+        conn->left = true;
+        if (http1_of(conn) != NULL)
+            conn->h2o_read(conn->sock, h2o_socket_error_closed);
+        else
+            guard_abort(conn); /* ends in the loop's next turn: h2o may be writing */
+    }
+}
+
+uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req)
+{
+    /* Under HTTP/2 h2o counts what a stream's window let through; that also stands still while the
+     * whole connection does, once h2o's buffer is full. */
+    if (req->version >= 0x200)
+        return req->bytes_sent;
+    int fd = h2o_socket_get_fd(conn->sock), unsent = 0;
+    struct tcp_info info;
+    socklen_t size = sizeof(info);
+    if (conn->ip.family != AF_UNSPEC && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+        size >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
+        return info.tcpi_bytes_acked;
+    ioctl(fd, SIOCOUTQ, &unsent);
+    return (uint64_t)unsent;
+}

@@ -1,0 +1,185 @@
+/* What the files of http/ share. Nobody else includes it. */
+#ifndef GW_HTTP_INTERNAL_H
+#define GW_HTTP_INTERNAL_H
+
+#include <stdatomic.h>
+#include "http/address.h"
+#include "http/head.h"
+#include "http/http.h"
+#include "render/render.h"
+
+/* -- route.c ---------------------------------------------------------------------------------- */
+
+struct routes;
+struct routes *routes_create(void);
+void routes_destroy(struct routes **routes);
+const struct http_route *routes_add(struct routes *routes, const char *name, unsigned methods,
+                                    struct str pattern, http_handler_fn *handler, void *arg,
+                                    struct pos at, struct diag *diag);
+/* As http_route_match(). */
+int routes_match(const struct routes *routes, struct http_request *request);
+void route_run(struct http_request *request);
+
+/* -- server.c --------------------------------------------------------------------------------- */
+
+/* One of h2o's hosts: what a listener leads to. */
+struct http_site {
+    struct http_server *server;
+    struct routes *routes;
+    h2o_hostconf_t *hosts[2]; /* NULL-terminated, as h2o wants it */
+    bool is_main;             /* the public one: logged, counted against max_connections */
+};
+
+struct listener {
+    struct address address;
+    int *fds; /* one a loop; a unix socket's are duplicates; -1 = a loop took it or closed it */
+    unsigned fd_count;
+};
+
+struct http_server {
+    const struct config *config;
+    struct access_log *access;
+    h2o_globalconf_t h2o;
+    struct http_site main, admin, control;
+    struct network *trusted;
+    size_t trusted_count;
+    struct http_static **statics;
+    size_t static_count;
+    struct template_set *templates;
+    struct template *error_page;
+    struct address *addresses;
+    size_t address_count;
+    struct listener *listeners;
+    size_t listener_count;
+    struct http_admin admin_fns;
+    _Atomic uint32_t connections; /* of the main site */
+    char error[256];
+};
+
+struct listening {
+    struct http_loop *http;
+    h2o_socket_t *sock; /* NULL = closed */
+    h2o_accept_ctx_t accept;
+    const struct http_site *site;
+    struct timer retry;
+    bool complained; /* about the present trouble */
+};
+
+enum { MAX_ADMIN_LISTENERS = 3 };
+
+struct http_loop {
+    struct http_server *server;
+    struct loop *loop;
+    h2o_context_t h2o;
+    struct listening *listening;
+    size_t listening_count;
+    struct listener admin_listeners[MAX_ADMIN_LISTENERS];
+    size_t admin_listener_count;
+    h2o_linklist_t conns;    /* struct http_conn.link */
+    struct http_conn *spare; /* closed ones, kept for reuse */
+    uint32_t main_conns, admin_conns;
+    h2o_linklist_t sending; /* http_request.sending */
+    struct timer sweep;     /* looks at them */
+    uint64_t random[2];
+    bool draining;
+    struct timer drain_timer;
+    struct task idle_task;
+    void (*idle_fn)(void *arg);
+    void *idle_arg;
+};
+
+/* 32 hexadecimal characters, into the pool. */
+struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool);
+void http_log(struct http_loop *http, const struct access_record *record);
+/* The reply is on its way: from now on it must make progress. */
+void sending_begins(struct http_request *request);
+
+/* -- listen.c --------------------------------------------------------------------------------- */
+
+bool listener_open(struct listener *listener, const struct address *address, unsigned count,
+                   unsigned mode, char *error, size_t error_size);
+void listener_close(struct listener *listener);
+/* Takes over fd. */
+void listening_start(struct listening *listening, struct http_loop *http,
+                     const struct http_site *site, int fd);
+/* Accepts what waits, then closes. */
+void listening_stop(struct listening *listening);
+/* Closes without accepting. */
+void listening_abandon(struct listening *listening);
+
+/* -- guard.c ---------------------------------------------------------------------------------- */
+
+/* A connection, from accept to close. Lives in its loop's list or among its spares. */
+struct http_conn {
+    struct http_loop *http;
+    const struct http_site *site;
+    h2o_socket_t *sock; /* NULL = closed */
+    h2o_linklist_t link;
+    h2o_socket_cb h2o_read; /* h2o's reader of HTTP/1 requests, behind ours */
+    const h2o_conn_callbacks_t *http1;
+    struct head_scan scan;
+    struct http_request *waiting; /* HTTP/1: the request under way */
+    char *refused;                /* owned: method and target of a refused head, for the log */
+    struct task rehook;
+    struct timer probe;
+    struct ip ip;
+    char peer[INET6_ADDRSTRLEN]; /* "192.0.2.1", "unix" */
+    uint8_t peer_length;
+    bool trusted;   /* the peer is one of trusted_proxies */
+    bool head_done; /* h2o has the head, the request is under way */
+    bool probing;
+    bool left;               /* the peer closed, as opposed to us */
+    uint32_t active, served; /* requests */
+    struct http_conn *next_spare;
+};
+
+void guard_accept(struct http_loop *http, const struct http_site *site, h2o_accept_ctx_t *accept,
+                  int fd, const struct sockaddr *peer);
+struct http_conn *guard_conn(const h2o_req_t *req);
+/* Before the handler runs: from now on a client that leaves ends the request. */
+void guard_watch(struct http_conn *conn, struct http_request *request);
+/* The reply begins: h2o's own handling of broken connections applies. */
+void guard_reply(struct http_conn *conn);
+/* The request's memory is about to go. */
+void guard_done(struct http_conn *conn, h2o_req_t *req);
+/* Closes connections that wait for a request; `fresh`: also those that had none so far. */
+void guard_close_idle(struct http_loop *http, bool fresh);
+void guard_close_all(struct http_loop *http);
+/* Bytes of replies that the peer has acknowledged so far, or anything that moves with them. */
+uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
+void guard_abort(struct http_conn *conn);
+
+/* -- request.c, forwarded.c ------------------------------------------------------------------- */
+
+/* `dispose` runs with the request when its pool goes. */
+struct http_request *request_create(const struct http_site *site, struct http_conn *conn,
+                                    h2o_req_t *req, void (*dispose)(void *request));
+bool request_id_valid(struct str id);
+bool host_valid(struct str host);
+/* Takes the target apart and refuses what no route may see. 0 or 400, 414, 431. */
+int request_check(struct http_request *request, const char **reason_r);
+/* Address of the client: the peer's, or what trusted proxies say. */
+struct str forwarded_client(const struct http_request *request);
+/* q-values of an Accept header: whether JSON is asked for rather than HTML. */
+bool accept_prefers_json(struct str accept);
+
+/* -- decode.c --------------------------------------------------------------------------------- */
+
+bool utf8_valid(struct str text);
+/* Percent-decodes into the pool (text itself when there is nothing to decode). False: a malformed
+ * escape. */
+bool percent_decode(h2o_mem_pool_t *pool, struct str text, struct str *decoded_r);
+/* As browsers do for forms: '+' is a blank, malformed escapes stand for themselves, what is not
+ * UTF-8 becomes U+FFFD. */
+struct str form_decode(h2o_mem_pool_t *pool, struct str text);
+
+/* -- problem.c, admin.c ----------------------------------------------------------------------- */
+
+bool problem_init(struct http_server *server, struct diag *diag);
+void problem_reply_status(struct http_request *request, int status, const char *detail);
+const char *status_reason(int status);
+/* "GET, HEAD, OPTIONS", into a buffer of at least 64 bytes. */
+const char *methods_print(unsigned methods, char *text_r);
+void admin_init(struct http_server *server, struct diag *diag);
+
+#endif

@@ -1,0 +1,95 @@
+/* Replies: the fields that every answer has, and the body's vectors handed to h2o as they are. */
+#include "http/http_internal.h"
+
+/* h2o keeps its own copy of the vectors and needs nothing from us while it sends. */
+static h2o_generator_t all_at_once = {NULL, NULL};
+
+const char *status_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {
+        {200, "OK"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < COUNT(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return status < 400 ? "OK" : "Error";
+}
+
+static void assert_one_line(struct str value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        gw_assert(value.p[i] != '\r' && value.p[i] != '\n' && value.p[i] != '\0');
+}
+
+void http_add_header(struct http_request *request, const char *lower_case_name, struct str value)
+{
+    if (request->h2o == NULL)
+        return;
+    assert_one_line(value);
+    h2o_add_header_by_str(request->pool, &request->h2o->res.headers, lower_case_name,
+                          strlen(lower_case_name), 1, NULL, value.p, value.n);
+}
+
+void http_reply(struct http_request *request, int status, const char *content_type, struct out *out)
+{
+    static const struct str x_request_id = {"x-request-id", 12};
+    static const struct str x_content_type_options = {"x-content-type-options", 22};
+    h2o_req_t *req = request->h2o;
+    gw_assert(req != NULL && !request->replied);
+    request->replied = true;
+    guard_reply(request->conn);
+
+    h2o_iovec_t *vecs = NULL;
+    size_t count = out == NULL ? 0 : out_vecs(out, &vecs);
+    bool has_body = status != 204 && status != 304;
+    req->res.status = status;
+    req->res.reason = status_reason(status);
+    req->res.content_length = !has_body ? SIZE_MAX : out == NULL ? 0 : out_size(out);
+    if (content_type != NULL && has_body)
+        h2o_add_header(request->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type,
+                       strlen(content_type));
+    h2o_add_header_by_str(request->pool, &req->res.headers, x_request_id.p, x_request_id.n, 0, NULL,
+                          request->id.p, request->id.n);
+    h2o_add_header_by_str(request->pool, &req->res.headers, x_content_type_options.p,
+                          x_content_type_options.n, 0, NULL, "nosniff", 7);
+    if (!has_body || str_eq(request->method, STR("HEAD")))
+        count = 0;
+    sending_begins(request);
+    h2o_start_response(req, &all_at_once);
+    h2o_send(req, vecs, count, H2O_SEND_STATE_FINAL);
+}

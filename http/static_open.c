@@ -1,0 +1,203 @@
+/* The kernel keeps a path inside its directory (RESOLVE_BENEATH), whatever symlinks and renames do
+ * meanwhile; checking strings could not. On the loop it is asked to answer from memory only. */
+#include "http/static_open.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+/* A FIFO must not wait for its other end; regular files don't care. */
+#define FILE_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+
+#define INDEX_FILE  "index.html"
+#define GZIP_SUFFIX ".gz"
+
+static int open_beneath(int dir, const char *path, uint64_t flags, uint64_t resolve)
+{
+    struct open_how how = {.flags = flags,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | resolve};
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+static enum static_resolver find_resolver(int dir)
+{
+    static const uint64_t resolve[] = {
+        [RESOLVE_WITHOUT_DISK] = RESOLVE_CACHED, [RESOLVE_BY_KERNEL] = 0};
+    for (unsigned i = 0; i < COUNT(resolve); i++) {
+        int fd = open_beneath(dir, ".", O_PATH | O_CLOEXEC, resolve[i]);
+        if (fd >= 0) {
+            close(fd);
+            return (enum static_resolver)i;
+        }
+    }
+    return RESOLVE_BY_WALKING; /* ENOSYS, or EPERM from a container's filter */
+}
+
+int static_dir_open(const char *path, struct static_dir *dir_r)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    struct stat st;
+    struct statfs fs;
+    if (faccessat(AT_FDCWD, path, R_OK | X_OK, AT_EACCESS) != 0 || fstat(fd, &st) != 0 ||
+        fstatfs(fd, &fs) != 0) {
+        int error = errno;
+        close(fd);
+        return error;
+    }
+    *dir_r = (struct static_dir){
+        .fd = fd,
+        .resolver = find_resolver(fd),
+        .in_memory = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC,
+        .dev = st.st_dev,
+    };
+    return 0;
+}
+
+void static_dir_close(struct static_dir *dir)
+{
+    close(dir->fd);
+    dir->fd = -1;
+}
+
+/* Neither empty nor hidden segments, which takes care of "." and ".." too; the last one may be
+ * empty, as in "css/". */
+static bool path_allowed(struct str path)
+{
+    if (path.n != 0 && memchr(path.p, '\0', path.n))
+        return false;
+    for (size_t i = 0; i < path.n; i++) {
+        bool starts = i == 0 || path.p[i - 1] == '/';
+        if (starts && (path.p[i] == '.' || path.p[i] == '/'))
+            return false;
+    }
+    return true;
+}
+
+static int open_by_walking(int dir, const char *path)
+{
+    int at = dir;
+    for (;;) {
+        char segment[NAME_MAX + 1];
+        const char *slash = strchrnul(path, '/');
+        size_t n = (size_t)(slash - path);
+        int next = -1;
+        if (n < sizeof(segment)) {
+            memcpy(segment, path, n);
+            segment[n] = '\0';
+            int flags = *slash ? O_PATH | O_DIRECTORY | O_CLOEXEC : FILE_FLAGS;
+            next = openat(at, segment, flags | O_NOFOLLOW);
+        } else {
+            errno = ENAMETOOLONG;
+        }
+        int error = errno;
+        if (at != dir)
+            close(at);
+        errno = error;
+        if (next < 0 || !*slash)
+            return next;
+        at = next;
+        path = slash + 1;
+    }
+}
+
+static int open_once(const struct static_dir *dir, const char *path, bool may_block)
+{
+    if (dir->resolver == RESOLVE_BY_WALKING)
+        return open_by_walking(dir->fd, path);
+    return open_beneath(dir->fd, path, FILE_FLAGS, may_block ? 0 : RESOLVE_CACHED);
+}
+
+/* EXDEV is a way out of the directory, ELOOP a symlink (or too many), ENXIO a socket. */
+static bool means_absent(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == EXDEV || error == ELOOP ||
+           error == ENAMETOOLONG || error == ENXIO || error == ENODEV;
+}
+
+static int open_regular(const struct static_dir *dir, const char *path, bool may_block,
+                        struct static_file *file_r)
+{
+    int fd = open_once(dir, path, may_block);
+    /* A rename near by makes the kernel unsure that the path stayed inside. */
+    for (int tries = 0; fd < 0 && may_block && errno == EAGAIN && tries < 10; tries++)
+        fd = open_once(dir, path, may_block);
+    if (fd < 0)
+        return means_absent(errno) ? ENOENT : errno == EAGAIN && may_block ? EBUSY : errno;
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return ENOENT;
+    }
+    *file_r = (struct static_file){
+        .fd = fd,
+        .size = (uint64_t)st.st_size,
+        .inode = st.st_ino,
+        .mtime = st.st_mtim,
+        .in_memory = dir->in_memory && st.st_dev == dir->dev,
+    };
+    return 0;
+}
+
+static bool is_older(struct timespec a, struct timespec b)
+{
+    return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
+}
+
+int static_open(const struct static_dir *dir, struct str path, bool want_gzip, bool may_block,
+                struct static_file *file_r)
+{
+    char name[PATH_MAX];
+    if (path.n + sizeof(INDEX_FILE GZIP_SUFFIX) > sizeof(name) || !path_allowed(path))
+        return ENOENT;
+    if (!may_block && dir->resolver != RESOLVE_WITHOUT_DISK)
+        return EAGAIN;
+    char *end = name;
+    if (path.n != 0)
+        end = mempcpy(end, path.p, path.n);
+    if (end == name || end[-1] == '/')
+        end = mempcpy(end, INDEX_FILE, sizeof(INDEX_FILE) - 1);
+    *end = '\0';
+    int error = open_regular(dir, name, may_block, file_r);
+    if (error != 0 || !want_gzip)
+        return error;
+
+    struct static_file gzipped;
+    memcpy(end, GZIP_SUFFIX, sizeof(GZIP_SUFFIX));
+    error = open_regular(dir, name, may_block, &gzipped);
+    if (error == EAGAIN) {
+        close(file_r->fd);
+        return error;
+    }
+    if (error != 0)
+        return 0;
+    bool use = !is_older(gzipped.mtime, file_r->mtime);
+    close(use ? file_r->fd : gzipped.fd);
+    if (use) {
+        *file_r = gzipped;
+        file_r->gzipped = true;
+    }
+    return 0;
+}
+
+ssize_t static_read(const struct static_file *file, char *to, size_t n, uint64_t offset,
+                    bool may_block)
+{
+    struct iovec vec = {.iov_base = to, .iov_len = n};
+    bool wait = may_block || file->in_memory;
+    ssize_t got;
+    do
+        got = preadv2(file->fd, &vec, 1, (off_t)offset, wait ? 0 : RWF_NOWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got >= 0)
+        return got;
+    /* A file system that can't tell whether it would wait must be expected to. */
+    return !wait && errno == EOPNOTSUPP ? -EAGAIN : -errno;
+}

@@ -1,0 +1,51 @@
+/* From the rest of a request's path to an open file, never outside its directory. Private to the
+ * static files of http/. */
+#ifndef GW_HTTP_STATIC_OPEN_H
+#define GW_HTTP_STATIC_OPEN_H
+
+#include <sys/types.h>
+#include <time.h>
+#include "base/base.h"
+
+/* What the kernel can do for us. */
+enum static_resolver {
+    RESOLVE_WITHOUT_DISK, /* openat2(2) with RESOLVE_CACHED: Linux 5.12 */
+    RESOLVE_BY_KERNEL,    /* openat2(2): Linux 5.6 */
+    RESOLVE_BY_WALKING    /* component by component, following no symlink at all */
+};
+
+/* Read-only once open: any thread. */
+struct static_dir {
+    int fd; /* owned; O_PATH */
+    enum static_resolver resolver;
+    bool in_memory; /* a file system without a disk behind it */
+    dev_t dev;
+};
+
+/* 0 or errno: not there, not a directory, not readable. */
+int static_dir_open(const char *path, struct static_dir *dir_r);
+void static_dir_close(struct static_dir *dir);
+
+struct static_file {
+    int fd; /* owned by whoever asked for it */
+    uint64_t size, inode;
+    struct timespec mtime;
+    bool gzipped;   /* it is the ".gz" beside the file asked for */
+    bool in_memory; /* reading it never waits */
+};
+
+/* Opens the regular file `path` (decoded, relative, client's); a path that is empty or ends in '/'
+ * means index.html there. want_gzip: the file's ".gz" when there is one that isn't older.
+ *
+ * 0 or errno. ENOENT also for what is there but not to be seen: hidden files, directories, devices,
+ * what a symlink points at outside. may_block false: EAGAIN when the answer isn't in the kernel's
+ * memory. Any thread. */
+int static_open(const struct static_dir *dir, struct str path, bool want_gzip, bool may_block,
+                struct static_file *file_r);
+
+/* Reads up to n bytes at `offset`. Bytes read (0 = the end) or -errno; may_block false: -EAGAIN
+ * when they aren't in memory. */
+ssize_t static_read(const struct static_file *file, char *to, size_t n, uint64_t offset,
+                    bool may_block);
+
+#endif

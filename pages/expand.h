@@ -1,0 +1,74 @@
+/* A part's path as an RFC 6570 expansion: compiled once, expanded at each request.
+ *
+ * Variables are path.NAME, query.NAME, header.NAME and cookie.NAME; what `?`, `&` and `;` send as
+ * the key is NAME. Operators: none . / ; ? & (levels 1 to 3), the prefix modifier :N; explode (*)
+ * changes nothing, since every value is a string. Reserved expansion ({+x}, {#x}) is refused: it
+ * would let a value leave its segment. For the same reason a value that makes a segment "." or
+ * ".." is refused when it comes. Beyond the RFC, names may hold '-', as header names do. */
+#ifndef GW_PAGES_EXPAND_H
+#define GW_PAGES_EXPAND_H
+
+#include <h2o/memory.h>
+#include "base/base.h"
+#include "base/diag.h"
+
+enum {
+    EXPAND_MAX_VARIABLES = 16,
+    EXPAND_MAX_TARGET = 8192, /* bytes of an expanded target */
+};
+
+enum expand_source { EXPAND_PATH, EXPAND_QUERY, EXPAND_HEADER, EXPAND_COOKIE };
+
+struct expand_variable {
+    struct str full;   /* "query.user", for messages */
+    struct str name;   /* "user", percent-decoded: what the request is asked for */
+    struct str key;    /* "user" as written: what named operators send */
+    unsigned param;    /* of EXPAND_PATH: index in http_request.params */
+    uint16_t prefix;   /* first characters taken; 0 = all */
+    uint8_t source;    /* enum expand_source */
+    uint8_t operation; /* index of the operator in expand.c's table */
+    bool joins;        /* stands in one expression with the variable before it */
+};
+
+/* Literal text, then perhaps a variable. */
+struct expand_step {
+    struct str literal;
+    const struct expand_variable *variable; /* NULL: literal only */
+};
+
+/* Immutable once compiled: any thread. Memory is the pool's that it was compiled with. */
+struct expansion {
+    struct expand_step *steps;
+    size_t count;
+    size_t literal_bytes;
+    size_t variable_count;
+};
+
+struct expand_param {
+    const char *name;
+    unsigned index;
+};
+
+/* Compiles `text`, which must give "" or begin with '/' or '?'. params: the route's path
+ * parameters. False: errors were added, with the column inside the string when at.column is known
+ * (`at` is where the opening quote stands). `text` must outlive the expansion. */
+bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_param *params,
+                    size_t param_count, struct pos at, struct diag *diag,
+                    struct expansion *expansion_r);
+
+/* A variable's value, decoded; {NULL, 0} = undefined, which leaves it out. */
+typedef struct str expand_get_fn(void *arg, const struct expand_variable *variable);
+
+enum expand_result {
+    EXPAND_OK,
+    EXPAND_LEAVES_SEGMENT, /* the value makes a segment "." or ".." */
+    EXPAND_TOO_LONG        /* past EXPAND_MAX_TARGET */
+};
+
+/* Values are read once each, in order. On a refusal *culprit_r names the variable. The target lives
+ * in the pool, or in the configuration when nothing varies. */
+enum expand_result expand(const struct expansion *expansion, expand_get_fn *get, void *arg,
+                          h2o_mem_pool_t *pool, struct str *target_r,
+                          const struct expand_variable **culprit_r);
+
+#endif

@@ -1,0 +1,32 @@
+/* What compiling and expanding share: the characters of a URL. */
+#ifndef GW_PAGES_EXPAND_INTERNAL_H
+#define GW_PAGES_EXPAND_INTERNAL_H
+
+#include "pages/expand.h"
+
+/* RFC 6570, appendix A. */
+struct expand_operation {
+    char sign;
+    char first;     /* before the expression's first defined variable; 0 = nothing */
+    char separator; /* before the others */
+    bool named;     /* sends key=value */
+    bool if_empty;  /* ... and the '=' of an empty value too */
+};
+enum { EXPAND_OPERATIONS = 6 };
+extern const struct expand_operation expand_operations[EXPAND_OPERATIONS];
+
+/* RFC 3986 section 2.3. */
+static inline bool expand_is_unreserved(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
+}
+
+/* The byte that "%41" at text[at] stands for; -1 = no such escape there. */
+int expand_pct_byte(struct str text, size_t at);
+
+/* Whether a path segment means "here" or "up", its dots encoded or not. Some servers strip
+ * ";parameters" before they look, so these don't count. */
+bool expand_is_dot_segment(struct str segment);
+
+#endif

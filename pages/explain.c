@@ -1,0 +1,229 @@
+/* `gateway explain`: a page's plan, and a run of it with where each part's time went. For people at
+ * a terminal, so the columns are as wide as what stands in them. */
+#include "pages/pages_internal.h"
+
+#include <stdlib.h>
+
+static int widest(const struct page *page, struct str (*text)(const struct part_plan *part),
+                  const char *title)
+{
+    size_t width = strlen(title);
+    for (size_t i = 0; i < page->part_count; i++) {
+        struct str s = text(&page->parts[i]);
+        if (s.n > width)
+            width = s.n;
+    }
+    return (int)width;
+}
+
+static struct str part_name(const struct part_plan *part)
+{
+    return part->config->name;
+}
+
+static struct str part_upstream(const struct part_plan *part)
+{
+    return part->config->upstream;
+}
+
+static struct str part_place(const struct part_plan *part)
+{
+    if (part->config->into.n == 0)
+        return part->config->name;
+    return part->placement.spread ? STR(". (the root)") : part->config->into;
+}
+
+/* -- the plan ---------------------------------------------------------------------------------- */
+
+static void print_refusal(const struct expand_variable *variable, enum expand_result result,
+                          FILE *to)
+{
+    fprintf(to, "refused with 400: %.*s %s\n", (int)variable->full.n, variable->full.p,
+            result == EXPAND_TOO_LONG ? "is too long" : "would leave its segment of a path");
+}
+
+static void print_url(const struct part_plan *part, struct http_request *request, FILE *to)
+{
+    struct str base = upstream_url(part->upstream), target;
+    const struct expand_variable *culprit;
+    enum expand_result result =
+        expand(&part->target, run_variable, request, request->pool, &target, &culprit);
+    fprintf(to, "      GET %.*s%.*s\n", (int)base.n, base.p, (int)target.n, target.p);
+    if (part->target.variable_count != 0)
+        fprintf(to, "      from %s\n", part->config->path.p);
+    if (result != EXPAND_OK) {
+        fputs("      ", to);
+        print_refusal(culprit, result, to);
+    }
+}
+
+static void print_paths(const char *title, const struct config_strings *paths, FILE *to)
+{
+    if (paths->count == 0)
+        return;
+    fprintf(to, "      %s ", title);
+    for (size_t i = 0; i < paths->count; i++)
+        fprintf(to, "%s%s", i ? ", " : "", paths->items[i].p);
+    fputc('\n', to);
+}
+
+void page_print_plan(const struct page *page, struct http_request *request, FILE *to)
+{
+    fprintf(to, "page %s\n", page->config->name.p);
+    fprintf(to, "  path      %s\n", page->config->path.p);
+    fprintf(to, "  template  %s\n", page->template ? page->config->template.p : "none, JSON only");
+    fprintf(to, "  deadline  %llu ms\n", (unsigned long long)page->config->deadline_ms);
+    fprintf(to, "  parts     %zu, asked at the same time\n\n", page->part_count);
+
+    int names = widest(page, part_name, "part"), ups = widest(page, part_upstream, "upstream");
+    fprintf(to, "  %-*s  %-*s  %-8s  %8s  %s\n", names, "part", ups, "upstream", "need", "timeout",
+            "into");
+    for (size_t i = 0; i < page->part_count; i++) {
+        const struct part_plan *part = &page->parts[i];
+        uint64_t timeout_ms = part->config->timeout_ms
+                                  ? part->config->timeout_ms
+                                  : upstream_config(part->upstream)->timeout_ms;
+        fprintf(to, "  %-*s  %-*s  %-8s  %5llu ms  %s\n", names, part->config->name.p, ups,
+                part->config->upstream.p,
+                part->config->need == NEED_REQUIRED ? "required" : "optional",
+                (unsigned long long)timeout_ms, part_place(part).p);
+        print_url(part, request, to);
+        if (part->config->select.n != 0)
+            fprintf(to, "      select %s\n", part->config->select.p);
+        print_paths("allow", &part->config->allow, to);
+        print_paths("deny", &part->config->deny, to);
+    }
+}
+
+/* -- a run ------------------------------------------------------------------------------------- */
+
+enum { PHASES = 6, BAR = 40 };
+
+/* How long each phase took, in the order of the columns: queue, dns, connect, tls, wait for the
+ * first byte, receive. */
+static void phase_lengths(const struct up_times *times, uint32_t lengths_r[PHASES])
+{
+    const uint32_t ends[PHASES] = {times->queue, times->dns,        times->connect,
+                                   times->tls,   times->first_byte, times->total};
+    uint32_t before = 0;
+    memset(lengths_r, 0, PHASES * sizeof(*lengths_r));
+    for (size_t i = 0; i < PHASES; i++) {
+        if (ends[i] <= before)
+            continue;
+        lengths_r[i] = ends[i] - before;
+        before = ends[i];
+    }
+    if (times->first_byte == 0) { /* no answer: all that is left was waiting for it */
+        lengths_r[PHASES - 2] = lengths_r[PHASES - 1];
+        lengths_r[PHASES - 1] = 0;
+    }
+}
+
+static void print_phases(const struct part_run *part, FILE *to)
+{
+    uint32_t lengths[PHASES];
+    phase_lengths(&part->times, lengths);
+    for (size_t i = 0; i < PHASES; i++) {
+        if (lengths[i] != 0)
+            fprintf(to, "  %8.1f", lengths[i] / 1000.0);
+        else
+            fprintf(to, "  %8s", "-");
+    }
+    fprintf(to, "  %8.1f", part->record->us / 1000.0);
+}
+
+/* scale_us: how long the whole bar is. */
+static void print_bar(const struct part_run *part, uint32_t scale_us, FILE *to)
+{
+    static const char letters[PHASES] = {'q', 'd', 'c', 't', 'w', 'r'};
+    char bar[BAR + 1];
+    memset(bar, ' ', BAR);
+    bar[BAR] = '\0';
+    uint32_t lengths[PHASES];
+    phase_lengths(&part->times, lengths);
+    uint64_t at = 0;
+    for (size_t i = 0; i < PHASES; i++) {
+        uint64_t end = at + lengths[i];
+        for (uint64_t x = at * BAR / scale_us; x < end * BAR / scale_us && x < BAR; x++)
+            bar[x] = letters[i];
+        at = end;
+    }
+    /* a call that was cut has no phases, only an end */
+    for (uint64_t x = at * BAR / scale_us; x < (uint64_t)part->record->us * BAR / scale_us; x++)
+        if (x < BAR && part->times.total == 0)
+            bar[x] = '.';
+    fprintf(to, "  |%s|\n", bar);
+}
+
+struct explain {
+    FILE *to;
+    void (*done)(void *arg, bool all_required);
+    void *arg;
+};
+
+static void print_waterfall(const struct page_run *run, FILE *to)
+{
+    const struct page *page = run->page;
+    int names = widest(page, part_name, "part");
+    fprintf(to, "\n  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
+    static const char *const titles[] = {"queue", "dns",     "connect", "tls",
+                                         "wait",  "receive", "total ms"};
+    for (size_t i = 0; i < COUNT(titles); i++)
+        fprintf(to, "  %8s", titles[i]);
+    fputc('\n', to);
+
+    uint32_t scale_us = 1;
+    for (size_t i = 0; i < page->part_count; i++)
+        if (run->parts[i].record->us > scale_us)
+            scale_us = run->parts[i].record->us;
+    for (size_t i = 0; i < page->part_count; i++) {
+        const struct part_run *part = &run->parts[i];
+        fprintf(to, "  %-*s  %-7s  ", names, part->plan->config->name.p, part->record->state);
+        if (part->record->status != 0)
+            fprintf(to, "%6d", part->record->status);
+        else
+            fprintf(to, "%6s", "-");
+        fprintf(to, "  %9llu", (unsigned long long)part->record->bytes);
+        print_phases(part, to);
+        print_bar(part, scale_us, to);
+    }
+    for (size_t i = 0; i < page->part_count; i++) {
+        const struct part_run *part = &run->parts[i];
+        if (part->state == PART_OK)
+            continue;
+        fprintf(to, "\n  %s: %s%s%.*s", part->plan->config->name.p,
+                part->record->error ? part->record->error : "", part->record->error ? ": " : "",
+                (int)part->detail.n, part->detail.p);
+    }
+    fputc('\n', to);
+}
+
+static void finish(struct page_run *run)
+{
+    struct explain *explain = run->finish_arg;
+    const struct part_run *failed = run_failed_required(run);
+    FILE *to = explain->to;
+    if (run->refused != EXPAND_OK) {
+        print_refusal(run->refused_by, run->refused, to);
+    } else {
+        print_waterfall(run, to);
+        view_data(run); /* counts collisions */
+        unsigned long long collisions = atomic_load(&run->page->collisions);
+        if (collisions != 0)
+            fprintf(to, "\n  %llu members were replaced by those of later parts\n", collisions);
+        fprintf(to, "\n  %d, %s, %.1f ms\n",
+                outcome_page_status(failed != NULL ? failed->state : PART_OK),
+                run_is_complete(run) ? "complete" : "not complete",
+                (double)(clock_us() - run->started_us) / 1000.0);
+    }
+    run_release(run); /* the client may be gone before the request is */
+    explain->done(explain->arg, run->refused == EXPAND_OK && failed == NULL);
+}
+
+void page_explain(struct page *page, struct http_request *request, FILE *to,
+                  void (*done)(void *arg, bool all_required), void *arg)
+{
+    struct explain *explain = h2o_mem_alloc_pool(request->pool, sizeof(*explain));
+    *explain = (struct explain){to, done, arg};
+    run_start(page, request, finish, explain);
+}

@@ -1,0 +1,311 @@
+/* The response of a run that is over: the page as HTML or JSON, or the problem that it became, and
+ * the headers that say how it went.
+ *
+ * Caching: a page is made for one request (its values may hang on headers and cookies), so a
+ * complete one is `private, no-cache` and a degraded one or an error `no-store`: the next try may
+ * be whole. */
+#include "pages/pages_internal.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* -- headers ---------------------------------------------------------------------------------- */
+
+/* A header's value in the making; whoever begins it knows how long it can get. */
+struct text {
+    char *p;
+    size_t n, room;
+};
+
+static struct text text_begin(h2o_mem_pool_t *pool, size_t room)
+{
+    return (struct text){h2o_mem_alloc_pool(pool, room), 0, room};
+}
+
+static void text_printf(struct text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void text_printf(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text->p + text->n, text->room - text->n, format, args);
+    va_end(args);
+    gw_assert(n >= 0 && (size_t)n < text->room - text->n);
+    text->n += (size_t)n;
+}
+
+static struct str text_str(const struct text *text)
+{
+    return (struct str){text->p, text->n};
+}
+
+static bool has_failed(const struct part_run *part)
+{
+    return part->state != PART_OK && part->state != PART_SKIPPED;
+}
+
+enum { TOKEN_ROOM = 128 }; /* for all of a list member but the part's name */
+
+/* RFC 9209, a member per failed part, in configured order. next-hop is the upstream's name, an
+ * alias that hides its address. */
+static struct str proxy_status(const struct page_run *run)
+{
+    size_t room = 1;
+    for (size_t i = 0; i < run->page->part_count; i++)
+        room += run->page->parts[i].config->upstream.n + TOKEN_ROOM;
+    struct text text = text_begin(run->request->pool, room);
+    for (size_t i = 0; i < run->page->part_count; i++) {
+        const struct part_run *part = &run->parts[i];
+        if (!has_failed(part))
+            continue;
+        text_printf(&text, "%sgateway; next-hop=\"%s\"; ", text.n ? ", " : "",
+                    part->plan->config->upstream.p);
+        if (part->record->error != NULL)
+            text_printf(&text, "error=%s", part->record->error);
+        else
+            text_printf(&text, "received-status=%d", part->record->status);
+    }
+    return text_str(&text);
+}
+
+static struct str server_timing(const struct page_run *run, uint64_t render_us)
+{
+    size_t room = TOKEN_ROOM;
+    for (size_t i = 0; i < run->page->part_count; i++)
+        room += run->page->parts[i].config->name.n + TOKEN_ROOM;
+    struct text text = text_begin(run->request->pool, room);
+    for (size_t i = 0; i < run->page->part_count; i++) {
+        const struct part_run *part = &run->parts[i];
+        text_printf(&text, "%s;dur=%.1f;desc=\"%s\", ", part->plan->config->name.p,
+                    part->record->us / 1000.0, part->record->state);
+    }
+    if (render_us != 0)
+        text_printf(&text, "render;dur=%.1f, ", (double)render_us / 1000.0);
+    text_printf(&text, "total;dur=%.1f", (double)(clock_us() - run->started_us) / 1000.0);
+    return text_str(&text);
+}
+
+static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
+{
+    struct http_request *request = run->request;
+    bool complete = run->refused == EXPAND_OK && run_is_complete(run);
+    http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
+    if (is_page) /* problems say no-store themselves */
+        http_add_header(request, "cache-control",
+                        complete ? STR("private, no-cache") : STR("no-store"));
+    if (run->page->template != NULL)
+        http_add_header(request, "vary", STR("Accept"));
+    if (!complete) {
+        struct str failed = proxy_status(run);
+        if (failed.n != 0)
+            http_add_header(request, "proxy-status", failed);
+    }
+    if (run->page->pages->config->server.server_timing)
+        http_add_header(request, "server-timing", server_timing(run, render_us));
+}
+
+/* -- problems --------------------------------------------------------------------------------- */
+
+static void reply_refused(struct page_run *run)
+{
+    struct text text = text_begin(run->request->pool, run->refused_by->full.n + TOKEN_ROOM);
+    text_printf(&text, "%.*s %s", (int)run->refused_by->full.n, run->refused_by->full.p,
+                run->refused == EXPAND_TOO_LONG ? "is too long"
+                                                : "would leave its segment of a path");
+    add_headers(run, false, 0);
+    http_problem_reply(run->request, &(struct http_problem){.status = 400,
+                                                            .type = "bad-value",
+                                                            .title = "A value can't be used",
+                                                            .detail = text_str(&text)});
+}
+
+/* For the client: which part, and how; never an address. */
+static struct str failure_detail(const struct page_run *run, const struct part_run *part)
+{
+    struct text text = text_begin(run->request->pool, part->plan->config->name.n + TOKEN_ROOM);
+    text_printf(&text, "part '%s' ", part->plan->config->name.p);
+    switch (part->state) {
+    case PART_TIMEOUT:
+        text_printf(&text, "gave no response within %u ms", part->record->us / 1000);
+        break;
+    case PART_SHED:
+        text_printf(&text, "was not asked: too many requests for it are under way");
+        break;
+    default:
+        if (part->record->error != NULL)
+            text_printf(&text, "failed: %s", part->record->error);
+        else
+            text_printf(&text, "answered %d", part->record->status);
+    }
+    return text_str(&text);
+}
+
+/* The failed parts, required ones first. */
+static size_t failed_parts(const struct page_run *run, struct access_part *parts, bool *required)
+{
+    size_t count = 0;
+    for (int need = NEED_REQUIRED; need >= NEED_OPTIONAL; need--) {
+        for (size_t i = 0; i < run->page->part_count; i++) {
+            const struct part_run *part = &run->parts[i];
+            if (!has_failed(part) || part->plan->config->need != need)
+                continue;
+            parts[count] = *part->record;
+            required[count++] = need == NEED_REQUIRED;
+        }
+    }
+    return count;
+}
+
+static void reply_failed(struct page_run *run, const struct part_run *failed)
+{
+    static const struct {
+        const char *type, *title;
+    } problems[] = {
+        [PART_TIMEOUT] = {"upstream-timeout", "A required part timed out"},
+        [PART_SHED] = {"upstream-overloaded", "A required part is overloaded"},
+        [PART_ERROR] = {"upstream-failed", "A required part failed"},
+    };
+    h2o_mem_pool_t *pool = run->request->pool;
+    struct access_part *parts = h2o_mem_alloc_pool(pool, run->page->part_count * sizeof(*parts));
+    bool *required = h2o_mem_alloc_pool(pool, run->page->part_count * sizeof(*required));
+    add_headers(run, false, 0);
+    http_problem_reply(run->request,
+                       &(struct http_problem){.status = outcome_page_status(failed->state),
+                                              .type = problems[failed->state].type,
+                                              .title = problems[failed->state].title,
+                                              .detail = failure_detail(run, failed),
+                                              .parts = parts,
+                                              .required = required,
+                                              .part_count = failed_parts(run, parts, required),
+                                              .retry_after_s = failed->state == PART_SHED ? 1 : 0});
+}
+
+/* -- pages ------------------------------------------------------------------------------------ */
+
+/* Now as RFC 3339, made once a second. */
+static struct str now_text(struct page_loop *loop)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    if (now.tv_sec != loop->now_s || loop->now_text[0] == '\0') {
+        struct tm utc;
+        gmtime_r(&now.tv_sec, &utc);
+        strftime(loop->now_text, sizeof(loop->now_text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+        loop->now_s = now.tv_sec;
+    }
+    return str_from(loop->now_text);
+}
+
+static void write_meta_part(struct out *out, const struct part_run *part)
+{
+    out_str(out, part->plan->json_key);
+    out_str(out, STR("{\"state\":\""));
+    out_str(out, str_from(part->record->state));
+    out_str(out, STR("\",\"status\":"));
+    out_number(out, (uint64_t)part->record->status);
+    out_str(out, STR(",\"ms\":"));
+    out_number(out, part->record->us / 1000);
+    out_str(out, STR(",\"attempts\":"));
+    out_number(out, part->record->attempts);
+    if (part->record->error != NULL) {
+        out_str(out, STR(",\"error\":\""));
+        out_str(out, str_from(part->record->error));
+        out_str(out, STR("\""));
+    }
+    out_str(out, STR("}"));
+}
+
+void reply_write_json(struct page_run *run, struct out *out)
+{
+    out_str(out, STR("{\"data\":"));
+    json_write(out, view_data(run));
+    out_str(out, STR(",\"meta\":{\"completed\":"));
+    out_str(out, run_is_complete(run) ? STR("true") : STR("false"));
+    out_str(out, STR(",\"generated_at\":\""));
+    out_str(out, now_text(run->loop));
+    out_str(out, STR("\",\"request_id\":\""));
+    out_json_escaped(out, run->request->id);
+    out_str(out, STR("\",\"parts\":{"));
+    for (size_t i = 0; i < run->page->part_count; i++) {
+        if (i != 0)
+            out_str(out, STR(","));
+        write_meta_part(out, &run->parts[i]);
+    }
+    out_str(out, STR("}}}\n"));
+}
+
+/* The greatest size lately: falls slowly, so that a run of small pages doesn't make the next large
+ * one grow its buffer. Concurrent updates may be lost; it is only a guess. */
+static void note_size(_Atomic size_t *expected, size_t size)
+{
+    size_t before = atomic_load_explicit(expected, memory_order_relaxed);
+    size_t decayed = before - before / 64;
+    size_t next = size > decayed ? size : decayed;
+    if (next != before)
+        atomic_store_explicit(expected, next, memory_order_relaxed);
+}
+
+static void reply_html(struct page_run *run)
+{
+    enum { MAX_EXPECTED = 1 << 18, SLACK = 64 };
+    struct page *page = run->page;
+    bool timed = page->pages->config->server.server_timing;
+    uint64_t began_us = timed ? clock_us() : 0;
+
+    size_t expected = atomic_load_explicit(&page->html_size, memory_order_relaxed);
+    struct out out;
+    out_init(&out, run->request->pool, expected < MAX_EXPECTED ? expected + SLACK : MAX_EXPECTED);
+    if (!template_render(page->template, view_root(run), run->request->pool, &out)) {
+        static _Atomic bool warned; /* by whatever data comes: once is enough */
+        if (!atomic_exchange(&warned, true))
+            log_event(LOG_WARN, "template too deep", "page=%s", log_quote(page->config->name));
+    }
+    note_size(&page->html_size, out_size(&out));
+    add_headers(run, true, timed ? clock_us() - began_us : 0);
+    http_reply(run->request, 200, "text/html; charset=utf-8", &out);
+}
+
+static void reply_json(struct page_run *run)
+{
+    struct out out;
+    out_init(&out, run->request->pool, 0);
+    reply_write_json(run, &out);
+    add_headers(run, true, 0);
+    http_reply(run->request, 200, "application/json", &out);
+}
+
+/* Envoy's letters for the first failed part, as far as they fit. */
+static const char *access_flags(const struct page_run *run)
+{
+    for (size_t i = 0; i < run->page->part_count; i++) {
+        const struct part_run *part = &run->parts[i];
+        const char *error = part->record->error ? part->record->error : "";
+        if (part->state == PART_TIMEOUT)
+            return "UT";
+        if (part->state == PART_SHED)
+            return "UO";
+        if (part->state != PART_ERROR)
+            continue;
+        if (strncmp(error, "connection_refused", 18) == 0 || strncmp(error, "dns_", 4) == 0 ||
+            strncmp(error, "destination_", 12) == 0 || strncmp(error, "tls_", 4) == 0)
+            return "UF";
+        if (strcmp(error, "connection_terminated") == 0 ||
+            strcmp(error, "http_response_incomplete") == 0)
+            return "UC";
+    }
+    return "";
+}
+
+void reply_send(struct page_run *run)
+{
+    const struct part_run *failed = run_failed_required(run);
+    run->request->flags = access_flags(run);
+    if (run->refused != EXPAND_OK)
+        reply_refused(run);
+    else if (failed != NULL)
+        reply_failed(run, failed);
+    else if (run->page->template == NULL || http_wants_json(run->request))
+        reply_json(run);
+    else
+        reply_html(run);
+}

@@ -1,0 +1,199 @@
+/* Values' text as HTML. Most of it needs no escaping, so the work is to find that out fast: sixteen
+ * bytes at a time are stored where they would go and looked at; short texts, the usual case, are
+ * covered by two loads that overlap. What must be escaped is rare and handled a byte at a time. */
+#include "render/render_internal.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+enum { VECTOR = 16 };
+
+/* Stored as eight bytes whatever its length. */
+struct entity {
+    char text[7];
+    uint8_t n; /* 0: the byte stands for itself */
+};
+
+static const struct entity entities[256] = {['&'] = {"&amp;", 5},
+                                            ['<'] = {"&lt;", 4},
+                                            ['>'] = {"&gt;", 4},
+                                            ['"'] = {"&quot;", 6},
+                                            ['\''] = {"&#39;", 5}};
+
+#ifdef __SSE2__
+
+/* A bit for each byte that must be escaped. & and ' differ in one bit, < and > in another. */
+static inline unsigned special_bits(__m128i bytes)
+{
+    __m128i amp_apos = _mm_cmpeq_epi8(_mm_or_si128(bytes, _mm_set1_epi8(1)), _mm_set1_epi8('\''));
+    __m128i lt_gt = _mm_cmpeq_epi8(_mm_or_si128(bytes, _mm_set1_epi8(2)), _mm_set1_epi8('>'));
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(amp_apos, lt_gt), quote));
+}
+
+/* Copies to `to`, at most n bytes, and returns how many of them come before the first that must be
+ * escaped; what it wrote from there on means nothing. */
+static inline size_t copy_plain(char *to, const char *p, size_t n)
+{
+    size_t i = 0;
+    for (; n - i >= VECTOR; i += VECTOR) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        _mm_storeu_si128((__m128i *)(void *)(to + i), bytes);
+        unsigned bits = special_bits(bytes);
+        if (bits != 0)
+            return i + (unsigned)__builtin_ctz(bits);
+    }
+    if (n - i >= 8) {
+        uint64_t low, high;
+        memcpy(&low, p + i, 8);
+        memcpy(&high, p + n - 8, 8);
+        memcpy(to + i, &low, 8);
+        memcpy(to + n - 8, &high, 8);
+        unsigned bits = special_bits(_mm_set_epi64x((long long)high, (long long)low));
+        if (bits == 0)
+            return n;
+        /* the high half begins at n - 8; where the halves overlap the low one has found it */
+        unsigned first = (unsigned)__builtin_ctz(bits);
+        return first < 8 ? i + first : n - VECTOR + first;
+    }
+    if (n - i >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p + i, 4);
+        memcpy(&high, p + n - 4, 4);
+        memcpy(to + i, &low, 4);
+        memcpy(to + n - 4, &high, 4);
+        uint64_t both = (uint64_t)high << 32 | low;
+        unsigned bits = special_bits(_mm_cvtsi64_si128((long long)both));
+        if (bits == 0)
+            return n;
+        unsigned first = (unsigned)__builtin_ctz(bits);
+        return first < 4 ? i + first : n - 8 + first;
+    }
+    for (; i < n && entities[(unsigned char)p[i]].n == 0; i++)
+        to[i] = p[i];
+    return i;
+}
+
+#else
+
+static inline size_t copy_plain(char *to, const char *p, size_t n)
+{
+    size_t i = 0;
+    for (; i < n && entities[(unsigned char)p[i]].n == 0; i++)
+        to[i] = p[i];
+    return i;
+}
+
+#endif
+
+void write_escaped(struct out *out, struct str text)
+{
+    const char *p = text.p, *end = text.p + text.n;
+
+    while (p < end) {
+        /* room for what is left and the entity that may cut it */
+        char *to = out_room(out, (size_t)(end - p) + sizeof(struct entity));
+        size_t plain = copy_plain(to, p, (size_t)(end - p));
+        p += plain;
+        out->at = to + plain;
+        /* neighbours are often special too: a tag's quotes, an entity in plain text */
+        for (; p < end && entities[(unsigned char)*p].n != 0; p++) {
+            const struct entity *entity = &entities[(unsigned char)*p];
+            memcpy(out_room(out, sizeof(*entity)), entity, sizeof(*entity));
+            out->at += entity->n;
+        }
+    }
+}
+
+static unsigned hex4(const char *p)
+{
+    unsigned value = 0;
+    for (int i = 0; i < 4; i++)
+        value = value << 4 | (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return value;
+}
+
+/* The escape at *p, which the JSON parser has found to be a good one (surrogates in pairs), as
+ * UTF-8; moves past it. */
+static size_t decode_escape(const char **p, char bytes_r[4])
+{
+    static const char plain[128] = {['b'] = '\b', ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r',
+                                    ['t'] = '\t', ['"'] = '"',  ['\\'] = '\\', ['/'] = '/'};
+    char c = (*p)[1];
+
+    if (c != 'u') {
+        bytes_r[0] = plain[c & 0x7f];
+        *p += 2;
+        return 1;
+    }
+    unsigned code = hex4(*p + 2);
+    *p += 6;
+    if (code < 0x80) {
+        bytes_r[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        bytes_r[0] = (char)(0xc0 | code >> 6);
+        bytes_r[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0xd800 || code > 0xdfff) {
+        bytes_r[0] = (char)(0xe0 | code >> 12);
+        bytes_r[1] = (char)(0x80 | (code >> 6 & 0x3f));
+        bytes_r[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    code = 0x10000 + ((code & 0x3ff) << 10 | (hex4(*p + 2) & 0x3ff));
+    *p += 6;
+    bytes_r[0] = (char)(0xf0 | code >> 18);
+    bytes_r[1] = (char)(0x80 | (code >> 12 & 0x3f));
+    bytes_r[2] = (char)(0x80 | (code >> 6 & 0x3f));
+    bytes_r[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
+}
+
+/* One loop for both: with html, what is special in HTML is escaped, decoded or not. */
+void write_json_decoded(struct out *out, struct str text, bool html)
+{
+    const char *p = text.p, *end = text.p + text.n;
+
+    while (p < end) {
+        const char *backslash = memchr(p, '\\', (size_t)(end - p));
+        struct str plain = {p, (size_t)((backslash != NULL ? backslash : end) - p)};
+        if (html)
+            write_escaped(out, plain);
+        else
+            out_str(out, plain);
+        p += plain.n;
+        if (p == end)
+            break;
+        char bytes[4];
+        struct str decoded = {bytes, decode_escape(&p, bytes)};
+        if (html)
+            write_escaped(out, decoded);
+        else
+            out_str(out, decoded);
+    }
+}
+
+bool is_utf8(struct str text, size_t *bad_r)
+{
+    const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
+
+    while (p < end) {
+        unsigned more = *p < 0x80 ? 0 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : 3;
+        /* the second byte's range rules out overlong forms, surrogates and what is past U+10FFFF */
+        unsigned low = *p == 0xe0 ? 0xa0 : *p == 0xf0 ? 0x90 : 0x80;
+        unsigned high = *p == 0xed ? 0x9f : *p == 0xf4 ? 0x8f : 0xbf;
+        bool good = more == 0 ||
+                    (*p >= 0xc2 && *p <= 0xf4 && (size_t)(end - p) > more && p[1] >= low &&
+                     p[1] <= high && (more < 2 || p[2] >> 6 == 2) && (more < 3 || p[3] >> 6 == 2));
+        if (!good) {
+            *bad_r = (size_t)((const char *)p - text.p);
+            return false;
+        }
+        p += more + 1;
+    }
+    return true;
+}

@@ -1,0 +1,65 @@
+"""What end-to-end tests share: the real gateway, nginx and a faulty upstream, each on a free port."""
+
+import itertools
+import socket
+
+import pytest
+
+from faults import Faults
+from gateway import Gateway
+from nginx import Nginx
+
+HEADER = """
+[server]
+listen = ["127.0.0.1:0"]
+workers = 1
+[admin]
+listen = "127.0.0.1:0"
+control = ""
+[log]
+format = "json"
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """gateway(config, templates) starts one; its end is checked (exit code 0, no report)."""
+    running = []
+    numbers = itertools.count()
+
+    def start(config, templates=None, header=HEADER, **options):
+        one = Gateway(tmp_path / f"gateway{next(numbers)}", header + config, templates, **options)
+        running.append(one)
+        return one.start()
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def nginx(tmp_path):
+    running = []
+    numbers = itertools.count()
+
+    def start(files, extra="", **options):
+        one = Nginx(tmp_path / f"nginx{next(numbers)}", free_port(), files, extra, **options)
+        running.append(one)
+        return one.start()
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def faults():
+    one = Faults().start()
+    yield one
+    one.stop()

@@ -1,0 +1,164 @@
+/* A server with a few routes and nothing behind them, to try http/ by hand and to measure it:
+ *     http_hello ADDRESS [ADMIN-ADDRESS [CONTROL-SOCKET]]
+ * "/" says hello, "/slow?ms=N" answers after N milliseconds and says on stderr when its client left
+ * before, "/big?bytes=N" sends that many, "/echo/{id}" tells what it understood. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "base/log.h"
+#include "http/http.h"
+
+static struct loop *main_loop;
+
+static void hello(struct http_request *request, void *arg)
+{
+    struct out out;
+    (void)arg;
+    out_init(&out, request->pool, 32);
+    out_str(&out, STR("hello, world\n"));
+    http_reply(request, 200, "text/plain; charset=utf-8", &out);
+}
+
+struct slow {
+    struct timer timer;
+    struct http_request *request;
+};
+
+static void slow_done(struct timer *timer)
+{
+    struct slow *slow = CONTAINER_OF(timer, struct slow, timer);
+    hello(slow->request, NULL);
+}
+
+static void slow_gone(void *arg)
+{
+    struct slow *slow = arg;
+    timer_stop(slow->request->loop, &slow->timer);
+    fprintf(stderr, "gone\n");
+}
+
+static void slow_start(struct http_request *request, void *arg)
+{
+    struct slow *slow = h2o_mem_alloc_pool(request->pool, sizeof(*slow));
+    struct str ms = http_query(request, STR("ms"));
+    (void)arg;
+    timer_init(&slow->timer, slow_done);
+    slow->request = request;
+    timer_start(request->loop, &slow->timer, ms.n != 0 ? strtoul(ms.p, NULL, 10) : 1000);
+    http_on_gone(request, slow_gone, slow);
+}
+
+static void big(struct http_request *request, void *arg)
+{
+    struct str bytes = http_query(request, STR("bytes"));
+    size_t n = bytes.n != 0 ? strtoul(bytes.p, NULL, 10) : 1 << 20;
+    struct out out;
+    (void)arg;
+    out_init(&out, request->pool, n);
+    memset(out_room(&out, n), 'x', n);
+    out.at += n;
+    http_reply(request, 200, "application/octet-stream", &out);
+}
+
+static void echo(struct http_request *request, void *arg)
+{
+    static const char *const names[] = {"forwarded",        "x-forwarded-for", "x-forwarded-proto",
+                                        "x-forwarded-host", "x-request-id",    "accept-language"};
+    struct out out;
+    (void)arg;
+    out_init(&out, request->pool, 0);
+    out_str(&out, request->params[0]);
+    out_str(&out, STR("\nhost: "));
+    out_str(&out, request->host);
+    out_str(&out, STR("\nclient: "));
+    out_str(&out, request->client);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        out_str(&out, STR("\n"));
+        out_str(&out, str_from(names[i]));
+        out_str(&out, STR(": "));
+        out_str(&out, http_forward_header(request, str_from(names[i])));
+    }
+    out_str(&out, STR("\n"));
+    http_reply(request, 200, "text/plain; charset=utf-8", &out);
+}
+
+static bool ready(void *arg)
+{
+    (void)arg;
+    return true;
+}
+
+static void idle(void *arg)
+{
+    fprintf(stderr, "idle\n");
+    loop_stop(arg);
+}
+
+static struct http_loop *http;
+static void drain(void *arg)
+{
+    http_loop_drain(http, idle, arg);
+}
+
+static struct message stop;
+static void on_stop(struct message *message)
+{
+    (void)message;
+    drain(main_loop);
+}
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    static int times;
+    if (times++ == 0)
+        loop_post(main_loop, &stop); /* enough for a tool that is measured, not deployed */
+}
+
+int main(int argc, char **argv)
+{
+    struct diag *diag = diag_create();
+    const char *error = "";
+    struct str listen = str_from(argc > 1 ? argv[1] : "127.0.0.1:8080");
+    struct str trusted[] = {STR("unix"), STR("127.0.0.2")};
+    struct config config = {
+        .server = {.listen = {&listen, 1},
+                   .max_connections = 1000,
+                   .request_timeout_ms = 10000,
+                   .max_body = 1 << 20,
+                   .trusted_proxies = {trusted, COUNT(trusted)}},
+        .admin = {.listen = str_from(argc > 2 ? argv[2] : ""),
+                  .control = str_from(argc > 3 ? argv[3] : "")},
+    };
+    struct access_log *access =
+        getenv("ACCESS_LOG") != NULL ? access_log_open(getenv("ACCESS_LOG"), LOG_LOGFMT, 1) : NULL;
+    log_setup(LOG_INFO, LOG_LOGFMT);
+    signal(SIGPIPE, SIG_IGN);
+    struct http_server *server = http_server_create(&config, NULL, access, diag);
+    struct pos at = {0};
+    http_route_add(server, "hello", HTTP_GET, STR("/"), hello, NULL, at, diag);
+    http_route_add(server, "slow", HTTP_GET, STR("/slow"), slow_start, NULL, at, diag);
+    http_route_add(server, "big", HTTP_GET, STR("/big"), big, NULL, at, diag);
+    http_route_add(server, "echo", HTTP_GET | HTTP_POST, STR("/echo/{id}"), echo, NULL, at, diag);
+    if (diag_errors(diag) != 0) {
+        diag_print(diag, stderr);
+        return 78;
+    }
+    main_loop = loop_create(0);
+    struct http_admin admin = {ready, drain, main_loop};
+    if (!http_server_listen(server, 1, &error))
+        return fprintf(stderr, "%s\n", error), 69;
+    http = http_loop_create(server, main_loop);
+    if (!http_admin_start(http, &admin, &error))
+        return fprintf(stderr, "%s\n", error), 69;
+    stop.fn = on_stop;
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
+    loop_run(main_loop);
+    http_loop_destroy(&http);
+    http_server_destroy(&server);
+    loop_destroy(&main_loop);
+    access_log_close(&access);
+    diag_destroy(&diag);
+    return 0;
+}

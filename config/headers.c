@@ -1,4 +1,5 @@
-/* [upstreams.NAME.set_headers]: which names may be sent, and where secrets may come from.
+/* [upstreams.NAME.set_headers]: a table of headers, and where secrets may come from. Which headers
+ * may be sent at all is for upstreams/ to say.
  *
  * A header that by custom holds a secret must take it from the environment or from a file, so that
  * the configuration can be shown, committed and printed. */
@@ -7,36 +8,6 @@
 #include <errno.h>
 
 enum { MAX_VALUE = 8 << 10 };
-
-/* RFC 9110 section 5.6.2: token. */
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] == 0x7f || strchr("\"(),/:;<=>?@[\\]{}", s.p[i]) != NULL)
-            return false;
-    return s.n != 0;
-}
-
-/* A header's name that may be sent to an upstream: those of one connection may not (RFC 9110
- * section 7.6.1), nor those that frame a message. */
-bool reader_check_header(struct reader *r, struct pos at, struct str name)
-{
-    static const char *const own[] = {
-        "Connection", "Content-Length", "Keep-Alive",        "Proxy-Connection",
-        "TE",         "Trailer",        "Transfer-Encoding", "Upgrade",
-    };
-    if (!is_token(name)) {
-        diag_error(r->diag, at, "\"%s\" is not a header's name", name.p);
-        return false;
-    }
-    for (size_t i = 0; i < COUNT(own); i++) {
-        if (!str_caseeq(name, str_from(own[i])))
-            continue;
-        diag_error(r->diag, at, "%s belongs to a connection and cannot be sent on", own[i]);
-        return false;
-    }
-    return true;
-}
 
 /* Names whose values are secrets by custom. */
 static bool is_secret(struct str name)
@@ -138,7 +109,7 @@ void reader_pairs(struct reader *r, const struct toml_node *table, struct config
         const struct toml_node *node = &table->items[i];
         struct config_pair *pair = &to->items[to->count];
         size_t places = r->config->private->place_count;
-        bool sound = reader_check_header(r, node->key_at, node->key);
+        bool sound = true;
         for (size_t k = 0; k < i; k++) {
             if (!str_caseeq(table->items[k].key, node->key))
                 continue;

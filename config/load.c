@@ -286,16 +286,19 @@ static void read_section(struct reader *r, const struct schema_section *section,
 
 /* -- the whole -------------------------------------------------------------------------------- */
 
+/* A client certificate and its key come together, or are both left out, also for who looks for
+ * further errors. */
 static void check_certificates(struct reader *r)
 {
     for (size_t i = 0; i < r->config->upstream_count; i++) {
-        const struct config_tls *tls = &r->config->upstreams[i].tls;
-        if (tls->cert_file.n != 0 && tls->key_file.n == 0)
-            diag_error(r->diag, config_pos(r->config, &tls->cert_file),
-                       "cert_file needs key_file beside it");
-        if (tls->key_file.n != 0 && tls->cert_file.n == 0)
-            diag_error(r->diag, config_pos(r->config, &tls->key_file),
-                       "key_file needs cert_file beside it");
+        struct config_tls *tls = &r->config->upstreams[i].tls;
+        bool has_cert = tls->cert_file.n != 0;
+        if (has_cert == (tls->key_file.n != 0))
+            continue;
+        diag_error(r->diag, config_pos(r->config, has_cert ? &tls->cert_file : &tls->key_file),
+                   has_cert ? "cert_file needs key_file beside it"
+                            : "key_file needs cert_file beside it");
+        tls->cert_file = tls->key_file = STR("");
     }
 }
 

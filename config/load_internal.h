@@ -28,9 +28,6 @@ bool reader_value(struct reader *r, const struct schema_key *key, const struct i
 /* A table of headers; NULL when there is none. */
 void reader_pairs(struct reader *r, const struct toml_node *table, struct config_pairs *to);
 
-/* A header's name that may go upstream. False: an error was reported. */
-bool reader_check_header(struct reader *r, struct pos at, struct str name);
-
 void reader_record(struct reader *r, struct place place);
 /* Keeps how a value stood when the environment had a part in it. */
 void reader_note_source(struct reader *r, struct place *place, const struct toml_node *string,

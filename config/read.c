@@ -146,8 +146,6 @@ static bool follow_rules(struct reader *r, const struct schema_key *key, const s
             key->name);
         return false;
     }
-    if ((key->rules & RULE_HEADER) && !reader_check_header(r, at_of(in), *text))
-        return false;
     if ((key->rules & RULE_UNIX_PATH) && text->n >= 5 && memcmp(text->p, "unix:", 5) == 0)
         return unix_path(r, key, in, text);
     if ((key->rules & RULE_PATH) && text->n != 0 && !is_word(key->words, *text, &index))

@@ -100,7 +100,7 @@ static const struct schema_key upstream_keys[] = {
      .doc = "an answer's body, decoded"},
     {"resolve_every", VALUE_DURATION, AT(resolve_every_ms), .fallback = "\"30s\"",
      .min = 1, .max = HOURS(24), .doc = "a name's addresses are looked up again when older"},
-    {"forward_headers", VALUE_STRINGS, RULE_NOT_EMPTY | RULE_HEADER, AT(forward_headers),
+    {"forward_headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(forward_headers),
      .fallback = "[\"Accept-Language\", \"traceparent\", \"X-Request-Id\", \"Forwarded\", "
                  "\"X-Forwarded-For\", \"X-Forwarded-Proto\", \"X-Forwarded-Host\"]",
      .doc = "the client's headers that go upstream; no other does"},

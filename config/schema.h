@@ -22,9 +22,8 @@ enum value_rule {
     RULE_NOT_EMPTY = 1,
     RULE_PATH = 2,      /* a file's path, made absolute; words are left alone */
     RULE_UNIX_PATH = 4, /* what follows "unix:" is a path, made absolute, short enough to bind */
-    RULE_HEADER = 8,    /* a header's name that may be forwarded */
-    RULE_URL = 16,      /* may carry a password, but not a literal one */
-    RULE_OWN_NAME = 32  /* empty means the name of its table */
+    RULE_URL = 8,       /* may carry a password, but not a literal one */
+    RULE_OWN_NAME = 16  /* empty means the name of its table */
 };
 
 struct schema_key {

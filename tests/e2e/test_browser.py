@@ -78,7 +78,7 @@ def test_the_browser_shows_both_sections(gateway, services, browser):
                              [s for v in (value.values() if isinstance(value, dict) else value)
                               for s in strings(v)] if isinstance(value, (dict, list)) else [])
     assert any(s in text for s in strings(promo) if len(s) > 8), "the promo's words"
-    assert sum(item["title"] in text for item in recco["items"]) == len(recco["items"]) >= 6
+    assert sum(item["name"] in text for item in recco["items"]) == len(recco["items"]) >= 6
     pictures = browser.find_elements(By.TAG_NAME, "img")
     assert len(pictures) >= len(recco["items"])
     broken = browser.execute_async_script(

@@ -60,7 +60,7 @@ path = "/x/{path.ib}/{+query.a}"
         "site.toml:4:", "site.toml:8:", "site.toml:9:", "site.toml:12:",
         "promos", 'did you mean "promo"', "request", "missing.html",
         "index.html:2:3: error: ",
-        "path.ib", "{+query.a}",
+        'did you mean "path.id"', "reserved expansion",
     ):
         assert expected in done.stderr, (expected, done.stderr)
     lines = done.stderr.strip().splitlines()
@@ -113,7 +113,8 @@ path = "/a{?query.b}"
     assert parsed["upstreams"]["u"]["max_inflight"] == 256
     (tmp_path / "again.toml").write_text(first.stdout)
     second = command("print-config", "-c", "again.toml", cwd=tmp_path, env=env)
-    assert second.stdout == first.stdout
+    without_name = lambda text: text.partition("\n")[2]  # the first line names the file
+    assert without_name(second.stdout) == without_name(first.stdout)
 
 
 def test_a_literal_secret_is_refused(tmp_path):
@@ -149,7 +150,7 @@ def test_explain_prints_the_plan_and_runs_it(tmp_path, faults):
     name = write(tmp_path, EXPLAINED.format(url=faults.url))
     plan = command("explain", "-c", name, "GET", "/product/a%20b", cwd=tmp_path)
     assert plan.returncode == 0, plan.stderr
-    for word in ("product", "other", "required", "optional", "750ms", "1.5s",
+    for word in ("product", "other", "required", "optional", "750 ms", "1500 ms",
                  f"{faults.url}/ok?id=a%20b", f"{faults.url}/status/500"):
         assert word in plan.stdout, (word, plan.stdout)
     assert faults.requests == [], "the plan alone asks nobody"

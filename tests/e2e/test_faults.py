@@ -53,8 +53,8 @@ OUTCOMES = [
     ("/large/100000", "error", "http_response_body_size", 200, 502),
     ("/claims-large", "error", "http_response_body_size", 200, 502),
     ("/bomb", "error", "http_response_body_size", 200, 502),
-    ("/bad-gzip", "error", "http_protocol_error", 200, 502),
-    ("/header-bomb", "error", "http_response_header_size", None, 502),
+    ("/bad-gzip", "error", "http_response_content_coding", 200, 502),
+    ("/header-bomb", "error", "http_response_header_section_size", None, 502),
 ]
 
 

@@ -70,10 +70,12 @@ def test_json_keeps_the_upstreams_bytes_and_order(gateway, nginx):
 
 def test_parts_overlap_in_time(gateway, nginx):
     """Shown by the upstreams' own logs: each call starts before the other ends."""
-    slow = "location / { limit_rate 4k; limit_rate_after 1; }"
-    body = {"items": [], "filler": "x" * 3000}
+    slow = "location / { limit_rate 16k; }"
+    body = {"items": [], "filler": "x" * 40000}
     first, second = nginx({"promo.json": body}, slow), nginx({"recco.json": body}, slow)
-    one = gateway(config(first.url, second.url), TEMPLATES)
+    text = config(first.url, second.url).replace('recco]\nurl', 'recco]\ntimeout = "9s"\nurl')
+    text = text.replace('promo]\nurl', 'promo]\ntimeout = "9s"\nurl').replace('"5s"', '"10s"')
+    one = gateway(text, TEMPLATES)
     assert httpx.get(one.url, timeout=20).status_code == 200
     promo, recco = first.requests(1)[0], second.requests(1)[0]
     assert promo["took"] > 0.3 and recco["took"] > 0.3

@@ -1,6 +1,7 @@
 """Protocols, methods, paths and heads, good and bad."""
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 
@@ -34,9 +35,10 @@ def one(gateway, faults):
 def raw(one, data, half_close=False):
     """Sends bytes, reads until the gateway closes or is silent."""
     with socket.create_connection(one.host_port, timeout=5) as client:
-        client.sendall(data)
-        if half_close:
-            client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            client.sendall(data)  # it may have answered before the end
+            if half_close:
+                client.shutdown(socket.SHUT_WR)
         answer = b""
         try:
             while chunk := client.recv(65536):
@@ -183,7 +185,8 @@ def test_unix_sockets_and_several_listeners(gateway, faults, tmp_path):
 
 def test_a_body_on_a_page_is_read_up_to_its_cap(one):
     assert httpx.request("GET", one.url, content=b"x" * 1000).status_code == 200
-    assert httpx.request("GET", one.url, content=b"x" * (2 << 20)).status_code == 413
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (2 << 20)
+    assert status(raw(one, head + b"x" * (2 << 20))) == 413
 
 
 def test_clients_that_leave_take_their_calls_along(gateway, faults):

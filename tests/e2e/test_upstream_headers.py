@@ -41,7 +41,7 @@ def test_forwarding_begins_anew_for_an_untrusted_client(gateway, faults):
     assert got["x-forwarded-for"] == "127.0.0.1"
     assert got["x-forwarded-host"] == "shop.example"
     assert got["x-forwarded-proto"] == "http"
-    assert got["forwarded"] == "for=127.0.0.1;host=shop.example;proto=http"
+    assert got["forwarded"] == "for=127.0.0.1;proto=http;host=shop.example"
     assert one.access(1)[0]["client"] == "127.0.0.1"
 
 

@@ -1,0 +1,480 @@
+/* print-config reads back the same; every key is documented; durations and sizes. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "config/config.h"
+
+#define DIR "/etc/gateway"
+
+static struct config *parse(const char *text)
+{
+    struct diag *diag = diag_create();
+    struct config *config = config_parse(str_from(text), "t", DIR, diag);
+    diag_print(diag, stderr);
+    assert_int_equal(diag_errors(diag), 0);
+    diag_destroy(&diag);
+    return config;
+}
+
+static char *print(const struct config *config)
+{
+    char *text;
+    size_t n;
+    FILE *to = open_memstream(&text, &n);
+    assert_non_null(to);
+    config_print(config, to);
+    assert_int_equal(fclose(to), 0);
+    return text;
+}
+
+/* -- equality, field by field ------------------------------------------------------------------ */
+
+static void same_str(struct str a, struct str b)
+{
+    assert_string_equal(a.p, b.p);
+    assert_int_equal(a.n, b.n);
+}
+
+static void same_strings(struct config_strings a, struct config_strings b)
+{
+    assert_int_equal(a.count, b.count);
+    for (size_t i = 0; i < a.count; i++)
+        same_str(a.items[i], b.items[i]);
+}
+
+static void same_server(const struct config_server *a, const struct config_server *b)
+{
+    same_strings(a->listen, b->listen);
+    assert_int_equal(a->workers, b->workers);
+    assert_int_equal(a->max_connections, b->max_connections);
+    assert_int_equal(a->request_timeout_ms, b->request_timeout_ms);
+    assert_int_equal(a->drain_timeout_ms, b->drain_timeout_ms);
+    assert_int_equal(a->max_body, b->max_body);
+    assert_int_equal(a->server_timing, b->server_timing);
+    same_str(a->error_template, b->error_template);
+    same_strings(a->trusted_proxies, b->trusted_proxies);
+}
+
+static void same_upstream(const struct config_upstream *a, const struct config_upstream *b)
+{
+    same_str(a->name, b->name);
+    same_str(a->url, b->url);
+    assert_int_equal(a->connect_timeout_ms, b->connect_timeout_ms);
+    assert_int_equal(a->timeout_ms, b->timeout_ms);
+    assert_int_equal(a->max_idle, b->max_idle);
+    assert_int_equal(a->connection_lifetime_ms, b->connection_lifetime_ms);
+    assert_int_equal(a->max_inflight, b->max_inflight);
+    assert_int_equal(a->max_queue, b->max_queue);
+    assert_int_equal(a->queue_timeout_ms, b->queue_timeout_ms);
+    assert_int_equal(a->max_body, b->max_body);
+    assert_int_equal(a->resolve_every_ms, b->resolve_every_ms);
+    same_strings(a->forward_headers, b->forward_headers);
+    assert_int_equal(a->set_headers.count, b->set_headers.count);
+    for (size_t i = 0; i < a->set_headers.count; i++) {
+        same_str(a->set_headers.items[i].name, b->set_headers.items[i].name);
+        same_str(a->set_headers.items[i].value, b->set_headers.items[i].value);
+    }
+    same_str(a->tls.ca_file, b->tls.ca_file);
+    same_str(a->tls.cert_file, b->tls.cert_file);
+    same_str(a->tls.key_file, b->tls.key_file);
+    assert_int_equal(a->tls.min_version, b->tls.min_version);
+}
+
+static void same_page(const struct config_page *a, const struct config_page *b)
+{
+    same_str(a->name, b->name);
+    same_str(a->path, b->path);
+    same_str(a->template, b->template);
+    assert_int_equal(a->deadline_ms, b->deadline_ms);
+    assert_int_equal(a->part_count, b->part_count);
+    for (size_t i = 0; i < a->part_count; i++) {
+        const struct config_part *p = &a->parts[i], *q = &b->parts[i];
+        same_str(p->name, q->name);
+        same_str(p->upstream, q->upstream);
+        same_str(p->path, q->path);
+        assert_int_equal(p->need, q->need);
+        assert_int_equal(p->timeout_ms, q->timeout_ms);
+        same_str(p->select, q->select);
+        same_strings(p->allow, q->allow);
+        same_strings(p->deny, q->deny);
+        same_str(p->into, q->into);
+    }
+}
+
+static void same_config(const struct config *a, const struct config *b)
+{
+    same_str(a->dir, b->dir);
+    same_server(&a->server, &b->server);
+    same_str(a->admin.listen, b->admin.listen);
+    same_str(a->admin.control, b->admin.control);
+    assert_int_equal(a->log.level, b->log.level);
+    assert_int_equal(a->log.format, b->log.format);
+    same_str(a->log.access, b->log.access);
+    assert_int_equal(a->upstream_count, b->upstream_count);
+    for (size_t i = 0; i < a->upstream_count; i++)
+        same_upstream(&a->upstreams[i], &b->upstreams[i]);
+    assert_int_equal(a->page_count, b->page_count);
+    for (size_t i = 0; i < a->page_count; i++)
+        same_page(&a->pages[i], &b->pages[i]);
+    assert_int_equal(a->static_count, b->static_count);
+    for (size_t i = 0; i < a->static_count; i++) {
+        same_str(a->statics[i].name, b->statics[i].name);
+        same_str(a->statics[i].path, b->statics[i].path);
+        same_str(a->statics[i].dir, b->statics[i].dir);
+        assert_int_equal(a->statics[i].max_age_ms, b->statics[i].max_age_ms);
+    }
+}
+
+/* -- printing ---------------------------------------------------------------------------------- */
+
+static const char everything[] =
+    "[server]\n"
+    "listen = ['${GW_LISTEN:-[::1]:80}', 'unix:run/\\\"$${x}.sock', \"\xc3\xa9:1\"]\n"
+    "workers = '${GW_WORKERS:-3}'\n"
+    "max_connections = 77\n"
+    "request_timeout = '90s'\n"
+    "drain_timeout = '${GW_DRAIN:-1.5}s'\n"
+    "max_body = '10MB'\n"
+    "server_timing = '${GW_TIMING:-true}'\n"
+    "error_template = '$${x} $$${y} $z {}'\n"
+    "trusted_proxies = ['10.0.0.0/8', 'fe80::/10']\n"
+    "[admin]\nlisten = ''\ncontrol = 'unix:${GATEWAY_DATA:-data}/c.sock'\n"
+    "[log]\nlevel = '${GW_LEVEL:-debug}'\nformat = 'json'\naccess = 'a$${b}.log'\n"
+    "[upstreams.z]\nurl = 'http://u:${GW_PASSWORD}@z/'\ntimeout = '1001ms'\nmax_body = '1537'\n"
+    "forward_headers = []\n"
+    "[upstreams.z.set_headers]\nX-Two = '2'\nAuthorization = 'Bearer ${GW_TOKEN}'\n"
+    "'x.y' = '\"\\'\n'#$' = '$${a}'\n"
+    "[upstreams.z.tls]\nca_file = 'ca.pem'\ncert_file = '${GW_CERT:-c}.pem'\nkey_file = '/k.pem'\n"
+    "min_version = '1.3'\n"
+    "[upstreams.a]\nurl = 'unix:up.sock'\n"
+    "[pages.second.parts.zoo]\nupstream = 'z'\nneed = 'required'\ntimeout = '5ms'\n"
+    "[pages.first]\npath = '/1'\n"
+    "[pages.second]\npath = '/{id}'\ntemplate = 't.html'\ndeadline = '2m'\n"
+    "[pages.second.parts.a]\nselect = 'data.items'\nallow = ['x', 'y.z']\ndeny = ['q']\n"
+    "into = '.'\npath = '/{?query.a*}'\n"
+    "[static.s]\npath = '/s'\ndir = 's'\nmax_age = '25h'\n"
+    "[static.r]\npath = '/r'\ndir = '${GW_STATIC:-/srv}/r'\n";
+
+static void test_what_is_printed_reads_back_the_same(void **state)
+{
+    (void)state;
+    setenv("GW_PASSWORD", "open sesame", 1);
+    setenv("GW_TOKEN", "t0p-s3cret", 1);
+    setenv("GW_WORKERS", "5", 1);
+    const char *const texts[] = {"", everything};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        struct config *first = parse(texts[i]);
+        char *printed = print(first);
+        struct config *second = parse(printed);
+        char *again = print(second);
+        assert_string_equal(printed, again);
+        same_config(first, second);
+        config_destroy(&first);
+        config_destroy(&second);
+        free(printed);
+        free(again);
+    }
+}
+
+static void test_every_value_is_printed_and_no_secret(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "listen          = [\"${GW_LISTEN:-[::1]:80}\", \"unix:" DIR "/run/\\\\\\\"$${x}.sock\", "
+        "\"\xc3\xa9:1\"]",
+        "\nworkers         = \"${GW_WORKERS:-3}\" ",
+        "\nmax_connections = 77 ",
+        "\nrequest_timeout = \"90s\" ",
+        "\ndrain_timeout   = \"${GW_DRAIN:-1.5}s\" ",
+        "\nmax_body        = \"10MB\" ",
+        "\nserver_timing   = \"${GW_TIMING:-true}\" ",
+        "\nerror_template  = \"$${x} $$${y} $z {}\" ",
+        "\nlisten  = \"\" ",
+        "\ncontrol = \"unix:${GATEWAY_DATA:-data}/c.sock\" ",
+        "\naccess = \"" DIR "/a$${b}.log\" ",
+        "\nurl                 = \"http://u:${GW_PASSWORD}@z/\" ",
+        "\nmax_body            = \"1537B\" ",
+        "\nforward_headers     = [] ",
+        "\nAuthorization = \"Bearer ${GW_TOKEN}\"\n",
+        "\n\"x.y\" = \"\\\"\\\\\"\n",
+        "\n\"#$\" = \"$${a}\"\n",
+        "\nca_file     = \"" DIR "/ca.pem\" ",
+        "\ncert_file   = \"${GW_CERT:-c}.pem\" ",
+        "\nmin_version = \"1.3\" ",
+        "\nurl                 = \"unix:" DIR "/up.sock\"\n",
+        "\n[pages.second.parts.a]\nupstream = \"a\"\n",
+        "\ntimeout  = \"0s\"\n",
+        "\nmax_age = \"25h\" ",
+        "\ndir     = \"${GW_STATIC:-/srv}/r\"\n",
+    };
+    setenv("GW_PASSWORD", "open sesame", 1);
+    setenv("GW_TOKEN", "t0p-s3cret", 1);
+    struct config *config = parse(everything);
+    char *printed = print(config);
+    for (size_t i = 0; i < COUNT(lines); i++)
+        if (strstr(printed, lines[i]) == NULL)
+            fail_msg("no %s in\n%s", lines[i], printed);
+    assert_null(strstr(printed, "sesame"));
+    assert_null(strstr(printed, "s3cret"));
+    /* Order: sections as in the schema, names as in the file. */
+    static const char *const order[] = {
+        "[server]",
+        "[admin]",
+        "[log]",
+        "[upstreams.z]",
+        "[upstreams.z.set_headers]",
+        "[upstreams.z.tls]",
+        "[upstreams.a]",
+        "[upstreams.a.tls]",
+        "[pages.second]",
+        "[pages.second.parts.zoo]",
+        "[pages.second.parts.a]",
+        "[pages.first]",
+        "[static.s]",
+        "[static.r]",
+    };
+    const char *at = printed;
+    for (size_t i = 0; i < COUNT(order); i++) {
+        at = strstr(at, order[i]);
+        if (at == NULL)
+            fail_msg("%s is missing or late", order[i]);
+    }
+    config_destroy(&config);
+    free(printed);
+}
+
+static void test_a_header_from_a_file_is_printed_as_the_file(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/gateway-test-XXXXXX", path[64], text[300], line[200];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/${x}", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("t0p-s3cret\n", file);
+    fclose(file);
+    setenv("GW_DIR", dir, 1);
+    snprintf(text, sizeof(text),
+             "[upstreams.a]\nurl = 'http://a'\n[upstreams.a.set_headers]\n"
+             "A-Token = { file = '%s/$${x}' }\nB-Token = { file = '${GW_DIR}/$${x}' }\n",
+             dir);
+    struct config *first = parse(text);
+    char *printed = print(first);
+    snprintf(line, sizeof(line), "\nA-Token = { file = \"%s/$${x}\" }\n", dir);
+    assert_non_null(strstr(printed, line));
+    assert_non_null(strstr(printed, "\nB-Token = { file = \"${GW_DIR}/$${x}\" }\n"));
+    assert_null(strstr(printed, "s3cret"));
+    struct config *second = parse(printed);
+    same_config(first, second);
+    assert_string_equal(second->upstreams[0].set_headers.items[1].value.p, "t0p-s3cret");
+    config_destroy(&first);
+    config_destroy(&second);
+    free(printed);
+    unlink(path);
+    rmdir(dir);
+}
+
+/* -- documents --------------------------------------------------------------------------------- */
+
+static char *read_document(void)
+{
+    char *text = calloc(1, 1 << 20);
+    FILE *file = fopen("docs/configuration.md", "r");
+    assert_non_null(text);
+    assert_non_null(file);
+    assert_true(fread(text, 1, (1 << 20) - 1, file) > 0);
+    fclose(file);
+    return text;
+}
+
+struct document {
+    const char *text;
+    unsigned keys, missing;
+};
+
+/* A key stands in its section's chapter (## [section]) as a row `| `key` | type | `default` |`. */
+static void look_for_key(const char *key, const char *type, const char *default_text, void *arg)
+{
+    struct document *document = arg;
+    char chapter[300], row[400], section[100];
+    const char *name = strrchr(key, '.') + 1;
+    snprintf(section, sizeof(section), "%.*s", (int)(name - 1 - key), key);
+    document->keys++;
+    if (strcmp(name, "*") == 0)
+        name = "NAME";
+    snprintf(chapter, sizeof(chapter), "\n## `[%s]`\n", section);
+    for (char *star; (star = strchr(chapter, '*')) != NULL;) {
+        memmove(star + 4, star + 1, strlen(star));
+        memcpy(star, "NAME", 4);
+    }
+    const char *begin = strstr(document->text, chapter);
+    const char *end = begin != NULL ? strstr(begin + 2, "\n## ") : NULL;
+    if (strcmp(default_text, "") == 0)
+        snprintf(row, sizeof(row), "\n| `%s` | %s | ", name, type);
+    else if (default_text[0] == 't' && default_text[1] == 'h')
+        snprintf(row, sizeof(row), "\n| `%s` | %s | %s | ", name, type, default_text);
+    else if (strlen(default_text) > 60)
+        snprintf(row, sizeof(row), "\n| `%s` | %s | see below | ", name, type);
+    else
+        snprintf(row, sizeof(row), "\n| `%s` | %s | `%s` | ", name, type, default_text);
+    const char *found = begin != NULL ? strstr(begin, row) : NULL;
+    if (found == NULL || (end != NULL && found > end)) {
+        document->missing++;
+        print_error("docs/configuration.md: no row%s in %s", row, chapter);
+    }
+    if (strlen(default_text) > 60 && strstr(document->text, default_text) == NULL) {
+        document->missing++;
+        print_error("docs/configuration.md: no %s\n", default_text);
+    }
+}
+
+static void test_the_document_names_every_key(void **state)
+{
+    (void)state;
+    char *text = read_document();
+    struct document document = {.text = text};
+    config_each_key(look_for_key, &document);
+    free(text);
+    assert_int_equal(document.keys, 44);
+    assert_int_equal(document.missing, 0);
+}
+
+/* Every ```toml block of the document is a configuration (or a piece of one) that works. */
+static void test_the_document_s_examples_work(void **state)
+{
+    (void)state;
+    char *text = read_document();
+    unsigned examples = 0;
+    setenv("PROMO_TOKEN", "x", 1);
+    setenv("PROMO_PASSWORD", "x", 1);
+    for (char *at = text; (at = strstr(at, "```toml\n")) != NULL;) {
+        at += strlen("```toml\n");
+        char *end = strstr(at, "```");
+        assert_non_null(end);
+        struct diag *diag = diag_create();
+        struct config *config =
+            config_parse((struct str){at, (size_t)(end - at)}, "example", DIR, diag);
+        if (diag_errors(diag) != 0) {
+            diag_print(diag, stderr);
+            fail_msg("%.*s", (int)(end - at), at);
+        }
+        diag_destroy(&diag);
+        config_destroy(&config);
+        examples++;
+        at = end + 3;
+    }
+    free(text);
+    assert_true(examples >= 10);
+}
+
+/* -- units ------------------------------------------------------------------------------------- */
+
+static void test_durations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: not one */
+    } rows[] = {
+        {"250ms", 250},
+        {"1.5s", 1500},
+        {"2m", 120000},
+        {"1h", 3600000},
+        {"7d", 604800000},
+        {"0s", 0},
+        {"0.001s", 1},
+        {"0.25m", 15000},
+        {"010s", 10000},
+        {"1.50s", 1500},
+        {"", -1},
+        {"5", -1},
+        {"s", -1},
+        {".5s", -1},
+        {"1.s", -1},
+        {"1.5ms", -1},
+        {"0.0005s", -1},
+        {"-1s", -1},
+        {"+1s", -1},
+        {"1 s", -1},
+        {" 1s", -1},
+        {"1s ", -1},
+        {"1S", -1},
+        {"1h30m", -1},
+        {"1e3s", -1},
+        {"1_000ms", -1},
+        {"1,5s", -1},
+        {"1..5s", -1},
+        {"1us", -1},
+        {"0x1s", -1},
+        {"18446744073709551616ms", -1},
+        {"18446744073709551615s", -1},
+        {"0.00000000000000000000000s", -1},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint64_t ms = 4711;
+        bool is_one = config_duration(str_from(rows[i].text), &ms);
+        if (is_one != (rows[i].ms >= 0) || ms != (is_one ? (uint64_t)rows[i].ms : 4711))
+            fail_msg("\"%s\": %d %llu", rows[i].text, is_one, (unsigned long long)ms);
+    }
+    uint64_t ms;
+    assert_true(config_duration(STR("18446744073709551615ms"), &ms));
+    assert_int_equal(ms, UINT64_MAX);
+    assert_false(config_duration((struct str){NULL, 0}, &ms));
+    assert_true(config_duration((struct str){"1s!", 2}, &ms)); /* not past its end */
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t bytes; /* -1: not one */
+    } rows[] = {
+        {"512", 512},
+        {"512B", 512},
+        {"64KiB", 65536},
+        {"10MB", 10000000},
+        {"1.5MiB", 1572864},
+        {"2kB", 2000},
+        {"1GiB", 1073741824},
+        {"1GB", 1000000000},
+        {"1TiB", 1099511627776},
+        {"1TB", 1000000000000},
+        {"0", 0},
+        {"0.5", -1},
+        {"1.5B", -1},
+        {"1.0001kB", -1},
+        {"1KB", -1},
+        {"1kib", -1},
+        {"1 MiB", -1},
+        {"MiB", -1},
+        {"-1", -1},
+        {"1MiBx", -1},
+        {"1b", -1},
+        {"17179869184GiB", -1},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint64_t bytes = 4711;
+        bool is_one = config_size(str_from(rows[i].text), &bytes);
+        if (is_one != (rows[i].bytes >= 0) || bytes != (is_one ? (uint64_t)rows[i].bytes : 4711))
+            fail_msg("\"%s\": %d %llu", rows[i].text, is_one, (unsigned long long)bytes);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_printed_reads_back_the_same),
+        cmocka_unit_test(test_every_value_is_printed_and_no_secret),
+        cmocka_unit_test(test_a_header_from_a_file_is_printed_as_the_file),
+        cmocka_unit_test(test_the_document_names_every_key),
+        cmocka_unit_test(test_the_document_s_examples_work),
+        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_sizes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

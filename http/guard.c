@@ -31,7 +31,7 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 
-enum { PROBE_AGAIN_MS = 50, PROBE_EVERY_MS = 1000, REFUSED_LINE_MAX = 2048 };
+enum { PROBE_AGAIN_MS = 50, PROBE_EVERY_MS = 1000, LINGER_MS = 2000, REFUSED_LINE_MAX = 2048 };
 
 /* lib/http1.c of h2o 2.2.5. */
 struct http1_conn {
@@ -245,6 +245,50 @@ void guard_done(struct http_conn *conn, h2o_req_t *req)
     struct http1_conn *http1 = CONTAINER_OF(req, struct http1_conn, req);
     if (req->http1_is_persistent && conn->sock->input->size > http1->request_size)
         look_at_head(conn, http1->request_size);
+}
+
+/* -- refused, and still sending ---------------------------------------------------------------- */
+
+/* Closing a socket with unread bytes resets the connection, and the client may never see why it was
+ * refused. So h2o's end of the reply waits behind ours until the client has closed too, RFC 9112
+ * section 9.6; the bytes are thrown away. */
+static void stop_lingering(struct http_conn *conn)
+{
+    timer_stop(conn->http->loop, &conn->probe);
+    conn->h2o_written(conn->sock, NULL);
+}
+
+static void linger_timeout(struct timer *timer)
+{
+    stop_lingering(CONTAINER_OF(timer, struct http_conn, probe));
+}
+
+static void discard(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    char bytes[16384];
+    (void)err; /* nothing was read */
+    ssize_t n = recv(h2o_socket_get_fd(sock), bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        stop_lingering(conn);
+}
+
+static void linger(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    if (err != NULL || shutdown(h2o_socket_get_fd(sock), SHUT_WR) != 0) {
+        conn->h2o_written(sock, err);
+        return;
+    }
+    timer_init(&conn->probe, linger_timeout);
+    timer_start(conn->http->loop, &conn->probe, LINGER_MS);
+    h2o_socket_read_start(sock, discard);
+}
+
+void guard_linger(struct http_conn *conn)
+{
+    conn->h2o_written = conn->sock->_cb.write;
+    conn->sock->_cb.write = linger;
 }
 
 /* -- connections ------------------------------------------------------------------------------- */

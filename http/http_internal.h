@@ -115,7 +115,8 @@ struct http_conn {
     const struct http_site *site;
     h2o_socket_t *sock; /* NULL = closed */
     h2o_linklist_t link;
-    h2o_socket_cb h2o_read; /* h2o's reader of HTTP/1 requests, behind ours */
+    h2o_socket_cb h2o_read;    /* h2o's reader of HTTP/1 requests, behind ours */
+    h2o_socket_cb h2o_written; /* its end of a reply, while ours waits in front of it */
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
@@ -140,6 +141,8 @@ struct http_conn *guard_conn(const h2o_req_t *req);
 void guard_watch(struct http_conn *conn, struct http_request *request);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
+/* After the reply to a refused head: closes only when the client has seen it. */
+void guard_linger(struct http_conn *conn);
 /* The request's memory is about to go. */
 void guard_done(struct http_conn *conn, h2o_req_t *req);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */

@@ -162,6 +162,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
         request->target = (struct str){conn->refused + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
+        guard_linger(conn);
         return 0;
     }
     dispatch(request);

@@ -24,8 +24,8 @@ struct origin {
     int port;
     pthread_t thread;
     _Atomic bool ending;
-    _Atomic unsigned connections; /* accepted so far */
-    _Atomic unsigned open;        /* connection threads that run */
+    _Atomic unsigned connections;     /* accepted so far */
+    _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
 };
 
@@ -111,8 +111,7 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
     if (IS("/busy")) {
         unsigned busy = atomic_fetch_add(&visit->origin->busy, 1) + 1;
         unsigned most = atomic_load(&visit->origin->most_busy);
-        while (busy > most &&
-               !atomic_compare_exchange_weak(&visit->origin->most_busy, &most, busy))
+        while (busy > most && !atomic_compare_exchange_weak(&visit->origin->most_busy, &most, busy))
             ;
         usleep(2000);
         atomic_fetch_sub(&visit->origin->busy, 1);

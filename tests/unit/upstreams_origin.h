@@ -4,6 +4,7 @@
 #define TESTS_UPSTREAMS_ORIGIN_H
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -242,6 +243,8 @@ static inline void *origin_accept(void *arg)
         int fd = accept(origin->listener, NULL, NULL);
         if (fd < 0)
             break;
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* head and body go apart */
         struct visit *visit = malloc(sizeof(*visit));
         *visit = (struct visit){origin, fd, atomic_fetch_add(&origin->connections, 1) + 1};
         pthread_t thread;

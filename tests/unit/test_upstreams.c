@@ -659,6 +659,8 @@ static void chain_next(struct up_call *call, const struct up_result *result, voi
         chain->other = NULL;
     up_call_release(&call);
     up_call_cancel(&chain->other);
+    if (chain->left == 0)
+        return;
     struct up_request request = {.upstream = upstream_find(chain->f->ups, STR("a")),
                                  .target = STR("/hello")};
     if (--chain->left != 0) {

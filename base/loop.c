@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <h2o/memory.h>
+#include <h2o/timeout.h>
 
 struct slot {
     uint64_t due_ms;
@@ -154,6 +155,9 @@ void loop_destroy(struct loop **loop_p)
     struct loop *loop = *loop_p;
     if (loop == NULL)
         return;
+    /* What came too late to be received, loop_stop()'s own message for one; h2o insists. */
+    while (!h2o_linklist_is_empty(&loop->inbox._messages))
+        h2o_linklist_unlink(loop->inbox._messages.next);
     h2o_multithread_unregister_receiver(loop->queue, &loop->inbox);
     h2o_multithread_destroy_queue(loop->queue);
     free(loop->queue); /* h2o 2.2.5 closes the queue on this event loop but leaves its memory */
@@ -203,10 +207,16 @@ void loop_turn(struct loop *loop, int max_wait_ms)
         timer_stop(loop, timer);
         timer->fn(timer);
     }
+    /* What timers and tasks wrote to sockets is finished by callbacks that h2o would only run after
+     * its next wait, up to a second later on a quiet loop. */
+    h2o_timeout__do_post_callback(loop->h2o);
     while (!h2o_linklist_is_empty(&loop->tasks)) {
-        struct task *task = H2O_STRUCT_FROM_MEMBER(struct task, link, loop->tasks.next);
-        h2o_linklist_unlink(&task->link);
-        task->fn(task);
+        while (!h2o_linklist_is_empty(&loop->tasks)) {
+            struct task *task = H2O_STRUCT_FROM_MEMBER(struct task, link, loop->tasks.next);
+            h2o_linklist_unlink(&task->link);
+            task->fn(task);
+        }
+        h2o_timeout__do_post_callback(loop->h2o);
     }
 }
 

@@ -58,8 +58,10 @@ void admin_init(struct http_server *server, struct diag *diag)
     struct pos nowhere = {0};
     void *fns = &server->admin_fns;
     routes_add(server->admin.routes, "livez", HTTP_GET, STR("/livez"), livez, fns, nowhere, diag);
-    routes_add(server->admin.routes, "readyz", HTTP_GET, STR("/readyz"), readyz, fns, nowhere, diag);
-    routes_add(server->control.routes, "drain", HTTP_POST, STR("/drain"), drain, fns, nowhere, diag);
+    routes_add(server->admin.routes, "readyz", HTTP_GET, STR("/readyz"), readyz, fns, nowhere,
+               diag);
+    routes_add(server->control.routes, "drain", HTTP_POST, STR("/drain"), drain, fns, nowhere,
+               diag);
 }
 
 /* Makes the folders that lead to the socket. */

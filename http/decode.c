@@ -4,8 +4,11 @@
 /* Length of the UTF-8 sequence (RFC 3629) at p, 0 when it is none. */
 static size_t sequence(const unsigned char *p, const unsigned char *end)
 {
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3
-               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : (p[0] & 0xf0) == 0xe0       ? 3
+               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                             : 0;
     if (n == 0 || (size_t)(end - p) < n)
         return 0;
     for (size_t i = 1; i < n; i++)

@@ -22,7 +22,8 @@ static struct str trimmed(struct str text)
 }
 
 /* All lines of a field as one list (RFC 9110 section 5.3). */
-static struct str combined(const struct http_request *request, struct str name, const char *separator)
+static struct str combined(const struct http_request *request, struct str name,
+                           const char *separator)
 {
     struct str value = {NULL, 0};
     for (size_t i = 0; i < request->headers->size; i++) {
@@ -33,9 +34,8 @@ static struct str combined(const struct http_request *request, struct str name, 
             value = (struct str){field->value.base, field->value.len};
             continue;
         }
-        h2o_iovec_t joined =
-            h2o_concat(request->pool, h2o_iovec_init(value.p, value.n),
-                       h2o_iovec_init(separator, strlen(separator)), field->value);
+        h2o_iovec_t joined = h2o_concat(request->pool, h2o_iovec_init(value.p, value.n),
+                                        h2o_iovec_init(separator, strlen(separator)), field->value);
         value = (struct str){joined.base, joined.len};
     }
     return value;
@@ -88,8 +88,8 @@ static bool node_parse(struct str text, struct ip *ip_r)
         if (port.p[i] < '0' || port.p[i] > '9')
             return false;
     /* Without brackets a v6 address and its port can't be told apart. */
-    return port.n != 0 && port.n <= 5 && (host.p[0] == '[' || memchr(host.p, ':', host.n) == NULL) &&
-           ip_parse(host, ip_r);
+    return port.n != 0 && port.n <= 5 &&
+           (host.p[0] == '[' || memchr(host.p, ':', host.n) == NULL) && ip_parse(host, ip_r);
 }
 
 /* One element of Forwarded: pairs of token=token or token="quoted", RFC 7239 section 4. for_r: the
@@ -187,7 +187,8 @@ struct str forwarded_client(const struct http_request *request)
                                        : print_ip(request->pool, &nearest);
 }
 
-/* -- what goes upstream --------------------------------------------------------------------------- */
+/* -- what goes upstream ---------------------------------------------------------------------------
+ */
 
 static struct str printed(h2o_mem_pool_t *pool, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -261,10 +262,17 @@ static struct str keep_host(struct http_request *request)
  * whatever the configuration says. */
 static bool ends_here(struct str name)
 {
-    static const struct str names[] = {
-        {"connection", 10},        {"keep-alive", 10}, {"proxy-connection", 16}, {"te", 2},
-        {"trailer", 7},            {"upgrade", 7},     {"http2-settings", 14},   {"host", 4},
-        {"transfer-encoding", 17}, {"expect", 6},      {"content-length", 14}};
+    static const struct str names[] = {{"connection", 10},
+                                       {"keep-alive", 10},
+                                       {"proxy-connection", 16},
+                                       {"te", 2},
+                                       {"trailer", 7},
+                                       {"upgrade", 7},
+                                       {"http2-settings", 14},
+                                       {"host", 4},
+                                       {"transfer-encoding", 17},
+                                       {"expect", 6},
+                                       {"content-length", 14}};
     for (size_t i = 0; i < COUNT(names); i++)
         if (str_caseeq(name, names[i]))
             return true;

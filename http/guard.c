@@ -3,18 +3,20 @@
  *
  * Heads. h2o answers a head that it can't parse, or that is too large, below every handler: a bare
  * 400 and no log line. And it accepts what makes two servers disagree about where a request ends.
- * So the connection's read callback is ours (read_head), looks at the head (head.c) while it lies in
- * the socket's buffer, and hands it on. A head that is refused is replaced in that buffer by a stub
- * request; our handler sees conn->scan and answers what the guard decided, so a refusal has the same
- * headers, error page and log line as any other answer. What only h2o's parser finds (a field's name
- * with a blank in it) it answers with its bare 400: that is noticed afterwards and logged.
+ * So the connection's read callback is ours (read_head), looks at the head (head.c) while it lies
+ * in the socket's buffer, and hands it on. A head that is refused is replaced in that buffer by a
+ * stub request; our handler sees conn->scan and answers what the guard decided, so a refusal has
+ * the same headers, error page and log line as any other answer. What only h2o's parser finds (a
+ * field's name with a blank in it) it answers with its bare 400: that is noticed afterwards and
+ * logged.
  *
  * Clients that leave. While a request waits for its handler h2o does not watch an HTTP/1 socket. We
- * do, with a read callback that reads nothing (DONT_READ: the head's bytes must not move, h2o points
- * into them). Since h2o stopped reading and we start again within one turn, the socket's epoll
- * registration never changes: that saves two epoll_ctl calls a request. An end of file does not say
- * whether the client is gone or has only finished sending; what tells them apart is to send something
- * that every client ignores, an interim 100 (RFC 9110 section 15.2.1): who left answers with a reset.
+ * do, with a read callback that reads nothing (DONT_READ: the head's bytes must not move, h2o
+ * points into them). Since h2o stopped reading and we start again within one turn, the socket's
+ * epoll registration never changes: that saves two epoll_ctl calls a request. An end of file does
+ * not say whether the client is gone or has only finished sending; what tells them apart is to send
+ * something that every client ignores, an interim 100 (RFC 9110 section 15.2.1): who left answers
+ * with a reset.
  *
  * After each request h2o puts its own reader back. guard_done() runs just before, looks at
  * what a pipelining client sent already (h2o goes on with that directly), and a task at the end of
@@ -29,7 +31,7 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 
-enum { PROBE_AGAIN_MS = 50, PROBE_EVERY_MS = 1000, REFUSED_LINE_MAX = 2048 };
+enum { PROBE_AGAIN_MS = 50, PROBE_EVERY_MS = 1000, LINGER_MS = 2000, REFUSED_LINE_MAX = 2048 };
 
 /* lib/http1.c of h2o 2.2.5. */
 struct http1_conn {
@@ -75,13 +77,14 @@ static struct http1_conn *http1_of(const struct http_conn *conn)
 /* -- heads ------------------------------------------------------------------------------------ */
 
 /* A request that never became one. head: NULL when it is gone already. */
-static void log_unparsed(struct http_conn *conn, const char *head, int status)
+static void log_unparsed(struct http_conn *conn, const char *head, int status, uint64_t bytes)
 {
     if (!conn->site->is_main)
         return;
     struct access_record record = {.client = {conn->peer, conn->peer_length},
                                    .protocol = STR("HTTP/1.1"),
                                    .status = status,
+                                   .bytes = bytes,
                                    .flags = ""};
     if (head != NULL && conn->scan.has_request_line) {
         record.method = (struct str){head + conn->scan.start, conn->scan.method_length};
@@ -140,7 +143,7 @@ static void log_if_refused_by_h2o(struct http_conn *conn)
     struct http1_conn *http1;
     if (conn->sock != NULL && (http1 = http1_of(conn)) != NULL && http1->req.version == 0 &&
         conn->sock->_cb.read == NULL && h2o_socket_is_writing(conn->sock))
-        log_unparsed(conn, conn->sock->input->bytes, 400);
+        log_unparsed(conn, conn->sock->input->bytes, 400, sizeof("Bad Request") - 1);
 }
 
 static void read_head(h2o_socket_t *sock, const char *err)
@@ -184,7 +187,8 @@ static void probe(struct timer *timer)
     ssize_t n = send(h2o_socket_get_fd(conn->sock), INTERIM, sizeof(INTERIM) - 1,
                      MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n == (ssize_t)sizeof(INTERIM) - 1 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
-        timer_start(conn->http->loop, &conn->probe, conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
+        timer_start(conn->http->loop, &conn->probe,
+                    conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
         conn->probing = true;
     } else {
         close_http1(conn, h2o_socket_error_io);
@@ -243,6 +247,50 @@ void guard_done(struct http_conn *conn, h2o_req_t *req)
         look_at_head(conn, http1->request_size);
 }
 
+/* -- refused, and still sending ---------------------------------------------------------------- */
+
+/* Closing a socket with unread bytes resets the connection, and the client may never see why it was
+ * refused. So h2o's end of the reply waits behind ours until the client has closed too, RFC 9112
+ * section 9.6; the bytes are thrown away. */
+static void stop_lingering(struct http_conn *conn)
+{
+    timer_stop(conn->http->loop, &conn->probe);
+    conn->h2o_written(conn->sock, NULL);
+}
+
+static void linger_timeout(struct timer *timer)
+{
+    stop_lingering(CONTAINER_OF(timer, struct http_conn, probe));
+}
+
+static void discard(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    char bytes[16384];
+    (void)err; /* nothing was read */
+    ssize_t n = recv(h2o_socket_get_fd(sock), bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        stop_lingering(conn);
+}
+
+static void linger(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    if (err != NULL || shutdown(h2o_socket_get_fd(sock), SHUT_WR) != 0) {
+        conn->h2o_written(sock, err);
+        return;
+    }
+    timer_init(&conn->probe, linger_timeout);
+    timer_start(conn->http->loop, &conn->probe, LINGER_MS);
+    h2o_socket_read_start(sock, discard);
+}
+
+void guard_linger(struct http_conn *conn)
+{
+    conn->h2o_written = conn->sock->_cb.write;
+    conn->sock->_cb.write = linger;
+}
+
 /* -- connections ------------------------------------------------------------------------------- */
 
 static void closed(void *data)
@@ -250,7 +298,7 @@ static void closed(void *data)
     struct http_conn *conn = data;
     struct http_loop *http = conn->http;
     if (!conn->left && !conn->head_done && conn->scan.seen != 0)
-        log_unparsed(conn, NULL, 408); /* h2o's timeout */
+        log_unparsed(conn, NULL, 408, 0); /* h2o's timeout */
     free(conn->refused);
     task_cancel(&conn->rehook);
     timer_stop(http->loop, &conn->probe);
@@ -300,8 +348,8 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     else
         http->admin_conns++;
 
-    conn->sock = h2o_evloop_socket_create(loop_h2o(http->loop), fd,
-                                          H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
+    conn->sock =
+        h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
     conn->sock->on_close.cb = closed;
     conn->sock->on_close.data = conn;
     h2o_accept(accept, conn->sock);
@@ -317,8 +365,9 @@ void guard_close_idle(struct http_loop *http, bool fresh)
         struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
         int unread = 0;
         next = node->next;
-        if (!conn->site->is_main || http1_of(conn) == NULL || conn->active != 0 || conn->sock->_cb.read != read_head ||
-            conn->sock->input->size != 0 || (conn->served == 0 && !fresh))
+        if (!conn->site->is_main || http1_of(conn) == NULL || conn->active != 0 ||
+            conn->sock->_cb.read != read_head || conn->sock->input->size != 0 ||
+            (conn->served == 0 && !fresh))
             continue;
         /* A request that has arrived but was not read yet is still served. */
         if (ioctl(h2o_socket_get_fd(conn->sock), FIONREAD, &unread) == 0 && unread != 0)
@@ -355,8 +404,7 @@ uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req)
     int fd = h2o_socket_get_fd(conn->sock), unsent = 0;
     struct tcp_info info;
     socklen_t size = sizeof(info);
-    if (conn->ip.family != AF_UNSPEC &&
-        getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+    if (conn->ip.family != AF_UNSPEC && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
         size >= offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof(info.tcpi_bytes_acked))
         return info.tcpi_bytes_acked;
     ioctl(fd, SIOCOUTQ, &unsent);

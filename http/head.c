@@ -155,8 +155,8 @@ enum head_verdict head_scan(struct head_scan *scan, const char *head, size_t n, 
 {
     size_t reach = n < HTTP_MAX_HEAD ? n : HTTP_MAX_HEAD;
     for (;;) {
-        const char *feed = scan->seen < reach ? memchr(head + scan->seen, '\n', reach - scan->seen)
-                                              : NULL;
+        const char *feed =
+            scan->seen < reach ? memchr(head + scan->seen, '\n', reach - scan->seen) : NULL;
         if (feed == NULL) {
             scan->seen = (uint32_t)reach;
             return unfinished(scan, head, reach);

@@ -1,6 +1,7 @@
 /* A look at an HTTP/1 request's head while it still lies in the socket's buffer, before h2o parses
  * it: line ends, number and size of fields, and the fields that decide where the request ends
- * (RFC 9112 sections 2.2, 3, 5.2, 6.3). No h2o in here, so that it can be tested and fuzzed alone. */
+ * (RFC 9112 sections 2.2, 3, 5.2, 6.3). No h2o in here, so that it can be tested and fuzzed alone.
+ */
 #ifndef GW_HTTP_HEAD_H
 #define GW_HTTP_HEAD_H
 

@@ -27,18 +27,18 @@ struct http_site;
 /* A request as handlers see it. Lives in `pool` until the response was sent or the client left.
  * Every str points into the request or its pool. */
 struct http_request {
-    h2o_req_t *h2o;             /* NULL when nobody is connected (explain --run) */
+    h2o_req_t *h2o; /* NULL when nobody is connected (explain --run) */
     h2o_mem_pool_t *pool;
     struct loop *loop;
     const h2o_headers_t *headers;
     struct str method, scheme, host;
-    struct str target;          /* path and query as received */
-    struct str path;            /* without query, as received; its segments are known to decode */
-    struct str query;           /* without '?', as received */
-    struct str id;              /* X-Request-Id: the client's when well-formed, else ours */
-    struct str client;          /* address of the client, as far as proxies are trusted */
+    struct str target; /* path and query as received */
+    struct str path;   /* without query, as received; its segments are known to decode */
+    struct str query;  /* without '?', as received */
+    struct str id;     /* X-Request-Id: the client's when well-formed, else ours */
+    struct str client; /* address of the client, as far as proxies are trusted */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
-    const struct http_route *route; /* NULL: nothing matched */
+    const struct http_route *route;     /* NULL: nothing matched */
     uint64_t started_us;
     /* for the access log; whoever serves fills them in */
     const struct access_part *parts;
@@ -50,11 +50,11 @@ struct http_request {
     struct http_conn *conn;
     void (*gone_fn)(void *arg);
     void *gone_arg;
-    struct str forwarded[4];    /* what http_forward_header() worked out, kept for the next part */
-    h2o_linklist_t sending;     /* linked from the reply's begin to its end */
-    uint64_t progress;          /* of the sending, as last seen, and when that was */
+    struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
+    h2o_linklist_t sending;  /* linked from the reply's begin to its end */
+    uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
-    uint8_t allowed;            /* enum http_methods of the path, when http_route_match() gave 405 */
+    uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
 };
 
@@ -106,22 +106,28 @@ void http_add_header(struct http_request *request, const char *lower_case_name, 
  * X-Request-Id, X-Content-Type-Options. `out` is in the request's pool. */
 void http_reply(struct http_request *request, int status, const char *content_type,
                 struct out *out);
+/* The head of such a reply, for a body that comes bit by bit: the caller passes it to h2o_send()
+ * (nothing for HEAD) and the generator is asked for more. length: its bytes, SIZE_MAX = unknown;
+ * content_type may be NULL. */
+void http_reply_begin(struct http_request *request, int status, const char *content_type,
+                      size_t length, h2o_generator_t *generator);
 
 /* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers. */
 struct http_problem {
     int status;
-    const char *type;    /* "upstream-timeout": last part of the problem's type URI */
-    const char *title;   /* constant */
-    struct str detail;   /* "" = none */
+    const char *type;                /* "upstream-timeout": last part of the problem's type URI */
+    const char *title;               /* constant */
+    struct str detail;               /* "" = none */
     const struct access_part *parts; /* what failed; all with required = true first */
     const bool *required;
     size_t part_count;
     unsigned retry_after_s; /* 0 = no Retry-After */
-    const char *allow;   /* 405: value of Allow */
+    const char *allow;      /* 405: value of Allow */
 };
 void http_problem_reply(struct http_request *request, const struct http_problem *problem);
 
-/* -- running ------------------------------------------------------------------------------------ */
+/* -- running ------------------------------------------------------------------------------------
+ */
 
 /* Opens every address of [server] listen once for each of `loops` (SO_REUSEPORT; a unix socket is
  * opened once and shared). False: an address isn't available, reason on stderr and in *error_r. */

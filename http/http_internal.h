@@ -115,7 +115,8 @@ struct http_conn {
     const struct http_site *site;
     h2o_socket_t *sock; /* NULL = closed */
     h2o_linklist_t link;
-    h2o_socket_cb h2o_read; /* h2o's reader of HTTP/1 requests, behind ours */
+    h2o_socket_cb h2o_read;    /* h2o's reader of HTTP/1 requests, behind ours */
+    h2o_socket_cb h2o_written; /* its end of a reply, while ours waits in front of it */
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
@@ -128,7 +129,7 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
-    bool left;      /* the peer closed, as opposed to us */
+    bool left;               /* the peer closed, as opposed to us */
     uint32_t active, served; /* requests */
     struct http_conn *next_spare;
 };
@@ -140,6 +141,8 @@ struct http_conn *guard_conn(const h2o_req_t *req);
 void guard_watch(struct http_conn *conn, struct http_request *request);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
+/* After the reply to a refused head: closes only when the client has seen it. */
+void guard_linger(struct http_conn *conn);
 /* The request's memory is about to go. */
 void guard_done(struct http_conn *conn, h2o_req_t *req);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */

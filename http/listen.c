@@ -141,7 +141,8 @@ void listener_close(struct listener *listener)
     *listener = (struct listener){0};
 }
 
-/* -- accepting ---------------------------------------------------------------------------------- */
+/* -- accepting ----------------------------------------------------------------------------------
+ */
 
 /* Counts the connection in; false when the site is full. */
 static bool admit(struct listening *listening)
@@ -222,8 +223,7 @@ void listening_start(struct listening *listening, struct http_loop *http,
     listening->accept.ctx = &http->h2o;
     listening->accept.hosts = (h2o_hostconf_t **)(uintptr_t)site->hosts;
     timer_init(&listening->retry, retry);
-    listening->sock =
-        h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_DONT_READ);
+    listening->sock = h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_DONT_READ);
     listening->sock->data = listening;
     h2o_socket_read_start(listening->sock, on_readable);
 }

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include "base/json.h"
 
-/* Small enough to need no other request: an error page that asks for a style sheet may fail twice. */
+/* Small enough to need no other request: an error page that asks for a style sheet may fail twice.
+ */
 static const char BUILT_IN[] =
     "<!DOCTYPE html>\n"
     "<html lang=\"en\">\n"
@@ -54,10 +55,10 @@ bool problem_init(struct http_server *server, struct diag *diag)
     const struct str *name = &config->server.error_template;
     server->templates = template_set_create(config->templates_dir.p);
     server->error_page =
-        name->n != 0
-            ? template_load(server->templates, name->p, config_pos(config, name), diag)
-            : template_compile(server->templates, "the built-in error page",
-                               (struct str){BUILT_IN, sizeof(BUILT_IN) - 1}, no_partials, NULL, diag);
+        name->n != 0 ? template_load(server->templates, name->p, config_pos(config, name), diag)
+                     : template_compile(server->templates, "the built-in error page",
+                                        (struct str){BUILT_IN, sizeof(BUILT_IN) - 1}, no_partials,
+                                        NULL, diag);
     return server->error_page != NULL;
 }
 
@@ -202,6 +203,7 @@ void problem_reply_status(struct http_request *request, int status, const char *
 const char *methods_print(unsigned methods, char *text_r)
 {
     snprintf(text_r, 64, "%s%s%sOPTIONS", (methods & HTTP_GET) != 0 ? "GET, " : "",
-             (methods & HTTP_HEAD) != 0 ? "HEAD, " : "", (methods & HTTP_POST) != 0 ? "POST, " : "");
+             (methods & HTTP_HEAD) != 0 ? "HEAD, " : "",
+             (methods & HTTP_POST) != 0 ? "POST, " : "");
     return text_r;
 }

@@ -37,8 +37,7 @@ bool host_valid(struct str host)
 {
     for (size_t i = 0; i < host.n; i++) {
         unsigned char c = (unsigned char)host.p[i];
-        bool alphanumeric =
-            (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
         if (!alphanumeric && (c == 0 || strchr("-._~:[]%!$&'()*+,;=", c) == NULL))
             return false;
     }
@@ -51,8 +50,7 @@ bool request_id_valid(struct str id)
         return false;
     for (size_t i = 0; i < id.n; i++) {
         unsigned char c = (unsigned char)id.p[i];
-        bool alphanumeric =
-            (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
         if (!alphanumeric && (c == 0 || strchr("._~:+/=@-", c) == NULL))
             return false;
     }
@@ -107,7 +105,8 @@ int request_check(struct http_request *request, const char **reason_r)
     return 0;
 }
 
-/* -- fields --------------------------------------------------------------------------------------- */
+/* -- fields ---------------------------------------------------------------------------------------
+ */
 
 struct str http_header(const struct http_request *request, struct str name)
 {
@@ -174,7 +173,8 @@ struct str http_query(struct http_request *request, struct str name)
     return (struct str){NULL, 0};
 }
 
-/* -- Accept --------------------------------------------------------------------------------------- */
+/* -- Accept ---------------------------------------------------------------------------------------
+ */
 
 /* RFC 9110 section 12.4.2, in thousandths; a malformed weight counts as none given. */
 static int weight(struct str parameters)

@@ -59,7 +59,8 @@ void routes_destroy(struct routes **routes_p)
     *routes_p = NULL;
 }
 
-/* -- patterns ----------------------------------------------------------------------------------- */
+/* -- patterns -----------------------------------------------------------------------------------
+ */
 
 static struct node *node_create(struct routes *routes)
 {
@@ -152,7 +153,8 @@ static const char *compile(struct routes *routes, struct http_route *route, stru
         } else if (memchr(segment.p, '{', segment.n) != NULL ||
                    memchr(segment.p, '}', segment.n) != NULL) {
             if (!parameter_name(segment, &name))
-                return "a parameter is a whole segment \"{name}\", its name letters, digits and '_'";
+                return "a parameter is a whole segment \"{name}\", its name letters, digits and "
+                       "'_'";
             if ((error = add_parameter(route, name)) != NULL)
                 return error;
             if (node->param == NULL)
@@ -224,7 +226,8 @@ void route_run(struct http_request *request)
     request->route->handler(request, request->route->arg);
 }
 
-/* -- matching ----------------------------------------------------------------------------------- */
+/* -- matching -----------------------------------------------------------------------------------
+ */
 
 struct walk {
     h2o_mem_pool_t *pool;
@@ -333,8 +336,7 @@ int routes_match(const struct routes *routes, struct http_request *request)
     request->path = (struct str){target, (size_t)(walk.end - target)};
     request->query = (struct str){NULL, 0};
     if (mark != NULL)
-        request->query =
-            (struct str){mark + 1, request->target.n - request->path.n - 1};
+        request->query = (struct str){mark + 1, request->target.n - request->path.n - 1};
     if (!path_check(request->pool, request->path, &walk.encoded) || has_control(request->query))
         return 400;
     const struct http_route *const *found = descend(&walk, &routes->root, target, 0);

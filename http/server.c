@@ -14,13 +14,14 @@
 
 enum {
     SWEEP_MS = 5000,
-    STALLED_MS = 60000,    /* a reply of which nothing got through for this long is given up */
+    STALLED_MS = 60000, /* a reply of which nothing got through for this long is given up */
     DRAIN_CHECK_MS = 500,
     MAX_FIELDS_HTTP2 = 1000, /* h2o has no limit; past this nobody answers, the connection ends */
     DESTROY_TURNS = 100
 };
 
-/* -- requests ------------------------------------------------------------------------------------- */
+/* -- requests -------------------------------------------------------------------------------------
+ */
 
 static uint64_t random_next(uint64_t state[2])
 {
@@ -49,9 +50,7 @@ void http_log(struct http_loop *http, const struct access_record *record)
 
 static struct str protocol_name(int version)
 {
-    return version >= 0x200   ? STR("HTTP/2")
-           : version == 0x101 ? STR("HTTP/1.1")
-                              : STR("HTTP/1.0");
+    return version >= 0x200 ? STR("HTTP/2") : version == 0x101 ? STR("HTTP/1.1") : STR("HTTP/1.0");
 }
 
 /* The request's memory goes: it was answered, or its client is gone. */
@@ -163,6 +162,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
         request->target = (struct str){conn->refused + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
+        guard_linger(conn);
         return 0;
     }
     dispatch(request);
@@ -171,7 +171,8 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     return 0;
 }
 
-/* -- replies that stall ----------------------------------------------------------------------------- */
+/* -- replies that stall
+ * ----------------------------------------------------------------------------- */
 
 void sending_begins(struct http_request *request)
 {
@@ -205,7 +206,8 @@ static void sweep(struct timer *timer)
         timer_start(http->loop, &http->sweep, SWEEP_MS);
 }
 
-/* -- the server ------------------------------------------------------------------------------------- */
+/* -- the server
+ * ------------------------------------------------------------------------------------- */
 
 static void add_site(struct http_server *server, struct http_site *site, const char *name)
 {
@@ -248,7 +250,8 @@ static void read_addresses(struct http_server *server, struct diag *diag)
         diag_error(diag, config_pos(config, admin), "\"%s\": %s", admin->p, error);
     if (control->n != 0 && (control->n < 5 || memcmp(control->p, "unix:", 5) != 0 ||
                             address_parse(*control, unused, &error) == 0))
-        diag_error(diag, config_pos(config, control), "\"%s\": expected \"unix:/path\"", control->p);
+        diag_error(diag, config_pos(config, control), "\"%s\": expected \"unix:/path\"",
+                   control->p);
 }
 
 struct http_server *http_server_create(const struct config *config, struct offload *files,
@@ -321,7 +324,8 @@ bool http_server_listen(struct http_server *server, unsigned loops, const char *
     return true;
 }
 
-/* -- a loop ----------------------------------------------------------------------------------------- */
+/* -- a loop
+ * ----------------------------------------------------------------------------------------- */
 
 static void tell_idle(struct task *task)
 {

@@ -106,12 +106,16 @@ static void phase_lengths(const struct up_times *times, uint32_t lengths_r[PHASE
     const uint32_t ends[PHASES] = {times->queue, times->dns,        times->connect,
                                    times->tls,   times->first_byte, times->total};
     uint32_t before = 0;
+    memset(lengths_r, 0, PHASES * sizeof(*lengths_r));
     for (size_t i = 0; i < PHASES; i++) {
-        lengths_r[i] = 0;
         if (ends[i] <= before)
             continue;
         lengths_r[i] = ends[i] - before;
         before = ends[i];
+    }
+    if (times->first_byte == 0) { /* no answer: all that is left was waiting for it */
+        lengths_r[PHASES - 2] = lengths_r[PHASES - 1];
+        lengths_r[PHASES - 1] = 0;
     }
 }
 
@@ -161,7 +165,7 @@ static void print_waterfall(const struct page_run *run, FILE *to)
 {
     const struct page *page = run->page;
     int names = widest(page, part_name, "part");
-    fprintf(to, "  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
+    fprintf(to, "\n  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
     static const char *const titles[] = {"queue", "dns",     "connect", "tls",
                                          "wait",  "receive", "total ms"};
     for (size_t i = 0; i < COUNT(titles); i++)
@@ -212,6 +216,7 @@ static void finish(struct page_run *run)
                 run_is_complete(run) ? "complete" : "not complete",
                 (double)(clock_us() - run->started_us) / 1000.0);
     }
+    run_release(run); /* the client may be gone before the request is */
     explain->done(explain->arg, run->refused == EXPAND_OK && failed == NULL);
 }
 

@@ -124,6 +124,8 @@ struct page_run *run_start(struct page *page, struct http_request *request, page
                            void *finish_arg);
 /* The parts' values of a request, for expand(). arg: struct http_request. */
 expand_get_fn run_variable;
+/* Gives calls and tapes back before the request ends; data and bodies are gone then. */
+void run_release(struct page_run *run);
 bool run_is_complete(const struct page_run *run);
 /* The required part whose failure decides the page's status; NULL = none failed. */
 const struct part_run *run_failed_required(const struct page_run *run);

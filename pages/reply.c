@@ -85,13 +85,14 @@ static struct str server_timing(const struct page_run *run, uint64_t render_us)
     return text_str(&text);
 }
 
-static void add_headers(struct page_run *run, uint64_t render_us)
+static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
 {
     struct http_request *request = run->request;
     bool complete = run->refused == EXPAND_OK && run_is_complete(run);
     http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
-    http_add_header(request, "cache-control",
-                    complete ? STR("private, no-cache") : STR("no-store"));
+    if (is_page) /* problems say no-store themselves */
+        http_add_header(request, "cache-control",
+                        complete ? STR("private, no-cache") : STR("no-store"));
     if (run->page->template != NULL)
         http_add_header(request, "vary", STR("Accept"));
     if (!complete) {
@@ -111,7 +112,7 @@ static void reply_refused(struct page_run *run)
     text_printf(&text, "%.*s %s", (int)run->refused_by->full.n, run->refused_by->full.p,
                 run->refused == EXPAND_TOO_LONG ? "is too long"
                                                 : "would leave its segment of a path");
-    add_headers(run, 0);
+    add_headers(run, false, 0);
     http_problem_reply(run->request, &(struct http_problem){.status = 400,
                                                             .type = "bad-value",
                                                             .title = "A value can't be used",
@@ -167,7 +168,7 @@ static void reply_failed(struct page_run *run, const struct part_run *failed)
     h2o_mem_pool_t *pool = run->request->pool;
     struct access_part *parts = h2o_mem_alloc_pool(pool, run->page->part_count * sizeof(*parts));
     bool *required = h2o_mem_alloc_pool(pool, run->page->part_count * sizeof(*required));
-    add_headers(run, 0);
+    add_headers(run, false, 0);
     http_problem_reply(run->request,
                        &(struct http_problem){.status = outcome_page_status(failed->state),
                                               .type = problems[failed->state].type,
@@ -260,7 +261,7 @@ static void reply_html(struct page_run *run)
             log_event(LOG_WARN, "template too deep", "page=%s", log_quote(page->config->name));
     }
     note_size(&page->html_size, out_size(&out));
-    add_headers(run, timed ? clock_us() - began_us : 0);
+    add_headers(run, true, timed ? clock_us() - began_us : 0);
     http_reply(run->request, 200, "text/html; charset=utf-8", &out);
 }
 
@@ -269,7 +270,7 @@ static void reply_json(struct page_run *run)
     struct out out;
     out_init(&out, run->request->pool, 0);
     reply_write_json(run, &out);
-    add_headers(run, 0);
+    add_headers(run, true, 0);
     http_reply(run->request, 200, "application/json", &out);
 }
 
@@ -292,14 +293,13 @@ static const char *access_flags(const struct page_run *run)
             strcmp(error, "http_response_incomplete") == 0)
             return "UC";
     }
-    return NULL;
+    return "";
 }
 
 void reply_send(struct page_run *run)
 {
     const struct part_run *failed = run_failed_required(run);
-    if (run->request->flags == NULL)
-        run->request->flags = access_flags(run);
+    run->request->flags = access_flags(run);
     if (run->refused != EXPAND_OK)
         reply_refused(run);
     else if (failed != NULL)

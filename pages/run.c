@@ -156,20 +156,26 @@ static void client_gone(void *arg)
     run->over = true;
 }
 
-static void dispose(void *memory)
+void run_release(struct page_run *run)
 {
-    struct page_run *run = memory;
-    if (!run->over)
-        timer_stop(run->loop->loop, &run->deadline);
     for (size_t i = 0; i < run->page->part_count; i++) {
         struct part_run *part = &run->parts[i];
-        if (part->call != NULL && part->state == PART_RUNNING)
+        if (part->state == PART_RUNNING)
             up_call_cancel(&part->call);
-        else if (part->call != NULL)
+        else
             up_call_release(&part->call);
         if (part->tape != NULL)
             tape_give(run->loop, part->tape);
+        part->tape = NULL;
+        part->value = JSON_NONE;
     }
+}
+
+static void dispose(void *memory)
+{
+    struct page_run *run = memory;
+    timer_stop(run->loop->loop, &run->deadline);
+    run_release(run);
 }
 
 /* -- starting --------------------------------------------------------------------------------- */
@@ -190,15 +196,6 @@ struct str run_variable(void *arg, const struct expand_variable *variable)
     return (struct str){NULL, 0};
 }
 
-/* What may stand in a header that we send (RFC 9110 section 5.5). */
-static bool is_field_value(struct str value)
-{
-    for (size_t i = 0; i < value.n; i++)
-        if (value.p[i] == '\r' || value.p[i] == '\n' || value.p[i] == '\0')
-            return false;
-    return true;
-}
-
 struct header_set {
     struct up_header *headers;
     size_t count;
@@ -215,7 +212,7 @@ static struct header_set *forwarded_headers(const struct page *page, struct http
         sets[i].count = 0;
         for (size_t j = 0; j < names->count; j++) {
             struct str value = http_forward_header(request, names->items[j]);
-            if (value.p != NULL && is_field_value(value))
+            if (value.p != NULL)
                 sets[i].headers[sets[i].count++] = (struct up_header){names->items[j], value};
         }
     }

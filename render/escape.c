@@ -7,16 +7,19 @@
 #include <emmintrin.h>
 #endif
 
-enum {
-    VECTOR = 16,
-    LONGEST = 6, /* &quot; */
+enum { VECTOR = 16 };
+
+/* Stored as eight bytes whatever its length. */
+struct entity {
+    char text[7];
+    uint8_t n; /* 0: the byte stands for itself */
 };
 
-static const struct str entities[256] = {['&'] = {"&amp;", 5},
-                                         ['<'] = {"&lt;", 4},
-                                         ['>'] = {"&gt;", 4},
-                                         ['"'] = {"&quot;", 6},
-                                         ['\''] = {"&#39;", 5}};
+static const struct entity entities[256] = {['&'] = {"&amp;", 5},
+                                            ['<'] = {"&lt;", 4},
+                                            ['>'] = {"&gt;", 4},
+                                            ['"'] = {"&quot;", 6},
+                                            ['\''] = {"&#39;", 5}};
 
 #ifdef __SSE2__
 
@@ -90,19 +93,16 @@ void write_escaped(struct out *out, struct str text)
 
     while (p < end) {
         /* room for what is left and the entity that may cut it */
-        char *to = out_room(out, (size_t)(end - p) + LONGEST);
+        char *to = out_room(out, (size_t)(end - p) + sizeof(struct entity));
         size_t plain = copy_plain(to, p, (size_t)(end - p));
-        to += plain;
         p += plain;
+        out->at = to + plain;
         /* neighbours are often special too: a tag's quotes, an entity in plain text */
         for (; p < end && entities[(unsigned char)*p].n != 0; p++) {
-            struct str entity = entities[(unsigned char)*p];
-            out->at = to;
-            to = out_room(out, LONGEST);
-            memcpy(to, entity.p, entity.n);
-            to += entity.n;
+            const struct entity *entity = &entities[(unsigned char)*p];
+            memcpy(out_room(out, sizeof(*entity)), entity, sizeof(*entity));
+            out->at += entity->n;
         }
-        out->at = to;
     }
 }
 

@@ -26,7 +26,7 @@
 #include <h2o/memory.h>
 
 enum {
-    MAX_REQUEST = 128 * 1024,         /* target and header lines */
+    MAX_REQUEST = 128 * 1024,
     MAX_SPARE_BODY = 64 * 1024,       /* capacity that a spare call may keep */
     MAX_SPARE_BYTES = 4 * 1024 * 1024 /* and all of a loop's spare calls */
 };
@@ -99,27 +99,39 @@ static bool ends_line(struct str s)
     return memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n) || memchr(s.p, '\0', s.n);
 }
 
-/* target NUL, then "Name: value" lines with CRLF between them, NUL. False: too long or malformed.
- */
+/* All of the request's lines, in what curl takes for its target:
+ *
+ *     /v1/promo?a=b HTTP/1.1        target, and the version that belongs there
+ *     X-Request-Id: 0123            this call's lines
+ *     Host: promo:9101              the upstream's
+ *     Accept-Encoding: gzip, ...
+ *     Gateway-Protocol:             curl writes " HTTP/1.1" and the line's end behind it
+ *
+ * curl writes header lines through its printf, byte by byte, and looks through them again and
+ * again; a target it copies. Together with a URL that was taken apart before, this spares a fifth
+ * of the time that a call takes in user space. What comes from outside can't end a line early:
+ * targets and values that try are refused here, those of the configuration in upstream.c. */
 static bool write_request(struct up_call *call, const struct up_request *request)
 {
+    struct upstream *up = request->upstream;
     struct buf *buf = &call->request;
-    struct str prefix = {request->upstream->prefix, request->upstream->prefix_length};
-    bool rootless = prefix.n == 0 && (request->target.n == 0 || request->target.p[0] != '/');
+    struct str target = request->target;
+    bool needs_root = up->prefix_length == 0 && (target.n == 0 || target.p[0] != '/');
     buf_clear(buf);
-    bool fits = is_target(request->target) && buf_append(buf, prefix.p, prefix.n) &&
-                buf_append(buf, "/", rootless) &&
-                buf_append(buf, request->target.p, request->target.n) && buf_append(buf, "", 1);
-    call->header_at = buf->n;
-    for (size_t i = 0; i < request->header_count && fits; i++) {
-        const struct up_header *header = &request->headers[i];
-        if (header->value.n == 0 || ends_line(header->name) || ends_line(header->value))
+    if (!is_target(target) || !buf_append(buf, up->prefix, up->prefix_length) ||
+        !buf_append(buf, "/", needs_root) || !buf_append(buf, target.p, target.n) ||
+        !buf_append(buf, " HTTP/1.1", 9))
+        return false;
+    for (size_t i = 0; i < request->header_count; i++) {
+        struct str name = request->headers[i].name, value = request->headers[i].value;
+        if (ends_line(name) || ends_line(value))
             continue;
-        fits = buf_append(buf, "\r\n", buf->n != call->header_at ? 2 : 0) &&
-               buf_append(buf, header->name.p, header->name.n) && buf_append(buf, ": ", 2) &&
-               buf_append(buf, header->value.p, header->value.n);
+        if (!buf_append(buf, "\r\n", 2) || !buf_append(buf, name.p, name.n) ||
+            !buf_append(buf, ": ", 2) || !buf_append(buf, value.p, value.n))
+            return false;
     }
-    return fits && buf_append(buf, "", 1);
+    struct str last = STR("\r\nGateway-Protocol:");
+    return buf_append(buf, up->lines, up->lines_length) && buf_append(buf, last.p, last.n + 1);
 }
 
 struct up_call *up_call_start(struct up_client *client, const struct up_request *request,

@@ -151,6 +151,11 @@ static void set_tls_options(CURL *easy, struct upstream *up)
     }
 }
 
+/* Turns off the header lines that curl would write; see write_request() in call.c. */
+static struct curl_slist no_encoding = {(char[]){"Accept-Encoding:"}, NULL};
+static struct curl_slist no_accept = {(char[]){"Accept:"}, &no_encoding};
+static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};
+
 static struct handle *handle_create(struct lane *lane)
 {
     struct upstream *up = lane->upstream;
@@ -158,7 +163,8 @@ static struct handle *handle_create(struct lane *lane)
     *handle = (struct handle){.easy = curl_easy_init()};
     CURL *easy = handle->easy;
     gw_assert(easy != NULL);
-    curl_easy_setopt(easy, CURLOPT_URL, up->curl_url);
+    curl_easy_setopt(easy, CURLOPT_CURLU, up->curl_url);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_host);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
@@ -266,10 +272,7 @@ void lane_add(struct lane *lane, struct up_call *call)
     }
     handle->call = call;
     call->handle = handle;
-    call->header = (struct curl_slist){call->request.p + call->header_at, lane->upstream->headers};
     curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
-    curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER,
-                     call->header.data[0] ? &call->header : lane->upstream->headers);
     long buffer_size = buffer_size_for(lane->answer_size);
     if (handle->buffer_size != buffer_size) {
         handle->buffer_size = buffer_size;
@@ -423,4 +426,5 @@ void up_client_destroy(struct up_client **client_p)
     h2o_socket_close(client->epoll_socket); /* closes the epoll set too */
     free(client->watches);
     free(client);
+    memory_trim();
 }

@@ -25,6 +25,14 @@
 enum { MAX_HEADER_BYTES = 64 * 1024, MAX_HEADER_LINES = 256 };
 /* curl's limit for one line of it is 100 KB, so ours is reached first. */
 
+/* -- memory -------------------------------------------------------------------------------------
+ */
+
+/* Once, before anything of curl. */
+void memory_setup(void);
+/* Frees what this thread keeps for curl. */
+void memory_trim(void);
+
 /* -- waiting rooms ------------------------------------------------------------------------------
  *
  * Where calls of any loop wait for something that the whole process shares: a slot, a name. Whoever
@@ -99,16 +107,18 @@ extern int (*names_getaddrinfo)(const char *host, const char *service, const str
 
 struct upstream {
     const struct config_upstream *config;
-    unsigned index; /* in upstreams.all and up_client.lanes */
-    char *url;      /* scheme://host[:port]/prefix, without credentials: for people */
-    char *curl_url; /* scheme://host[:port]/: what curl connects to */
-    char *prefix;   /* "" or "/v1": goes before each target */
+    unsigned index;  /* in upstreams.all and up_client.lanes */
+    char *url;       /* as configured, without credentials and final slash: for people */
+    CURLU *curl_url; /* scheme://host[:port]/: what curl connects to. Only read: any thread */
+    bool is_tls;
+    char *socket_path; /* unix socket; or NULL */
+    char *prefix;      /* "" or "/v1": goes before each target */
     size_t prefix_length;
-    char *resolve;              /* "host:port:", NULL when the host is an address or a socket */
-    struct name *name;          /* borrowed from upstreams.names; NULL likewise */
-    char *socket_path;          /* unix socket; or NULL */
-    struct curl_slist *headers; /* of every request: set_headers and what turns curl's own off */
-    X509_STORE *trusted;        /* https: who signs its certificate; ref */
+    char *lines; /* "\r\nName: value" for each header that every request has */
+    size_t lines_length;
+    char *resolve;       /* "host:port:", NULL when the host is an address or a socket */
+    struct name *name;   /* borrowed from upstreams.names; NULL likewise */
+    X509_STORE *trusted; /* https: who signs its certificate; ref */
     struct slots slots;
 };
 

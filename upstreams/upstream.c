@@ -9,17 +9,9 @@
 #include <h2o/memory.h>
 #include <openssl/err.h>
 
-static void prepare_curl(void)
-{
-    gw_assert(curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK);
-}
+enum { MAX_LINES = 64 * 1024 };
 
 /* -- the URL -- */
-
-static struct pos where(const struct upstreams *ups, const void *field)
-{
-    return config_pos(ups->config, field);
-}
 
 static char *copy(const char *bytes, size_t n)
 {
@@ -36,6 +28,12 @@ static char *url_part(CURLU *url, CURLUPart part, unsigned flags)
     return text;
 }
 
+static void strip_slashes(char *text)
+{
+    for (size_t n = strlen(text); n > 0 && text[n - 1] == '/';)
+        text[--n] = '\0';
+}
+
 static bool is_address(const char *host)
 {
     struct in_addr v4;
@@ -50,23 +48,42 @@ static bool is_localhost(const char *host)
            (n > 10 && str_caseeq((struct str){host + n - 10, 10}, STR(".localhost")));
 }
 
-/* Names in a URL become an Authorization header, so that the URL can be shown. */
-static void take_credentials(struct upstream *up, CURLU *url)
+static bool is_line_of(const struct buf *lines, struct str name)
+{
+    const char *at = lines->p, *end = at + lines->n;
+    while ((at = memmem(at, (size_t)(end - at), "\r\n", 2)) != NULL) {
+        at += 2;
+        if ((size_t)(end - at) > name.n && at[name.n] == ':' &&
+            str_caseeq((struct str){at, name.n}, name))
+            return true;
+    }
+    return false;
+}
+
+/* Unless the configuration has set it. */
+static void add_line(struct buf *lines, const char *name, const char *value)
+{
+    if (!is_line_of(lines, str_from(name)))
+        buf_printf(lines, "\r\n%s: %s", name, value);
+}
+
+/* Credentials in a URL become an Authorization header, so that the URL can be shown. */
+static void take_credentials(struct buf *lines, CURLU *url)
 {
     char *user = url_part(url, CURLUPART_USER, CURLU_URLDECODE);
     char *password = url_part(url, CURLUPART_PASSWORD, CURLU_URLDECODE);
     if (user != NULL || password != NULL) {
-        struct buf plain, line;
-        buf_init(&plain, 64 * 1024);
-        buf_init(&line, 128 * 1024);
-        buf_printf(&plain, "%s:%s", user ? user : "", password ? password : "");
-        buf_printf(&line, "Authorization: Basic ");
-        if (buf_reserve(&line, plain.n * 4 / 3 + 8))
-            EVP_EncodeBlock((unsigned char *)line.p + line.n, (unsigned char *)plain.p,
+        struct buf plain, coded;
+        buf_init(&plain, MAX_LINES);
+        buf_init(&coded, MAX_LINES);
+        if (buf_printf(&plain, "%s:%s", user ? user : "", password ? password : "") &&
+            buf_append(&coded, "Basic ", 6) && buf_reserve(&coded, plain.n * 4 / 3 + 8)) {
+            EVP_EncodeBlock((unsigned char *)coded.p + coded.n, (unsigned char *)plain.p,
                             (int)plain.n);
-        up->headers = curl_slist_append(up->headers, line.p);
+            add_line(lines, "Authorization", coded.p);
+        }
         buf_fini(&plain);
-        buf_fini(&line);
+        buf_fini(&coded);
     }
     free(user);
     free(password);
@@ -74,8 +91,9 @@ static void take_credentials(struct upstream *up, CURLU *url)
     curl_url_set(url, CURLUPART_PASSWORD, NULL, 0);
 }
 
-static const char *read_http_url(struct upstreams *ups, struct upstream *up, CURLU *url)
+static const char *read_http_url(struct upstreams *ups, struct upstream *up, struct buf *lines)
 {
+    CURLU *url = up->curl_url;
     CURLUcode code = curl_url_set(url, CURLUPART_URL, up->config->url.p, CURLU_PATH_AS_IS);
     if (code != CURLUE_OK)
         return curl_url_strerror(code);
@@ -92,7 +110,8 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, CUR
     free(fragment);
     if (extra)
         return "a query or fragment belongs into the part's path";
-    take_credentials(up, url);
+    up->is_tls = is_https;
+    take_credentials(lines, url);
 
     char *host = url_part(url, CURLUPART_HOST, CURLU_PUNYCODE);
     if (host == NULL)
@@ -115,38 +134,33 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, CUR
     }
     free(host);
 
-    up->url = url_part(url, CURLUPART_URL, 0);
     up->prefix = url_part(url, CURLUPART_PATH, 0);
-    for (size_t n = strlen(up->url); n > 0 && up->url[n - 1] == '/';)
-        up->url[--n] = '\0';
+    strip_slashes(up->prefix);
     up->prefix_length = strlen(up->prefix);
-    while (up->prefix_length > 0 && up->prefix[up->prefix_length - 1] == '/')
-        up->prefix[--up->prefix_length] = '\0';
+    up->url = url_part(url, CURLUPART_URL, 0);
+    strip_slashes(up->url);
     curl_url_set(url, CURLUPART_PATH, "/", 0);
-    up->curl_url = url_part(url, CURLUPART_URL, 0);
+    char *root = url_part(url, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
+    strip_slashes(root);
+    add_line(lines, "Host", strstr(root, "://") + 3);
+    free(root);
     return NULL;
 }
 
-static const char *read_url(struct upstreams *ups, struct upstream *up)
+static const char *read_unix_url(struct upstream *up, struct buf *lines)
 {
     struct str text = up->config->url;
     struct sockaddr_un address;
-    if (text.n > 5 && memcmp(text.p, "unix:", 5) == 0) {
-        if (text.p[5] != '/')
-            return "the path of a unix socket is absolute: unix:/path";
-        if (text.n - 5 >= sizeof(address.sun_path))
-            return "the path of a unix socket has at most 107 bytes";
-        up->url = copy(text.p, text.n);
-        up->socket_path = copy(text.p + 5, text.n - 5);
-        up->curl_url = copy("http://localhost/", SIZE_MAX);
-        up->prefix = copy("", 0);
-        return NULL;
-    }
-    CURLU *url = curl_url();
-    gw_assert(url != NULL);
-    const char *error = read_http_url(ups, up, url);
-    curl_url_cleanup(url);
-    return error;
+    if (text.p[5] != '/')
+        return "the path of a unix socket is absolute: unix:/path";
+    if (text.n - 5 >= sizeof(address.sun_path))
+        return "the path of a unix socket has at most 107 bytes";
+    up->url = copy(text.p, text.n);
+    up->socket_path = copy(text.p + 5, text.n - 5);
+    up->prefix = copy("", 0);
+    curl_url_set(up->curl_url, CURLUPART_URL, "http://localhost/", 0);
+    add_line(lines, "Host", "localhost");
+    return NULL;
 }
 
 /* -- header lines -- */
@@ -182,56 +196,32 @@ static bool is_ours(struct str name)
     return false;
 }
 
-static bool has_header(const struct upstream *up, struct str name)
-{
-    for (const struct curl_slist *line = up->headers; line != NULL; line = line->next)
-        if (strlen(line->data) > name.n && line->data[name.n] == ':' &&
-            str_caseeq((struct str){line->data, name.n}, name))
-            return true;
-    return false;
-}
-
-static void read_headers(struct upstreams *ups, struct upstream *up, struct diag *diag)
+static void read_headers(struct upstreams *ups, struct upstream *up, struct buf *lines,
+                         struct diag *diag)
 {
     const struct config_upstream *config = up->config;
     for (size_t i = 0; i < config->set_headers.count; i++) {
         const struct config_pair *pair = &config->set_headers.items[i];
-        if (!is_token(pair->name) || !is_one_line(pair->value)) {
-            diag_error(diag, where(ups, pair), "'%s' isn't a valid header", pair->name.p);
-        } else if (is_ours(pair->name)) {
-            diag_error(diag, where(ups, pair),
-                       "header '%s' can't be set: it belongs to the "
-                       "connection",
+        struct pos at = config_pos(ups->config, &pair->value);
+        if (!is_token(pair->name) || !is_one_line(pair->value))
+            diag_error(diag, at, "'%s' isn't a valid header", pair->name.p);
+        else if (is_ours(pair->name))
+            diag_error(diag, at, "header '%s' can't be set: it belongs to the connection",
                        pair->name.p);
-        } else {
-            struct buf line;
-            buf_init(&line, 64 * 1024);
-            /* "Name;" is how curl is told to send a header without a value. */
-            bool fits = pair->value.n != 0
-                            ? buf_printf(&line, "%s: %s", pair->name.p, pair->value.p)
-                            : buf_printf(&line, "%s;", pair->name.p);
-            if (fits)
-                up->headers = curl_slist_append(up->headers, line.p);
-            else
-                diag_error(diag, where(ups, pair), "header '%s' is too long", pair->name.p);
-            buf_fini(&line);
-        }
+        else if (!buf_printf(lines, "\r\n%s: %s", pair->name.p, pair->value.p))
+            diag_error(diag, at, "header '%s' is too long", pair->name.p);
     }
+    struct pos at = config_pos(ups->config, &config->forward_headers);
     for (size_t i = 0; i < config->forward_headers.count; i++) {
-        const struct str *name = &config->forward_headers.items[i];
-        if (!is_token(*name))
-            diag_error(diag, where(ups, &config->forward_headers), "'%s' isn't a header's name",
-                       name->p);
-        else if (is_ours(*name) || str_caseeq(*name, STR("Host")) ||
-                 str_caseeq(*name, STR("Accept-Encoding")))
-            diag_error(diag, where(ups, &config->forward_headers),
-                       "header '%s' can't be forwarded: it belongs to the connection", name->p);
+        struct str name = config->forward_headers.items[i];
+        if (!is_token(name))
+            diag_error(diag, at, "'%s' isn't a header's name", name.p);
+        else if (is_ours(name) || str_caseeq(name, STR("Host")) ||
+                 str_caseeq(name, STR("Accept")) || str_caseeq(name, STR("Accept-Encoding")))
+            diag_error(diag, at, "header '%s' can't be forwarded: it is the gateway's own", name.p);
+        else if (is_line_of(lines, name))
+            diag_error(diag, at, "header '%s' is both set and forwarded", name.p);
     }
-    /* Given as lines, curl has nothing to make of them at each request. */
-    if (!has_header(up, STR("Accept")))
-        up->headers = curl_slist_append(up->headers, "Accept: application/json");
-    if (!has_header(up, STR("Accept-Encoding")))
-        up->headers = curl_slist_append(up->headers, "Accept-Encoding: gzip, deflate");
 }
 
 /* -- TLS -- */
@@ -253,18 +243,21 @@ static void read_tls(struct upstreams *ups, struct upstream *up, struct diag *di
     if (tls->ca_file.n == 0)
         SSL_CTX_set_default_verify_paths(ctx);
     else if (SSL_CTX_load_verify_file(ctx, tls->ca_file.p) != 1)
-        diag_error(diag, where(ups, &tls->ca_file), "%s: %s", tls->ca_file.p, tls_reason());
+        diag_error(diag, config_pos(ups->config, &tls->ca_file), "%s: %s", tls->ca_file.p,
+                   tls_reason());
     up->trusted = SSL_CTX_get_cert_store(ctx);
     X509_STORE_up_ref(up->trusted);
 
     bool has_cert = tls->cert_file.n != 0, has_key = tls->key_file.n != 0;
     if (has_cert != has_key)
-        diag_error(diag, where(ups, has_cert ? &tls->cert_file : &tls->key_file),
+        diag_error(diag, config_pos(ups->config, has_cert ? &tls->cert_file : &tls->key_file),
                    "a client certificate needs both cert_file and key_file");
     else if (has_cert && SSL_CTX_use_certificate_chain_file(ctx, tls->cert_file.p) != 1)
-        diag_error(diag, where(ups, &tls->cert_file), "%s: %s", tls->cert_file.p, tls_reason());
+        diag_error(diag, config_pos(ups->config, &tls->cert_file), "%s: %s", tls->cert_file.p,
+                   tls_reason());
     else if (has_key && SSL_CTX_use_PrivateKey_file(ctx, tls->key_file.p, SSL_FILETYPE_PEM) != 1)
-        diag_error(diag, where(ups, &tls->key_file), "%s: %s", tls->key_file.p, tls_reason());
+        diag_error(diag, config_pos(ups->config, &tls->key_file), "%s: %s", tls->key_file.p,
+                   tls_reason());
     ERR_clear_error();
     SSL_CTX_free(ctx);
 }
@@ -274,7 +267,7 @@ static void read_tls(struct upstreams *ups, struct upstream *up, struct diag *di
 struct upstreams *upstreams_create(const struct config *config, unsigned workers, struct diag *diag)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, prepare_curl);
+    pthread_once(&once, memory_setup);
     (void)workers;
 
     struct upstreams *ups = h2o_mem_alloc(sizeof(*ups));
@@ -288,12 +281,24 @@ struct upstreams *upstreams_create(const struct config *config, unsigned workers
         up->slots.max_inflight = configured->max_inflight;
         up->slots.max_queue = configured->max_queue;
         room_init(&up->slots.room);
-        const char *error = read_url(ups, up);
+        up->curl_url = curl_url();
+        gw_assert(up->curl_url != NULL);
+
+        struct buf lines;
+        buf_init(&lines, MAX_LINES);
+        read_headers(ups, up, &lines, diag);
+        struct str url = configured->url;
+        bool is_unix = url.n > 5 && memcmp(url.p, "unix:", 5) == 0;
+        const char *error = is_unix ? read_unix_url(up, &lines) : read_http_url(ups, up, &lines);
         if (error != NULL)
-            diag_error(diag, where(ups, &configured->url), "'%s' can't be used: %s",
-                       up->url ? up->url : configured->name.p, error);
-        read_headers(ups, up, diag);
-        if (up->curl_url != NULL && strncmp(up->curl_url, "https:", 6) == 0)
+            diag_error(diag, config_pos(config, &configured->url), "the URL can't be used: %s",
+                       error);
+        add_line(&lines, "Accept", "application/json");
+        add_line(&lines, "Accept-Encoding", "gzip, deflate");
+        up->lines = copy(lines.p, lines.n);
+        up->lines_length = lines.n;
+        buf_fini(&lines);
+        if (up->is_tls)
             read_tls(ups, up, diag);
     }
     return ups;
@@ -309,10 +314,10 @@ void upstreams_destroy(struct upstreams **ups_p)
         struct upstream *up = &ups->all[i];
         gw_assert(atomic_load(&up->slots.inflight) == 0);
         room_fini(&up->slots.room);
-        curl_slist_free_all(up->headers);
+        curl_url_cleanup(up->curl_url);
+        free(up->lines);
         X509_STORE_free(up->trusted);
         free(up->url);
-        free(up->curl_url);
         free(up->prefix);
         free(up->resolve);
         free(up->socket_path);

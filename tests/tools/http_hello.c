@@ -62,8 +62,8 @@ static void big(struct http_request *request, void *arg)
 
 static void echo(struct http_request *request, void *arg)
 {
-    static const char *const names[] = {"forwarded", "x-forwarded-for", "x-forwarded-proto",
-                                        "x-forwarded-host", "x-request-id", "accept-language"};
+    static const char *const names[] = {"forwarded",        "x-forwarded-for", "x-forwarded-proto",
+                                        "x-forwarded-host", "x-request-id",    "accept-language"};
     struct out out;
     (void)arg;
     out_init(&out, request->pool, 0);

@@ -128,6 +128,7 @@ int main(int argc, char **argv)
            (double)done / ((double)(clock_us() - from) / 1e6), spent / (double)done * 1e6,
            user_spent / (double)done * 1e6, (double)done / (double)turns, failures,
            (double)bytes / (double)calls);
+    printf("total %lu pages\n", pages);
     over = true;
     while (running != 0)
         loop_turn(loop, 10);

@@ -2,6 +2,8 @@
 #include "command_process.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include "base/diag.h"
 #include "commands/commands.h"
 #include "commands/stub_file.h"
@@ -156,6 +158,9 @@ static const char served[] = SERVICE "[[services.promo.routes]]\n"
                                      "body = \"promo.json\"\n"
                                      "delay = \"150ms\"\n"
                                      "[[services.promo.routes]]\n"
+                                     "path = \"/very-late\"\n"
+                                     "delay = \"1s\"\n"
+                                     "[[services.promo.routes]]\n"
                                      "path = \"/gone\"\n"
                                      "status = 503\n"
                                      "headers = { \"Content-Type\" = \"text/plain\" }\n"
@@ -266,13 +271,30 @@ static void test_a_route_answers_its_file_whatever_the_query(void **state)
 
     reply = get(easy, promo_port, "/promo");
     assert_int_equal(reply.connects, 0); /* kept alive */
-
-    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    reply = get(easy, promo_port, "/promo");
-    assert_int_equal(reply.status, 200);
-    assert_string_equal(reply.body, "");
-    assert_non_null(strcasestr(reply.head, "content-length: 18\r\n"));
     curl_easy_cleanup(easy);
+}
+
+/* By hand: curl overlooks a body that follows an answer to HEAD. */
+static void test_an_answer_to_head_has_no_body(void **state)
+{
+    static const char request[] = "HEAD /promo HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)promo_port)};
+    char answer[1024];
+    size_t n = 0;
+    ssize_t got;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    (void)state;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
+    while ((got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0)
+        n += (size_t)got;
+    close(fd);
+    answer[n] = '\0';
+    assert_ptr_equal(strstr(answer, "HTTP/1.1 200 OK\r\n"), answer);
+    assert_non_null(strcasestr(answer, "content-length: 18\r\n"));
+    assert_ptr_equal(strstr(answer, "\r\n\r\n") + 4, answer + n);
 }
 
 static void test_a_route_answers_its_status_and_its_own_content_type(void **state)
@@ -343,6 +365,35 @@ static void test_a_delay_is_waited_without_holding_others_up(void **state)
             strcat(seen, "p");
     }
     assert_non_null(strstr(seen, "pppL"));
+}
+
+static void test_a_client_of_http2_that_leaves_ends_its_wait(void **state)
+{
+    CURL *easy = curl_easy_init();
+    char url[64], line[256] = "";
+
+    (void)state;
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    struct reply reply = get(easy, promo_port, "/promo");
+    assert_ptr_equal(strstr(reply.head, "HTTP/2 200"), reply.head);
+    assert_string_equal(reply.body, "{\"headline\":\"Tea\"}");
+    curl_easy_cleanup(easy);
+
+    easy = curl_easy_init();
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/very-late", promo_port);
+    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 50L);
+    assert_int_equal(curl_easy_perform(easy), CURLE_OPERATION_TIMEDOUT);
+    curl_easy_cleanup(easy);
+    while (strstr(line, "GET /very-late client left after") == NULL)
+        assert_non_null(fgets(line, sizeof(line), stub.out));
+
+    /* When a later request has waited as long, the left one's time is over as well. */
+    easy = curl_easy_init();
+    assert_int_equal(get(easy, promo_port, "/very-late").status, 200);
+    curl_easy_cleanup(easy);
 }
 
 static void test_failures_are_spread_evenly(void **state)
@@ -440,9 +491,11 @@ int main(void)
     };
     const struct CMUnitTest services[] = {
         cmocka_unit_test(test_a_route_answers_its_file_whatever_the_query),
+        cmocka_unit_test(test_an_answer_to_head_has_no_body),
         cmocka_unit_test(test_a_route_answers_its_status_and_its_own_content_type),
         cmocka_unit_test(test_an_unknown_path_is_404_and_services_are_apart),
         cmocka_unit_test(test_a_delay_is_waited_without_holding_others_up),
+        cmocka_unit_test(test_a_client_of_http2_that_leaves_ends_its_wait),
         cmocka_unit_test(test_failures_are_spread_evenly),
         cmocka_unit_test(test_an_address_in_use_ends_with_69),
         cmocka_unit_test(test_sigterm_ends_it_with_0_in_the_middle_of_a_request),

@@ -1,0 +1,294 @@
+/* A small HTTP server inside the tests of upstreams/: a thread a connection, and on demand each
+ * fault that no honest server makes. The path chooses what happens; see answer(). */
+#ifndef TESTS_UPSTREAMS_ORIGIN_H
+#define TESTS_UPSTREAMS_ORIGIN_H
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <zlib.h>
+#include "base/base.h"
+#include "base/buf.h"
+
+#define BODY "{\"hello\":\"world\"}"
+
+struct origin {
+    int listener;
+    int port;
+    pthread_t thread;
+    _Atomic bool ending;
+    _Atomic unsigned connections; /* accepted so far */
+    _Atomic unsigned open;        /* connection threads that run */
+    _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
+};
+
+struct visit {
+    struct origin *origin;
+    int fd;
+    unsigned connection;
+};
+
+static inline bool put(int fd, const void *bytes, size_t n)
+{
+    for (const char *at = bytes; n != 0;) {
+        ssize_t sent = send(fd, at, n, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        at += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
+static inline bool say(int fd, const char *text)
+{
+    return put(fd, text, strlen(text));
+}
+
+static inline bool say_ok(int fd, const char *headers, const void *body, size_t n)
+{
+    char head[512];
+    snprintf(head, sizeof(head),
+             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n",
+             headers, n);
+    return say(fd, head) && put(fd, body, n);
+}
+
+/* Until the peer closes, two seconds at most. */
+static inline void wait_for_close(int fd)
+{
+    char byte;
+    struct timeval limit = {.tv_sec = 2};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    while (recv(fd, &byte, 1, 0) > 0)
+        ;
+}
+
+static inline void reset(int fd)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+static inline bool say_gzip(int fd, const char *bytes, size_t n)
+{
+    size_t room = n / 2 + 1024;
+    unsigned char *packed = malloc(room);
+    z_stream z = {.next_in = (unsigned char *)(uintptr_t)bytes,
+                  .avail_in = (unsigned)n,
+                  .next_out = packed,
+                  .avail_out = (unsigned)room};
+    deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+    deflate(&z, Z_FINISH);
+    bool sent = say_ok(fd, "Content-Encoding: gzip\r\n", packed, z.total_out);
+    deflateEnd(&z);
+    free(packed);
+    return sent;
+}
+
+/* False: the connection is over. */
+static inline bool answer(struct visit *visit, const char *head, unsigned request)
+{
+    char path[64] = "", text[256];
+    int fd = visit->fd;
+    sscanf(head, "%*s %63s", path);
+#define IS(name) (strcmp(path, name) == 0)
+    if (IS("/hello"))
+        return say_ok(fd, "", BODY, sizeof(BODY) - 1);
+    if (IS("/echo"))
+        return say_ok(fd, "", head, strlen(head));
+    if (IS("/count")) {
+        snprintf(text, sizeof(text), "%u.%u", visit->connection, request);
+        return say_ok(fd, "", text, strlen(text));
+    }
+    if (IS("/busy")) {
+        unsigned busy = atomic_fetch_add(&visit->origin->busy, 1) + 1;
+        unsigned most = atomic_load(&visit->origin->most_busy);
+        while (busy > most &&
+               !atomic_compare_exchange_weak(&visit->origin->most_busy, &most, busy))
+            ;
+        usleep(2000);
+        atomic_fetch_sub(&visit->origin->busy, 1);
+        return say_ok(fd, "", BODY, sizeof(BODY) - 1);
+    }
+    if (IS("/chunked"))
+        return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       "5\r\n{\"hel\r\n1\r\nl\r\nb\r\no\":\"world\"}\r\n0\r\n\r\n");
+    if (IS("/204"))
+        return say(fd, "HTTP/1.1 204 No Content\r\n\r\n");
+    if (IS("/404"))
+        return say(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope");
+    if (IS("/redirect"))
+        return say(fd, "HTTP/1.1 302 Found\r\nLocation: /hello\r\nContent-Length: 0\r\n\r\n");
+    if (IS("/early"))
+        return say(fd, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n") &&
+               say_ok(fd, "", BODY, sizeof(BODY) - 1);
+    if (IS("/until-close"))
+        return say(fd, "HTTP/1.1 200 OK\r\n\r\n" BODY) && false;
+    if (IS("/stale")) /* promises to keep the connection, and doesn't */
+        return say_ok(fd, "", BODY, sizeof(BODY) - 1) && false;
+    if (IS("/gzip"))
+        return say_gzip(fd, BODY, sizeof(BODY) - 1);
+    if (IS("/not-gzip"))
+        return say_ok(fd, "Content-Encoding: gzip\r\n", BODY, sizeof(BODY) - 1);
+    if (IS("/bomb")) {
+        char *zeros = calloc(1, 10 << 20);
+        say_gzip(fd, zeros, 10 << 20);
+        free(zeros);
+        return false;
+    }
+    if (IS("/20k") || IS("/200k")) {
+        size_t n = IS("/20k") ? 20000 : 200000;
+        char *body = malloc(n);
+        memset(body, 'x', n);
+        bool sent = say_ok(fd, "", body, n);
+        free(body);
+        return sent;
+    }
+    if (IS("/announces-too-much"))
+        return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{") &&
+               (wait_for_close(fd), false);
+    if (IS("/endless")) {
+        if (say(fd, "HTTP/1.1 200 OK\r\n\r\n"))
+            while (say(fd, "this goes on and on, and nobody knows when it will end. "))
+                ;
+        return false;
+    }
+    if (IS("/endless-headers")) {
+        if (say(fd, "HTTP/1.1 200 OK\r\n"))
+            while (say(fd, "X-More: and more\r\n"))
+                ;
+        return false;
+    }
+    if (IS("/long-header")) {
+        if (say(fd, "HTTP/1.1 200 OK\r\nX-Long: "))
+            while (say(fd, "and longer, "))
+                ;
+        return false;
+    }
+    if (IS("/drip")) {
+        bool sent = say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n");
+        for (int i = 0; i < 400 && sent; i++, usleep(10 * 1000))
+            sent = say(fd, "x");
+        return false;
+    }
+    if (IS("/late"))
+        return wait_for_close(fd), false;
+    if (IS("/cut"))
+        return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"hel") && false;
+    if (IS("/cut-chunked"))
+        return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"hel\r\n") &&
+               false;
+    if (IS("/cut-headers"))
+        return say(fd, "HTTP/1.1 200 OK\r\nContent-Le") && false;
+    if (IS("/bad-chunk"))
+        return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n") &&
+               (wait_for_close(fd), false);
+    if (IS("/bad-length"))
+        return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n") &&
+               (wait_for_close(fd), false);
+    if (IS("/garbage"))
+        return say(fd, "220 mail.example.com ESMTP\r\n") && (wait_for_close(fd), false);
+    if (IS("/nothing"))
+        return false;
+    if (IS("/reset"))
+        return reset(fd), false;
+    if (IS("/reset-mid-body"))
+        return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"hel"), usleep(20 * 1000),
+               reset(fd), false;
+#undef IS
+    return say(fd, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+}
+
+static inline void *origin_visit(void *arg)
+{
+    struct visit *visit = arg;
+    char head[16 * 1024];
+    size_t n = 0;
+    for (unsigned request = 1;; request++) {
+        char *end;
+        head[n] = '\0';
+        while ((end = strstr(head, "\r\n\r\n")) == NULL) {
+            ssize_t got = recv(visit->fd, head + n, sizeof(head) - 1 - n, 0);
+            if (got <= 0)
+                goto out;
+            n += (size_t)got;
+            head[n] = '\0';
+        }
+        size_t used = (size_t)(end + 4 - head);
+        *end = '\0';
+        if (!answer(visit, head, request))
+            break;
+        memmove(head, head + used, n - used);
+        n -= used;
+    }
+out:
+    close(visit->fd);
+    atomic_fetch_sub(&visit->origin->open, 1);
+    free(visit);
+    return NULL;
+}
+
+static inline void *origin_accept(void *arg)
+{
+    struct origin *origin = arg;
+    while (!atomic_load(&origin->ending)) {
+        int fd = accept(origin->listener, NULL, NULL);
+        if (fd < 0)
+            break;
+        struct visit *visit = malloc(sizeof(*visit));
+        *visit = (struct visit){origin, fd, atomic_fetch_add(&origin->connections, 1) + 1};
+        pthread_t thread;
+        atomic_fetch_add(&origin->open, 1);
+        if (pthread_create(&thread, NULL, origin_visit, visit) != 0)
+            abort();
+        pthread_detach(thread);
+    }
+    return NULL;
+}
+
+/* socket_path: NULL = a port of 127.0.0.1 that is free. */
+static inline void origin_start(struct origin *origin, const char *socket_path)
+{
+    *origin = (struct origin){.listener = -1};
+    if (socket_path != NULL) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+        unlink(socket_path);
+        origin->listener = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (bind(origin->listener, (struct sockaddr *)&address, sizeof(address)) != 0)
+            abort();
+    } else {
+        struct sockaddr_in address = {.sin_family = AF_INET,
+                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t length = sizeof(address);
+        origin->listener = socket(AF_INET, SOCK_STREAM, 0);
+        if (bind(origin->listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+            getsockname(origin->listener, (struct sockaddr *)&address, &length) != 0)
+            abort();
+        origin->port = ntohs(address.sin_port);
+    }
+    if (listen(origin->listener, 512) != 0 ||
+        pthread_create(&origin->thread, NULL, origin_accept, origin) != 0)
+        abort();
+}
+
+/* After the clients' connections are closed. */
+static inline void origin_stop(struct origin *origin)
+{
+    atomic_store(&origin->ending, true);
+    shutdown(origin->listener, SHUT_RDWR);
+    pthread_join(origin->thread, NULL);
+    close(origin->listener);
+    for (int i = 0; i < 500 && atomic_load(&origin->open) != 0; i++)
+        usleep(10 * 1000);
+}
+
+#endif

@@ -1,0 +1,127 @@
+/* curl's allocations. A transfer makes and frees some sixty blocks, the same sizes each time, all
+ * on its loop's thread. libc does well with the small ones but takes its long way for calloc() and
+ * for what is larger than 1 KB (the connection and its buffers), of which each transfer has
+ * several.
+ *
+ * So each thread keeps what it frees in lists by size, up to a bound, and takes it from there
+ * again: no lock, no search. A block may be freed by another thread than the one that made it; it
+ * then serves that one. Sanitizers see libc's blocks instead, or they would miss errors in curl. */
+#include "upstreams/internal.h"
+
+#include <stdlib.h>
+
+enum {
+    STEP = 64,
+    SMALL = 4096, /* up to here classes are STEP apart, above it PAGE */
+    PAGE = 4096,
+    LARGE = 64 * 1024 + PAGE, /* curl's largest receive buffer here, and a little */
+    CLASSES = SMALL / STEP + LARGE / PAGE + 1,
+    MAX_KEPT = 8 * 1024 * 1024 /* bytes a thread */
+};
+
+/* In front of each block; as large as malloc()'s alignment. */
+union head {
+    struct {
+        uint32_t class; /* 0: larger than LARGE */
+        size_t size;    /* of the block without the head */
+    };
+    union head *next; /* while it is free */
+    max_align_t align;
+};
+
+struct lists {
+    union head *free[CLASSES];
+    size_t kept;
+};
+static _Thread_local struct lists lists;
+
+static uint32_t class_of(size_t size)
+{
+    if (size <= SMALL)
+        return (uint32_t)((size + STEP - 1) / STEP) + (size == 0);
+    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size + PAGE - 1) / PAGE - 1) : 0;
+}
+
+static size_t size_of(uint32_t class)
+{
+    return class <= SMALL / STEP ? (size_t) class * STEP
+                                 : (size_t)(class - SMALL / STEP + 1) * PAGE;
+}
+
+static void *take(size_t size)
+{
+    uint32_t class = class_of(size);
+    union head *head = lists.free[class];
+    if (class != 0 && head != NULL) {
+        lists.free[class] = head->next;
+        lists.kept -= size_of(class);
+    } else {
+        size_t whole = class != 0 ? size_of(class) : size;
+        head = h2o_mem_alloc(sizeof(*head) + whole);
+        head->size = whole;
+    }
+    head->class = class;
+    head->size = class != 0 ? size_of(class) : size;
+    return head + 1;
+}
+
+static void give(void *block)
+{
+    if (block == NULL)
+        return;
+    union head *head = (union head *)block - 1;
+    uint32_t class = head->class;
+    if (class == 0 || lists.kept + size_of(class) > MAX_KEPT) {
+        free(head);
+        return;
+    }
+    lists.kept += size_of(class);
+    head->next = lists.free[class];
+    lists.free[class] = head;
+}
+
+static void *take_zeroed(size_t count, size_t size)
+{
+    if (size != 0 && count > SIZE_MAX / 2 / size)
+        return NULL;
+    return memset(take(count * size), 0, count * size);
+}
+
+static void *resize(void *block, size_t size)
+{
+    union head *head = (union head *)block - 1;
+    if (block != NULL && head->size >= size)
+        return block;
+    void *larger = take(size);
+    if (block != NULL)
+        memcpy(larger, block, head->size);
+    give(block);
+    return larger;
+}
+
+static char *take_copy(const char *text)
+{
+    size_t n = strlen(text) + 1;
+    return memcpy(take(n), text, n);
+}
+
+void memory_setup(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    gw_assert(curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK);
+#else
+    gw_assert(curl_global_init_mem(CURL_GLOBAL_ALL, take, give, resize, take_copy, take_zeroed) ==
+              CURLE_OK);
+#endif
+}
+
+void memory_trim(void)
+{
+    for (size_t i = 0; i < CLASSES; i++)
+        while (lists.free[i] != NULL) {
+            union head *head = lists.free[i];
+            lists.free[i] = head->next;
+            free(head);
+        }
+    lists.kept = 0;
+}

@@ -49,7 +49,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools lint format deps deps-build deps-run clean help
+.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps deps-build deps-run clean help
 
 all: deps-build ## build build/gateway
 	@$(MAKE) --no-print-directory $(BUILD)/gateway
@@ -123,6 +123,10 @@ tools: $(TOOLS) ## build the programs of tests/tools
 $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+container-check: ## the Dockerfile's steps without an engine, then the container's promises (as root)
+	@packages/install container
+	tests/container/check
 
 # -- fuzzing: clang's libFuzzer, with address and undefined behaviour sanitizers -- #
 

@@ -52,7 +52,9 @@ struct http_server {
     struct listener *listeners;
     size_t listener_count;
     struct http_admin admin_fns;
-    _Atomic uint32_t connections; /* of the main site */
+    _Atomic uint32_t connections;  /* of the main site */
+    uint64_t sweep_ms, stalled_ms; /* a reply of which nothing got through for so long is given up;
+                                      here so that tests need not wait */
     char error[256];
 };
 
@@ -120,7 +122,8 @@ struct http_conn {
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
-    char *refused;                /* owned: method and target of a refused head, for the log */
+    char *
+        line; /* owned: method and target of a head that no handler has yet, for the log; or NULL */
     struct task rehook;
     struct timer probe;
     struct ip ip;
@@ -129,6 +132,7 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
+    bool unseen;             /* h2o has a head, but neither handler nor log know of it yet */
     bool left;               /* the peer closed, as opposed to us */
     uint32_t active, served; /* requests */
     struct http_conn *next_spare;
@@ -143,6 +147,8 @@ void guard_watch(struct http_conn *conn, struct http_request *request);
 void guard_reply(struct http_conn *conn);
 /* After the reply to a refused head: closes only when the client has seen it. */
 void guard_linger(struct http_conn *conn);
+/* h2o answered by itself, and that was logged. */
+void guard_seen(struct http_conn *conn);
 /* The request's memory is about to go. */
 void guard_done(struct http_conn *conn, h2o_req_t *req);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */

@@ -89,7 +89,7 @@ static bool is_target(struct str target)
     if (target.n != 0 && target.p[0] != '/' && target.p[0] != '?')
         return false;
     for (size_t i = 0; i < target.n; i++)
-        if ((unsigned char)target.p[i] - '!' > '~' - '!' || target.p[i] == '#')
+        if (target.p[i] <= ' ' || target.p[i] > '~' || target.p[i] == '#')
             return false;
     return true;
 }
@@ -140,7 +140,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     struct upstream *up = request->upstream;
     struct up_call *call = call_new(client);
     call->step = CALL_STARTED;
-    call->posted = call->has_slot = call->new_connection = false;
+    call->posted = call->has_slot = call->new_connection = call->head_complete = false;
     call->refused = REFUSED_NOTHING;
     call->header_lines = call->header_bytes = 0;
     call->lane = &client->lanes[up->index];
@@ -268,6 +268,7 @@ void up_call_admitted(struct message *message)
 bool up_call_header(struct up_call *call, size_t n)
 {
     call->header_bytes += (uint32_t)n;
+    call->head_complete = n <= 2; /* the empty line; an answer with 1xx before it has several */
     if (call->header_bytes <= MAX_HEADER_BYTES && ++call->header_lines <= MAX_HEADER_LINES)
         return true;
     call->refused = REFUSED_HEADERS;
@@ -351,8 +352,13 @@ void up_call_ended(struct up_call *call, CURLcode code)
     read_answer(call);
     if (code != CURLE_OK) {
         curl_easy_getinfo(call->handle->easy, CURLINFO_OS_ERRNO, &os_errno);
-        snprintf(text, sizeof(text), "%s",
-                 call->handle->error[0] ? call->handle->error : curl_easy_strerror(code));
+        const char *said = call->handle->error[0] ? call->handle->error : curl_easy_strerror(code);
+        const char *system_said = strerrordesc_np((int)os_errno);
+        bool is_system = code == CURLE_COULDNT_CONNECT && os_errno != 0 && system_said != NULL;
+        snprintf(text, sizeof(text), "%s", is_system ? system_said : said);
+    } else if (!call->head_complete) {
+        code = CURLE_PARTIAL_FILE; /* curl takes what came of the head for all of it */
+        snprintf(text, sizeof(text), "the connection was closed within the header section");
     }
     lane_remove(call->lane, call, code != CURLE_OK);
     if (call->refused == REFUSED_BODY) {

@@ -23,7 +23,6 @@
 
 /* What one answer's header section may take, however small the body: curl keeps every line. */
 enum { MAX_HEADER_BYTES = 64 * 1024, MAX_HEADER_LINES = 256 };
-/* curl's limit for one line of it is 100 KB, so ours is reached first. */
 
 /* -- memory -------------------------------------------------------------------------------------
  */
@@ -208,6 +207,7 @@ struct up_call {
     bool posted; /* let out of a room, the message under way; changed under the room's lock */
     bool has_slot;
     bool new_connection;                 /* curl opened one for this call */
+    bool head_complete;                  /* the answer's header section came to its end */
     enum call_refusal refused;           /* why a callback of ours stopped curl */
     uint32_t header_lines, header_bytes; /* of the answer so far */
     struct lane *lane;

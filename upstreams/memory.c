@@ -10,6 +10,12 @@
 
 #include <stdlib.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 enum {
     STEP = 64,
     SMALL = 4096, /* up to here classes are STEP apart, above it PAGE */
@@ -51,17 +57,16 @@ static size_t size_of(uint32_t class)
 static void *take(size_t size)
 {
     uint32_t class = class_of(size);
+    size_t whole = class != 0 ? size_of(class) : size;
     union head *head = lists.free[class];
     if (class != 0 && head != NULL) {
         lists.free[class] = head->next;
-        lists.kept -= size_of(class);
+        lists.kept -= whole;
     } else {
-        size_t whole = class != 0 ? size_of(class) : size;
         head = h2o_mem_alloc(sizeof(*head) + whole);
-        head->size = whole;
     }
     head->class = class;
-    head->size = class != 0 ? size_of(class) : size;
+    head->size = whole;
     return head + 1;
 }
 
@@ -107,12 +112,10 @@ static char *take_copy(const char *text)
 
 void memory_setup(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    gw_assert(curl_global_init(CURL_GLOBAL_ALL) == CURLE_OK);
-#else
-    gw_assert(curl_global_init_mem(CURL_GLOBAL_ALL, take, give, resize, take_copy, take_zeroed) ==
-              CURLE_OK);
-#endif
+    CURLcode code = SANITIZED ? curl_global_init(CURL_GLOBAL_ALL)
+                              : curl_global_init_mem(CURL_GLOBAL_ALL, take, give, resize, take_copy,
+                                                     take_zeroed);
+    gw_assert(code == CURLE_OK);
 }
 
 void memory_trim(void)

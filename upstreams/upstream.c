@@ -50,7 +50,7 @@ static bool is_localhost(const char *host)
 
 static bool is_line_of(const struct buf *lines, struct str name)
 {
-    const char *at = lines->p, *end = at + lines->n;
+    const char *at = lines->n != 0 ? lines->p : "", *end = at + lines->n;
     while ((at = memmem(at, (size_t)(end - at), "\r\n", 2)) != NULL) {
         at += 2;
         if ((size_t)(end - at) > name.n && at[name.n] == ':' &&

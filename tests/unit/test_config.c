@@ -324,20 +324,24 @@ static void test_what_is_wrong_is_replaced_by_something_sound(void **state)
     (void)state;
     char *errors;
     setenv("GATEWAY_DATA", "a\nb", 1);
-    struct config *c = parse_in(DIR,
-                                STR("[server]\nlisten = 3\nmax_body = 'x'\n"
-                                    "[upstreams.a]\nurl = 5\nset_headers = { a = 5, d = 'e' }\n"
-                                    "[pages]\nx = 3\n[pages.p]\n[pages.p.parts]\nq = 1\nr = {}"),
-                                &errors);
+    struct config *c =
+        parse_in(DIR,
+                 STR("[server]\nlisten = 3\nmax_body = 'x'\ntrusted_proxies = ['', 'a']\n"
+                     "[upstreams.a]\nurl = 5\nset_headers = { a = 5, d = 'e', D = 'f', g = 'h' }\n"
+                     "[pages]\nx = 3\n[pages.p]\n[pages.p.parts]\nq = 1\nr = {}"),
+                 &errors);
     free(errors);
     assert_str(c->server.listen.items[0], "127.0.0.1:8080");
     assert_pos(c, &c->server.listen, 2, 10);
     assert_int_equal(c->server.max_body, 1 << 20);
+    assert_int_equal(c->server.trusted_proxies.count, 0);
     assert_str(c->admin.control, "");
     assert_str(c->upstreams[0].url, "");
-    assert_pos(c, &c->upstreams[0].url, 5, 7);
-    assert_int_equal(c->upstreams[0].set_headers.count, 1);
+    assert_pos(c, &c->upstreams[0].url, 6, 7);
+    assert_int_equal(c->upstreams[0].set_headers.count, 2);
     assert_str(c->upstreams[0].set_headers.items[0].name, "d");
+    assert_str(c->upstreams[0].set_headers.items[1].name, "g");
+    assert_pos(c, &c->upstreams[0].set_headers.items[1].value, 7, 46);
     assert_int_equal(c->page_count, 1);
     assert_str(c->pages[0].path, "");
     assert_int_equal(c->pages[0].part_count, 1);

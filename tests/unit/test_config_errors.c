@@ -297,6 +297,7 @@ static void test_secrets_do_not_stand_in_the_file(void **state)
         {"[upstreams.a]\nurl = 'http://u:p@a/'", "t:2:7: error: " NO_PASSWORD},
         {"[upstreams.a]\nurl = '${GW_NONE:-http://u:p@a/}'", "t:2:7: error: " NO_PASSWORD},
         {"[upstreams.a]\nurl = 'http://u:${GW_SECRET:-p}@a/'", "t:2:7: error: " NO_PASSWORD},
+        {"[upstreams.a]\nurl = 'http://u@x:p@a/'", "t:2:7: error: " NO_PASSWORD},
         {"[upstreams.a]\nurl = 'http://u:${GW_SECRET}@a/'", ""},
         {"[upstreams.a]\nurl = 'http://u@a/x:y@z?a:b@c'", ""},
         {"[upstreams.a]\nurl = 'http://a:80?x:y@z'", ""},

@@ -10,7 +10,7 @@
 
 enum { MAX_BODY = 1000 };
 
-#define HOST "Host: a\r\n"
+#define HOST   "Host: a\r\n"
 #define TEN(x) x x x x x x x x x x
 
 static const struct {
@@ -64,7 +64,8 @@ static const struct {
     {"two lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
      HEAD_REFUSED, 400},
     {"the same length twice",
-     "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\ncontent-length: 1\r\n\r\n", HEAD_REFUSED, 400},
+     "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\ncontent-length: 1\r\n\r\n", HEAD_REFUSED,
+     400},
     {"a list of lengths", "POST / HTTP/1.1\r\n" HOST "Content-Length: 1, 1\r\n\r\n", HEAD_REFUSED,
      400},
     {"a signed length", "POST / HTTP/1.1\r\n" HOST "Content-Length: +1\r\n\r\n", HEAD_REFUSED, 400},

@@ -177,7 +177,8 @@ static void test_request_ids(void **state)
     assert_false(request_id_valid((struct str){"a\0b", 3}));
 }
 
-/* -- Forwarded ---------------------------------------------------------------------------------- */
+/* -- Forwarded ----------------------------------------------------------------------------------
+ */
 
 static struct network trusted[3];
 
@@ -218,8 +219,7 @@ static void test_forwarding_is_extended_or_begun_anew(void **state)
         {"192.0.2.1", "forwarded", NULL, "for=192.0.2.1;proto=http;host=shop.example"},
         {"192.0.2.1", "forwarded", "for=1.2.3.4", "for=192.0.2.1;proto=http;host=shop.example"},
         {"2001:db7::1", "x-forwarded-for", NULL, "2001:db7::1"},
-        {"2001:db7::1", "forwarded", NULL,
-         "for=\"[2001:db7::1]\";proto=http;host=shop.example"},
+        {"2001:db7::1", "forwarded", NULL, "for=\"[2001:db7::1]\";proto=http;host=shop.example"},
         /* a proxy's are extended */
         {"10.0.0.1", "x-forwarded-for", NULL, "10.0.0.1"},
         {"10.0.0.1", "x-forwarded-for", "1.2.3.4", "1.2.3.4, 10.0.0.1"},
@@ -326,7 +326,8 @@ static void test_the_client_is_the_nearest_that_nobody_vouches_for(void **state)
         {"10.0.0.1", "x-forwarded-for", "1.2.3.4, unknown, 10.3.3.3", "10.3.3.3"},
         {"10.0.0.1", "x-forwarded-for", "rubbish", "10.0.0.1"},
         {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=https", "1.2.3.4"},
-        {"10.0.0.1", "forwarded", "for=6.6.6.6, for=\"[2001:db7::1]\", for=10.1.1.1", "2001:db7::1"},
+        {"10.0.0.1", "forwarded", "for=6.6.6.6, for=\"[2001:db7::1]\", for=10.1.1.1",
+         "2001:db7::1"},
         {"10.0.0.1", "forwarded", "for=1.2.3.4, proto=https", "10.0.0.1"},
         {"10.0.0.1", "accept", "x", "10.0.0.1"},
         {"unix", "x-forwarded-for", "1.2.3.4", "1.2.3.4"},

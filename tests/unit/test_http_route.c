@@ -234,7 +234,8 @@ static void test_patterns_that_are_refused(void **state)
         {"/{a}/{a}", "same name"},
         {"/{*rest}/a", "last segment"},
         {"/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}", "more than 8"},
-        {"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/33",
+        {"/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20/21/22/23/24/25/26/27/28/29/30/31/32/"
+         "33",
          "more than 32"},
         {"/product/{other}", "also the path of \"product\""},
         {"/%70roduct/{other}", "also the path of \"product\""},
@@ -264,9 +265,8 @@ static void test_patterns_that_are_refused(void **state)
 static void test_parameters_are_found_by_name(void **state)
 {
     struct fixture *fixture = *state;
-    struct http_request request = {.pool = &fixture->pool,
-                                   .method = STR("GET"),
-                                   .target = STR("/product/42/review/7")};
+    struct http_request request = {
+        .pool = &fixture->pool, .method = STR("GET"), .target = STR("/product/42/review/7")};
     assert_int_equal(routes_match(fixture->routes, &request), 0);
     assert_int_equal(http_route_param(request.route, STR("id")), 0);
     assert_int_equal(http_route_param(request.route, STR("review")), 1);

@@ -4,6 +4,7 @@
 #define TESTS_UPSTREAMS_ORIGIN_H
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,8 +25,8 @@ struct origin {
     int port;
     pthread_t thread;
     _Atomic bool ending;
-    _Atomic unsigned connections; /* accepted so far */
-    _Atomic unsigned open;        /* connection threads that run */
+    _Atomic unsigned connections;     /* accepted so far */
+    _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
 };
 
@@ -111,8 +112,7 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
     if (IS("/busy")) {
         unsigned busy = atomic_fetch_add(&visit->origin->busy, 1) + 1;
         unsigned most = atomic_load(&visit->origin->most_busy);
-        while (busy > most &&
-               !atomic_compare_exchange_weak(&visit->origin->most_busy, &most, busy))
+        while (busy > most && !atomic_compare_exchange_weak(&visit->origin->most_busy, &most, busy))
             ;
         usleep(2000);
         atomic_fetch_sub(&visit->origin->busy, 1);
@@ -243,6 +243,8 @@ static inline void *origin_accept(void *arg)
         int fd = accept(origin->listener, NULL, NULL);
         if (fd < 0)
             break;
+        int one = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* head and body go apart */
         struct visit *visit = malloc(sizeof(*visit));
         *visit = (struct visit){origin, fd, atomic_fetch_add(&origin->connections, 1) + 1};
         pthread_t thread;

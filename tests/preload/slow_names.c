@@ -4,7 +4,6 @@
  * that a test can see who looks names up.
  *
  *     gcc -shared -fPIC -o slow_names.so slow_names.c */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>

@@ -141,8 +141,7 @@ void listener_close(struct listener *listener)
     *listener = (struct listener){0};
 }
 
-/* -- accepting ----------------------------------------------------------------------------------
- */
+/* -- accepting --------------------------------------------------------------------------------- */
 
 /* Counts the connection in; false when the site is full. */
 static bool admit(struct listening *listening)

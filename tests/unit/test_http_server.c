@@ -26,8 +26,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:h2o_mem_alloc_recycle\n";
 }
 
-/* -- the server -----------------------------------------------------------------------------------
- */
+/* -- the server -------------------------------------------------------------------------------- */
 
 static struct {
     char dir[64], log[96], listen[128], control[128], admin_port[32];
@@ -229,8 +228,7 @@ static void release(void)
     loop_post(it.loop, &it.message);
 }
 
-/* -- clients --------------------------------------------------------------------------------------
- */
+/* -- clients ----------------------------------------------------------------------------------- */
 
 static char answer[16 << 20];
 static size_t answered;
@@ -337,8 +335,7 @@ static CURL *curl_to(const char *path, long version)
     return curl;
 }
 
-/* -- requests and replies -------------------------------------------------------------------------
- */
+/* -- requests and replies ---------------------------------------------------------------------- */
 
 static void test_a_reply_has_the_fields_that_every_reply_has(void **state)
 {
@@ -482,8 +479,7 @@ static void test_a_proxy_s_absolute_target_names_the_host(void **state)
     assert_non_null(strstr(lines, "path=/?y host=other.example"));
 }
 
-/* -- refusals -------------------------------------------------------------------------------------
- */
+/* -- refusals ---------------------------------------------------------------------------------- */
 
 static void test_each_bad_request_has_one_answer_and_one_line(void **state)
 {
@@ -599,8 +595,7 @@ static void test_problems_are_json_or_a_page(void **state)
     close(fd);
 }
 
-/* -- clients that leave ---------------------------------------------------------------------------
- */
+/* -- clients that leave ------------------------------------------------------------------------ */
 
 static void leave(bool reset)
 {
@@ -694,8 +689,7 @@ static void test_a_client_that_reads_slowly_gets_everything(void **state)
     assert_null(strstr(log_lines(1), "DC"));
 }
 
-/* -- HTTP/2 ---------------------------------------------------------------------------------------
- */
+/* -- HTTP/2 ------------------------------------------------------------------------------------ */
 
 static void test_http2_with_prior_knowledge_and_by_upgrade(void **state)
 {
@@ -758,8 +752,7 @@ static void test_long_targets_and_many_fields_over_http2(void **state)
     log_lines(2);
 }
 
-/* -- listening ------------------------------------------------------------------------------------
- */
+/* -- listening --------------------------------------------------------------------------------- */
 
 static int dial_unix(const char *path)
 {
@@ -861,8 +854,7 @@ static void test_past_the_limit_of_connections_clients_wait(void **state)
     close(third);
 }
 
-/* -- leaving, being asked -------------------------------------------------------------------------
- */
+/* -- leaving, being asked ---------------------------------------------------------------------- */
 
 static void drain_on_loop(struct message *message)
 {

@@ -163,7 +163,7 @@ build/fuzz/gateway.a: $(FUZZ_OBJECTS)
 
 build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
 	@mkdir -p $(@D)
-	clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+	clang++ -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
 
 # -- figures -- #
 

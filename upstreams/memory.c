@@ -18,10 +18,10 @@ enum { SANITIZED = 0 };
 
 enum {
     STEP = 64,
-    SMALL = 4096, /* up to here classes are STEP apart, above it PAGE */
-    PAGE = 4096,
-    LARGE = 64 * 1024 + PAGE, /* curl's largest receive buffer here, and a little */
-    CLASSES = SMALL / STEP + LARGE / PAGE + 1,
+    SMALL = 4096, /* up to here classes are STEP apart, above it COARSE */
+    COARSE = 1024,
+    LARGE = 64 * 1024 + COARSE, /* curl's largest receive buffer here, and a little */
+    CLASSES = SMALL / STEP + LARGE / COARSE + 1,
     MAX_KEPT = 8 * 1024 * 1024 /* bytes a thread */
 };
 
@@ -45,13 +45,13 @@ static uint32_t class_of(size_t size)
 {
     if (size <= SMALL)
         return (uint32_t)((size + STEP - 1) / STEP) + (size == 0);
-    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size + PAGE - 1) / PAGE - 1) : 0;
+    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size + COARSE - 1) / COARSE - 1) : 0;
 }
 
 static size_t size_of(uint32_t class)
 {
     return class <= SMALL / STEP ? (size_t) class * STEP
-                                 : (size_t)(class - SMALL / STEP + 1) * PAGE;
+                                 : (size_t)(class - SMALL / STEP + 1) * COARSE;
 }
 
 static void *take(size_t size)

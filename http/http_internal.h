@@ -65,7 +65,7 @@ struct listening {
     h2o_accept_ctx_t accept;
     const struct http_site *site;
     struct timer retry;
-    bool complained; /* about the present trouble */
+    uint64_t complained_ms; /* when the log last heard of trouble; 0 = never */
 };
 
 enum { MAX_ADMIN_LISTENERS = 3 };

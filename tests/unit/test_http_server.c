@@ -748,8 +748,17 @@ static void test_long_targets_and_many_fields_over_http2(void **state)
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     assert_int_equal(status, 431);
     curl_easy_cleanup(curl);
+
+    /* Far more than that is meant to hurt: h2o has no limit, so the connection ends. */
+    curl = curl_to("/", CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    for (int i = 0; i < 1000; i++)
+        fields = curl_slist_append(fields, "X: y");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
+    assert_int_not_equal(curl_easy_perform(curl), CURLE_OK);
+    curl_easy_cleanup(curl);
     curl_slist_free_all(fields);
-    log_lines(2);
+    const char *lines = log_lines(3);
+    assert_non_null(strstr(strstr(strstr(lines, "status=414"), "status=431") + 1, "status=431"));
 }
 
 /* -- listening --------------------------------------------------------------------------------- */

@@ -2,8 +2,6 @@
  * a terminal, so the columns are as wide as what stands in them. */
 #include "pages/pages_internal.h"
 
-#include <stdlib.h>
-
 static int widest(const struct page *page, struct str (*text)(const struct part_plan *part),
                   const char *title)
 {

@@ -6,9 +6,10 @@
  * So the connection's read callback is ours (read_head), looks at the head (head.c) while it lies
  * in the socket's buffer, and hands it on. A head that is refused is replaced in that buffer by a
  * stub request; our handler sees conn->scan and answers what the guard decided, so a refusal has
- * the same headers, error page and log line as any other answer. What only h2o's parser finds (a
- * field's name with a blank in it) it answers with its bare 400: that is noticed afterwards and
- * logged.
+ * the same headers, error page and log line as any other answer, and the connection lingers until
+ * the client has read it. What only h2o's parser finds (a field's name with a blank in it) it
+ * answers with its bare 400, and a body that breaks off with nothing: when a connection ends with a
+ * request that neither handler nor log have seen (`unseen`), the guard writes its line.
  *
  * Clients that leave. While a request waits for its handler h2o does not watch an HTTP/1 socket. We
  * do, with a read callback that reads nothing (DONT_READ: the head's bytes must not move, h2o
@@ -18,9 +19,9 @@
  * something that every client ignores, an interim 100 (RFC 9110 section 15.2.1): who left answers
  * with a reset.
  *
- * After each request h2o puts its own reader back. guard_done() runs just before, looks at
- * what a pipelining client sent already (h2o goes on with that directly), and a task at the end of
- * the turn puts our reader in front again; no byte can be read in between. */
+ * After each request h2o puts its own reader back. guard_done() runs just before, looks at what a
+ * pipelining client sent already (h2o goes on with that directly), and a task at the end of the
+ * turn puts our reader in front again; no byte can be read in between. */
 #include "http/http_internal.h"
 
 #include <errno.h>
@@ -29,6 +30,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <arpa/inet.h>
+#include <h2o/version.h>
+
+#if H2O_VERSION_MAJOR != 2 || H2O_VERSION_MINOR != 2 || H2O_VERSION_PATCH != 5
+#error "struct http1_conn is that of h2o 2.2.5: compare it with lib/http1.c"
+#endif
 
 enum {
     PROBE_AGAIN_MS = 50,

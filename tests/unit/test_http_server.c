@@ -78,6 +78,22 @@ static void release_on_loop(struct message *message)
     hello(request, NULL);
 }
 
+static struct timer later;
+
+static void reply_later(struct timer *timer)
+{
+    (void)timer;
+    release_on_loop(NULL);
+}
+
+static void hold_a_moment(struct http_request *request, void *arg)
+{
+    (void)arg;
+    it.held = request;
+    timer_init(&later, reply_later);
+    timer_start(request->loop, &later, 1);
+}
+
 static void big(struct http_request *request, void *arg)
 {
     enum { SIZE = 8 << 20 };
@@ -164,6 +180,7 @@ static void start(uint32_t max_connections)
     http_route_add(it.server, "name", HTTP_GET | HTTP_POST, STR("/name/{name}"), hello, NULL, at,
                    it.diag);
     http_route_add(it.server, "held", HTTP_GET, STR("/held"), hold, NULL, at, it.diag);
+    http_route_add(it.server, "later", HTTP_GET, STR("/later"), hold_a_moment, NULL, at, it.diag);
     http_route_add(it.server, "big", HTTP_GET, STR("/big"), big, NULL, at, it.diag);
     http_route_add(it.server, "fail", HTTP_GET, STR("/fail"), fail_parts, NULL, at, it.diag);
     assert_int_equal(diag_errors(it.diag), 0);
@@ -420,6 +437,21 @@ static void test_requests_that_arrive_while_one_waits_are_not_lost(void **state)
     assert_true(strstr(answer, "hello world") < strstr(answer, "hello second"));
     close(fd);
     log_lines(3);
+}
+
+static void test_a_reply_from_a_timer_is_finished_at_once(void **state)
+{
+    (void)state;
+    int fd = dial(it.port);
+    uint64_t start_us = clock_us();
+    for (int i = 0; i < 20; i++) {
+        say(fd, "GET /later HTTP/1.1\r\n" HOST "\r\n" HELLO);
+        hear(fd, "hello world", 2);
+    }
+    /* Far from a tight clock: a quiet loop waits for up to a second a turn. */
+    assert_true(clock_us() - start_us < 10 * 1000000);
+    close(fd);
+    log_lines(40);
 }
 
 static void test_a_head_may_come_in_drops(void **state)
@@ -990,6 +1022,7 @@ int main(void)
         TEST(test_a_connection_serves_request_after_request),
         TEST(test_pipelined_requests_are_answered_in_order),
         TEST(test_requests_that_arrive_while_one_waits_are_not_lost),
+        TEST(test_a_reply_from_a_timer_is_finished_at_once),
         TEST(test_a_head_may_come_in_drops),
         TEST(test_methods),
         TEST(test_a_proxy_s_absolute_target_names_the_host),

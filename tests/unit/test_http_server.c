@@ -585,6 +585,35 @@ static void test_each_bad_request_has_one_answer_and_one_line(void **state)
     }
 }
 
+static void test_later_requests_are_looked_at_as_the_first_was(void **state)
+{
+    static char part[512] = "GET /b HTTP/1.1\r\nX: ";
+    (void)state;
+    int fd = dial(it.port);
+    say(fd, HELLO);
+    hear(fd, "hello world", 1);
+    say(fd, "GET /a HTTP/1.1\r\n" HOST HOST "\r\n");
+    hear_all(fd);
+    assert_int_equal(status_of(answer), 400);
+    assert_true(has("more than one Host"));
+    close(fd);
+
+    /* h2o has begun to parse the second head when its end, and what is wrong with it, arrives */
+    memset(part + strlen(part), 'x', 400);
+    fd = dial(it.port);
+    char *both = malloc(1024);
+    sprintf(both, "%s%s", HELLO, part);
+    say(fd, both);
+    hear(fd, "hello world", 1);
+    say(fd, "\r\n\r\n");
+    hear_all(fd);
+    assert_int_equal(status_of(answer), 400);
+    assert_true(has("no Host"));
+    free(both);
+    close(fd);
+    assert_non_null(strstr(log_lines(4), "method=GET path=/b protocol=HTTP/1.1 status=400"));
+}
+
 static void test_a_refused_client_that_goes_on_sending_reads_why(void **state)
 {
     static char rest[1 << 16];
@@ -1027,6 +1056,7 @@ int main(void)
         TEST(test_methods),
         TEST(test_a_proxy_s_absolute_target_names_the_host),
         TEST(test_each_bad_request_has_one_answer_and_one_line),
+        TEST(test_later_requests_are_looked_at_as_the_first_was),
         TEST(test_a_refused_client_that_goes_on_sending_reads_why),
         TEST(test_problems_are_json_or_a_page),
         TEST(test_a_client_that_leaves_is_noticed),

@@ -148,7 +148,8 @@ struct handle {
 struct lane {
     struct up_client *client;
     struct upstream *upstream;
-    CURLM *multi; /* made at the first call */
+    CURLM *multi;     /* made at the first call */
+    CURLSH *sessions; /* https: TLS sessions, so that any handle resumes what another began */
     struct timer timer;
     h2o_linklist_t link;  /* in client.due when curl has work that needs no socket */
     h2o_linklist_t ready; /* calls with slot and addresses that the end of the turn hands to curl */

@@ -62,7 +62,8 @@ struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
         return (struct outcome){UP_FAILED, "http_response_incomplete"};
     case CURLE_FILESIZE_EXCEEDED:
         return (struct outcome){UP_FAILED, "http_response_body_size"};
-    case CURLE_OUT_OF_MEMORY: /* memory.c never says so: a header line over 100 KB is what is meant */
+    case CURLE_OUT_OF_MEMORY: /* memory.c never says so: a header line over 100 KB is what is meant
+                               */
         return (struct outcome){UP_FAILED, "http_response_header_size"};
     case CURLE_BAD_CONTENT_ENCODING:
         return (struct outcome){UP_FAILED, "http_response_content_coding"};

@@ -44,11 +44,12 @@ UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/bin/%)
-TEST_TOOLS   := $(patsubst tests/tools/%.c,$(BUILD)/tools/%.so,$(wildcard tests/tools/*.c))
+TEST_TOOLS   := $(patsubst tests/preload/%.c,$(BUILD)/tools/%.so,$(wildcard tests/preload/*.c))
+TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/tools/*.c))
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
-OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
+OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz lint format deps deps-build deps-run clean help
+.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps deps-build deps-run clean help
 
 all: deps-build ## build build/gateway
 	@$(MAKE) --no-print-directory $(BUILD)/gateway
@@ -113,9 +114,19 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 # Libraries that tests load into the gateway to stand in for a broken outside (a resolver that hangs).
-$(BUILD)/tools/%.so: tests/tools/%.c
+$(BUILD)/tools/%.so: tests/preload/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -std=c11 -g -O1 -fPIC -shared $(CWARN) -o $@ $< -ldl
+
+# Programs to try a folder by hand and to measure it alone; no test needs them, all keep building.
+tools: $(TOOLS) ## build the programs of tests/tools
+$(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+container-check: ## the Dockerfile's steps without an engine, then the container's promises (as root)
+	@packages/install container
+	tests/container/check
 
 # -- fuzzing: clang's libFuzzer, with address and undefined behaviour sanitizers -- #
 
@@ -152,7 +163,7 @@ build/fuzz/gateway.a: $(FUZZ_OBJECTS)
 
 build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
 	@mkdir -p $(@D)
-	clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+	clang++ -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
 
 # -- figures -- #
 

@@ -18,7 +18,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-#include <curl/curl.h>
 #include "base/log.h"
 #include "base/loop.h"
 #include "commands/commands.h"
@@ -325,8 +324,5 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    int code = dispatch(argc, argv);
-    curl_global_cleanup();
-    return code;
+    return dispatch(argc, argv);
 }

@@ -28,18 +28,12 @@ static void finish(void *arg, bool all_required)
     *outcome = (struct outcome){true, all_required};
 }
 
-static bool run_page(struct site *site, struct page *page, struct http_request *request)
+static bool run_page(struct page *page, struct http_request *request)
 {
     struct outcome outcome = {false, false};
-    struct up_client *client = up_client_create(site->upstreams, request->loop, site->names);
-    pages_set_client(site->pages, request->loop, client);
     page_explain(page, request, stdout, finish, &outcome);
     while (!outcome.done)
         loop_turn(request->loop, 1000);
-    offload_stop(site->names);
-    loop_turn(request->loop, 0); /* what it still had to say */
-    pages_set_client(site->pages, request->loop, NULL);
-    up_client_destroy(&client);
     return outcome.good;
 }
 
@@ -63,6 +57,7 @@ static int explain(struct site *site, const char *method, const char *target, co
     h2o_headers_t headers = {NULL};
     h2o_mem_init_pool(&pool);
     struct loop *loop = loop_create(0);
+    struct up_client *client = NULL;
     struct http_request request = {.pool = &pool,
                                    .loop = loop,
                                    .headers = &headers,
@@ -92,10 +87,20 @@ static int explain(struct site *site, const char *method, const char *target, co
         goto out;
     }
     page_print_plan(page, &request, stdout);
-    if (run && !run_page(site, page, &request))
-        code = COMMAND_FAILED;
+    if (run) {
+        client = up_client_create(site->upstreams, loop, site->names);
+        pages_set_client(site->pages, loop, client);
+        if (!run_page(page, &request))
+            code = COMMAND_FAILED;
+    }
 out:
-    h2o_mem_clear_pool(&pool);
+    h2o_mem_clear_pool(&pool); /* gives the page's calls back to the client */
+    if (client != NULL) {
+        offload_stop(site->names);
+        loop_turn(loop, 0); /* what it still had to say */
+        pages_set_client(site->pages, loop, NULL);
+        up_client_destroy(&client);
+    }
     loop_destroy(&loop);
     return code;
 }

@@ -265,7 +265,8 @@ static bool start_service(struct service *service, const struct stub_service *fi
         return false;
     }
     service->file = file;
-    service->failing = h2o_mem_alloc(file->route_count * sizeof(double) + 1);
+    service->failing =
+        h2o_mem_alloc_pool(&stub.file->pool, file->route_count * sizeof(service->failing[0]));
     for (size_t i = 0; i < file->route_count; i++)
         service->failing[i] = 0.0;
 

@@ -44,7 +44,7 @@ struct stub_service {
 struct stub_file {
     struct stub_service *services;
     size_t service_count;
-    h2o_mem_pool_t pool; /* private: holds all of it */
+    h2o_mem_pool_t pool; /* holds all of it, and what its server keeps as long */
 };
 
 /* Never NULL. When diag_errors() grew, it may only be freed. `path` must outlive the diag. */

@@ -122,16 +122,18 @@ struct config {
 };
 
 /* Reads and checks `file`. Never NULL; when diag_errors() grew, the config may only be used to
- * find further errors (every pointer in it is sound) and then be destroyed. A file that can't be
- * read or isn't TOML leaves an empty config. The errors' positions borrow the config's file name:
- * print them before config_destroy(). */
+ * find further errors (every pointer in it is sound) and then be destroyed. What could not be read
+ * has its default. A required string is "" only when its error was told: whoever finds one "" need
+ * not tell another. A file that can't be read or isn't TOML leaves an empty config. The errors'
+ * positions borrow the config's file name: print them before config_destroy(). */
 struct config *config_load(const char *file, struct diag *diag);
 /* The same from memory; `name` is what positions show, `dir` what paths are relative to. */
 struct config *config_parse(struct str text, const char *name, const char *dir, struct diag *diag);
 void config_destroy(struct config **config);
 
-/* Where the value of a field stands, by the field's address (&page->template); the table's header,
- * or the file alone, when the key was left out. */
+/* Where the value of a field stands, by the field's address (&page->template), or that of one
+ * string of a list (&part->allow.items[i]); the table's header, or the file alone, when the key was
+ * left out. A name's place is its segment of the header. */
 struct pos config_pos(const struct config *config, const void *field);
 
 const struct config_upstream *config_find_upstream(const struct config *config, struct str name);

@@ -170,6 +170,6 @@ static void print_section(struct printer *p, const struct schema_section *sectio
 void config_print(const struct config *config, FILE *to)
 {
     struct printer p = {config, to};
-    fprintf(to, "# The effective configuration of %s, defaults included.\n", config->file.p);
+    fputs("# The effective configuration, defaults included.\n", to);
     print_section(&p, &schema_root, "", config, true);
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -148,8 +149,11 @@ struct tree : toml_doc {
     std::string message;
     toml_node top = {};
 
-    tree(std::string_view text, const char *file) : toml_doc(), from(text, file)
+    tree(std::string_view text, const char *file) : from(text, file)
     {
+        root = nullptr;
+        error = nullptr;
+        error_at = {};
     }
 
     void fail(size_t offset, std::string_view why)
@@ -214,21 +218,14 @@ struct tree : toml_doc {
 
     void entries(const toml::table &from_table, toml_node *to)
     {
-        struct entry {
-            size_t offset;
-            const toml::key *key;
-            const toml::node *value;
-        };
-        std::vector<entry> order;
+        std::map<size_t, std::pair<const toml::key *, const toml::node *>> order;
         for (const auto &[key, value] : from_table)
-            order.push_back({from.offset(key.source().begin), &key, &value});
-        std::sort(order.begin(), order.end(),
-                  [](const entry &a, const entry &b) { return a.offset < b.offset; });
+            order[from.offset(key.source().begin)] = {&key, &value};
         std::vector<toml_node> list;
-        for (const entry &e : order) {
-            toml_node node = convert(*e.value);
-            node.key = keep(e.key->str());
-            node.key_at = from.place(e.offset);
+        for (const auto &[offset, entry] : order) {
+            toml_node node = convert(*entry.second);
+            node.key = keep(entry.first->str());
+            node.key_at = from.place(offset);
             list.push_back(node);
         }
         keep_list(std::move(list), to);

@@ -190,12 +190,14 @@ bool network_parse(struct str text, struct network *network_r, const char **erro
         return false;
     }
     unsigned widest = network.ip.family == AF_INET ? 32 : 128;
-    uint16_t bits = (uint16_t)widest;
-    if (slash != NULL &&
-        (!port_parse((struct str){slash + 1, text.n - host.n - 1}, &bits) || bits > widest)) {
+    unsigned mapped = widest == 32 && memchr(host.p, ':', host.n) != NULL ? 96 : 0;
+    uint16_t bits = (uint16_t)(widest + mapped);
+    if (slash != NULL && (!port_parse((struct str){slash + 1, text.n - host.n - 1}, &bits) ||
+                          bits > widest + mapped || bits < mapped)) {
         *error_r = "the length of the network's prefix is out of range";
         return false;
     }
+    bits = (uint16_t)(bits - mapped);
     network.bits = (uint8_t)bits;
     struct ip zero = {.family = AF_UNSPEC};
     for (unsigned bit = bits; bit < widest; bit++)

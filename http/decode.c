@@ -22,13 +22,10 @@ static size_t sequence(const unsigned char *p, const unsigned char *end)
 
 bool utf8_valid(struct str text)
 {
-    const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
-    while (p != end) {
-        size_t n = sequence(p, end);
-        if (n == 0)
+    const unsigned char *p = (const unsigned char *)text.p;
+    for (size_t left = text.n, n; left != 0; p += n, left -= n)
+        if ((n = sequence(p, p + left)) == 0)
             return false;
-        p += n;
-    }
     return true;
 }
 

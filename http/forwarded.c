@@ -109,10 +109,11 @@ static bool forwarded_element(struct str element, struct str *for_r)
         struct str key = {name, (size_t)(p - name)};
         const char *value = ++p;
         if (p != end && *p == '"') {
-            p = memchr(p + 1, '"', (size_t)(end - p - 1));
-            if (p == NULL || memchr(value, '\\', (size_t)(p - value)) != NULL)
-                return false; /* nothing that belongs here needs an escape */
-            p++;
+            /* Printable ASCII: nothing that belongs here needs more, or an escape. */
+            for (p++; p != end && *p >= ' ' && *p <= '~' && *p != '\\' && *p != '"'; p++)
+                ;
+            if (p == end || *p++ != '"')
+                return false;
         } else {
             while (p != end && token_char(*p))
                 p++;

@@ -31,7 +31,13 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 
-enum { PROBE_AGAIN_MS = 50, PROBE_EVERY_MS = 1000, REFUSED_LINE_MAX = 2048 };
+enum {
+    PROBE_AGAIN_MS = 50,
+    PROBE_EVERY_MS = 1000,
+    LINGER_MS = 2000,
+    LOGGED_METHOD_MAX = 32,
+    LOGGED_TARGET_MAX = 2048
+};
 
 /* lib/http1.c of h2o 2.2.5. */
 struct http1_conn {
@@ -76,19 +82,34 @@ static struct http1_conn *http1_of(const struct http_conn *conn)
 
 /* -- heads ------------------------------------------------------------------------------------ */
 
-/* A request that never became one. head: NULL when it is gone already. */
-static void log_unparsed(struct http_conn *conn, const char *head, int status, uint64_t bytes)
+/* Keeps method and target for the log: the input they lie in goes before its line is written. */
+static void keep_line(struct http_conn *conn, const char *head)
 {
+    struct head_scan *scan = &conn->scan;
+    if (scan->method_length > LOGGED_METHOD_MAX)
+        scan->method_length = LOGGED_METHOD_MAX;
+    if (scan->target_length > LOGGED_TARGET_MAX)
+        scan->target_length = LOGGED_TARGET_MAX;
+    free(conn->line);
+    conn->line = h2o_mem_alloc(scan->method_length + scan->target_length + 1);
+    memcpy(conn->line, head + scan->start, scan->method_length);
+    memcpy(conn->line + scan->method_length, head + scan->target, scan->target_length);
+}
+
+/* The line of a request that no handler and no part of h2o that logs came to see. */
+static void log_unseen(struct http_conn *conn, int status, uint64_t bytes)
+{
+    conn->unseen = false;
     if (!conn->site->is_main)
         return;
     struct access_record record = {.client = {conn->peer, conn->peer_length},
                                    .protocol = STR("HTTP/1.1"),
                                    .status = status,
                                    .bytes = bytes,
-                                   .flags = ""};
-    if (head != NULL && conn->scan.has_request_line) {
-        record.method = (struct str){head + conn->scan.start, conn->scan.method_length};
-        record.path = (struct str){head + conn->scan.target, conn->scan.target_length};
+                                   .flags = conn->left ? "DC" : ""};
+    if (conn->line != NULL) {
+        record.method = (struct str){conn->line, conn->scan.method_length};
+        record.path = (struct str){conn->line + record.method.n, conn->scan.target_length};
     }
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
@@ -100,17 +121,7 @@ static void log_unparsed(struct http_conn *conn, const char *head, int status, u
 /* Puts the stub where the refused head stands, `at` bytes into the input. */
 static void replace_head(struct http_conn *conn, size_t at)
 {
-    struct head_scan *scan = &conn->scan;
-    const char *head = conn->sock->input->bytes + at;
-    uint32_t method = scan->method_length < 32 ? scan->method_length : 32;
-    uint32_t target =
-        scan->target_length < REFUSED_LINE_MAX ? scan->target_length : REFUSED_LINE_MAX;
-    conn->refused = h2o_mem_alloc(method + target + 1);
-    memcpy(conn->refused, head + scan->start, method);
-    memcpy(conn->refused + method, head + scan->target, target);
-    scan->method_length = method;
-    scan->target_length = target;
-
+    keep_line(conn, conn->sock->input->bytes + at);
     conn->sock->input->size = at;
     h2o_iovec_t room = h2o_buffer_reserve(&conn->sock->input, sizeof(STUB) - 1);
     memcpy(room.base, STUB, sizeof(STUB) - 1);
@@ -128,8 +139,11 @@ static bool look_at_head(struct http_conn *conn, size_t at)
         return false;
     case HEAD_REFUSED:
         replace_head(conn, at);
+        conn->unseen = true;
         break;
     case HEAD_OK:
+        conn->unseen = true;
+        break;
     case HEAD_HTTP2:
         break;
     }
@@ -137,27 +151,22 @@ static bool look_at_head(struct http_conn *conn, size_t at)
     return true;
 }
 
-/* h2o could not parse a head: it has answered by itself and will close. */
-static void log_if_refused_by_h2o(struct http_conn *conn)
-{
-    struct http1_conn *http1;
-    if (conn->sock != NULL && (http1 = http1_of(conn)) != NULL && http1->req.version == 0 &&
-        conn->sock->_cb.read == NULL && h2o_socket_is_writing(conn->sock))
-        log_unparsed(conn, conn->sock->input->bytes, 400, sizeof("Bad Request") - 1);
-}
-
 static void read_head(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
-    conn->left = err != NULL;
     if (err == NULL && !conn->head_done) {
-        if (!look_at_head(conn, 0))
+        if (look_at_head(conn, 0))
+            conn->h2o_read(sock, NULL);
+        else
             return;
-        conn->h2o_read(sock, NULL);
-        log_if_refused_by_h2o(conn);
-        return;
+    } else {
+        conn->left = err != NULL;
+        conn->h2o_read(sock, err); /* a body, or the end */
     }
-    conn->h2o_read(sock, err); /* a body, or the end */
+    /* What h2o is not through with by now waits for a body, or is refused: the input is still there
+     * to tell what it was about. */
+    if (conn->unseen && conn->sock != NULL && conn->line == NULL)
+        keep_line(conn, sock->input->bytes);
 }
 
 static void rehook(struct task *task)
@@ -167,8 +176,6 @@ static void rehook(struct task *task)
         return;
     if (conn->sock->_cb.read == conn->h2o_read)
         conn->sock->_cb.read = read_head;
-    else
-        log_if_refused_by_h2o(conn);
 }
 
 /* -- clients that leave ------------------------------------------------------------------------ */
@@ -218,6 +225,7 @@ void guard_watch(struct http_conn *conn, struct http_request *request)
 {
     conn->active++;
     conn->served++;
+    conn->unseen = false;
     if (request->h2o->version >= 0x200)
         return; /* h2o resets the stream, and with it goes the request's pool */
     conn->waiting = request;
@@ -242,20 +250,82 @@ void guard_done(struct http_conn *conn, h2o_req_t *req)
     h2o_socket_dont_read(conn->sock, 0);
     task_defer(conn->http->loop, &conn->rehook);
     conn->scan = (struct head_scan){0};
+    free(conn->line);
+    conn->line = NULL;
     struct http1_conn *http1 = CONTAINER_OF(req, struct http1_conn, req);
-    if (req->http1_is_persistent && conn->sock->input->size > http1->request_size)
-        look_at_head(conn, http1->request_size);
+    if (req->http1_is_persistent && conn->sock->input->size > http1->request_size &&
+        look_at_head(conn, http1->request_size) && conn->line == NULL)
+        keep_line(conn, conn->sock->input->bytes + http1->request_size);
+}
+
+void guard_seen(struct http_conn *conn)
+{
+    conn->unseen = false;
+}
+
+/* -- refused, and still sending ---------------------------------------------------------------- */
+
+/* Closing a socket with unread bytes resets the connection, and the client may never see why it was
+ * refused. So h2o's end of the reply waits behind ours until the client has closed too, RFC 9112
+ * section 9.6; the bytes are thrown away. */
+static void stop_lingering(struct http_conn *conn)
+{
+    timer_stop(conn->http->loop, &conn->probe);
+    conn->h2o_written(conn->sock, NULL);
+}
+
+static void linger_timeout(struct timer *timer)
+{
+    stop_lingering(CONTAINER_OF(timer, struct http_conn, probe));
+}
+
+static void discard(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    char bytes[16384];
+    (void)err; /* nothing was read */
+    ssize_t n = recv(h2o_socket_get_fd(sock), bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        stop_lingering(conn);
+}
+
+static void linger(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    if (err != NULL || shutdown(h2o_socket_get_fd(sock), SHUT_WR) != 0) {
+        conn->h2o_written(sock, err);
+        return;
+    }
+    timer_init(&conn->probe, linger_timeout);
+    timer_start(conn->http->loop, &conn->probe, LINGER_MS);
+    h2o_socket_read_start(sock, discard);
+}
+
+void guard_linger(struct http_conn *conn)
+{
+    conn->h2o_written = conn->sock->_cb.write;
+    conn->sock->_cb.write = linger;
 }
 
 /* -- connections ------------------------------------------------------------------------------- */
+
+/* A connection that ends amid a request which nobody has logged. */
+static void log_unfinished(struct http_conn *conn)
+{
+    bool body = conn->scan.length || conn->scan.transfer_encoding;
+    if (conn->unseen && !conn->left && !body)
+        log_unseen(conn, 400, sizeof("Bad Request") - 1); /* h2o could not parse it and said so */
+    else if (conn->unseen || (!conn->head_done &&
+                              (conn->scan.has_request_line || conn->scan.seen > conn->scan.line)))
+        log_unseen(conn, conn->left ? 499 : 408, 0);
+}
 
 static void closed(void *data)
 {
     struct http_conn *conn = data;
     struct http_loop *http = conn->http;
-    if (!conn->left && !conn->head_done && conn->scan.seen != 0)
-        log_unparsed(conn, NULL, 408, 0); /* h2o's timeout */
-    free(conn->refused);
+    log_unfinished(conn);
+    free(conn->line);
     task_cancel(&conn->rehook);
     timer_stop(http->loop, &conn->probe);
     h2o_linklist_unlink(&conn->link);

@@ -106,6 +106,11 @@ void http_add_header(struct http_request *request, const char *lower_case_name, 
  * X-Request-Id, X-Content-Type-Options. `out` is in the request's pool. */
 void http_reply(struct http_request *request, int status, const char *content_type,
                 struct out *out);
+/* The head of such a reply, for a body that comes bit by bit: the caller passes it to h2o_send()
+ * (nothing for HEAD) and the generator is asked for more. length: its bytes, SIZE_MAX = unknown;
+ * content_type may be NULL. */
+void http_reply_begin(struct http_request *request, int status, const char *content_type,
+                      size_t length, h2o_generator_t *generator);
 
 /* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers. */
 struct http_problem {

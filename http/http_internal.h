@@ -52,7 +52,9 @@ struct http_server {
     struct listener *listeners;
     size_t listener_count;
     struct http_admin admin_fns;
-    _Atomic uint32_t connections; /* of the main site */
+    _Atomic uint32_t connections;  /* of the main site */
+    uint64_t sweep_ms, stalled_ms; /* a reply of which nothing got through for so long is given up;
+                                      here so that tests need not wait */
     char error[256];
 };
 
@@ -115,11 +117,13 @@ struct http_conn {
     const struct http_site *site;
     h2o_socket_t *sock; /* NULL = closed */
     h2o_linklist_t link;
-    h2o_socket_cb h2o_read; /* h2o's reader of HTTP/1 requests, behind ours */
+    h2o_socket_cb h2o_read;    /* h2o's reader of HTTP/1 requests, behind ours */
+    h2o_socket_cb h2o_written; /* its end of a reply, while ours waits in front of it */
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
-    char *refused;                /* owned: method and target of a refused head, for the log */
+    char *
+        line; /* owned: method and target of a head that no handler has yet, for the log; or NULL */
     struct task rehook;
     struct timer probe;
     struct ip ip;
@@ -128,6 +132,7 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
+    bool unseen;             /* h2o has a head, but neither handler nor log know of it yet */
     bool left;               /* the peer closed, as opposed to us */
     uint32_t active, served; /* requests */
     struct http_conn *next_spare;
@@ -140,6 +145,10 @@ struct http_conn *guard_conn(const h2o_req_t *req);
 void guard_watch(struct http_conn *conn, struct http_request *request);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
+/* After the reply to a refused head: closes only when the client has seen it. */
+void guard_linger(struct http_conn *conn);
+/* h2o answered by itself, and that was logged. */
+void guard_seen(struct http_conn *conn);
 /* The request's memory is about to go. */
 void guard_done(struct http_conn *conn, h2o_req_t *req);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */

@@ -65,7 +65,8 @@ void http_add_header(struct http_request *request, const char *lower_case_name, 
                           strlen(lower_case_name), 1, NULL, value.p, value.n);
 }
 
-void http_reply(struct http_request *request, int status, const char *content_type, struct out *out)
+void http_reply_begin(struct http_request *request, int status, const char *content_type,
+                      size_t length, h2o_generator_t *generator)
 {
     static const struct str x_request_id = {"x-request-id", 12};
     static const struct str x_content_type_options = {"x-content-type-options", 22};
@@ -74,12 +75,10 @@ void http_reply(struct http_request *request, int status, const char *content_ty
     request->replied = true;
     guard_reply(request->conn);
 
-    h2o_iovec_t *vecs = NULL;
-    size_t count = out == NULL ? 0 : out_vecs(out, &vecs);
     bool has_body = status != 204 && status != 304;
     req->res.status = status;
     req->res.reason = status_reason(status);
-    req->res.content_length = !has_body ? SIZE_MAX : out == NULL ? 0 : out_size(out);
+    req->res.content_length = has_body ? length : SIZE_MAX;
     if (content_type != NULL && has_body)
         h2o_add_header(request->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type,
                        strlen(content_type));
@@ -87,9 +86,16 @@ void http_reply(struct http_request *request, int status, const char *content_ty
                           request->id.p, request->id.n);
     h2o_add_header_by_str(request->pool, &req->res.headers, x_content_type_options.p,
                           x_content_type_options.n, 0, NULL, "nosniff", 7);
-    if (!has_body || str_eq(request->method, STR("HEAD")))
-        count = 0;
     sending_begins(request);
-    h2o_start_response(req, &all_at_once);
-    h2o_send(req, vecs, count, H2O_SEND_STATE_FINAL);
+    h2o_start_response(req, generator);
+}
+
+void http_reply(struct http_request *request, int status, const char *content_type, struct out *out)
+{
+    h2o_iovec_t *vecs = NULL;
+    size_t count = out == NULL ? 0 : out_vecs(out, &vecs);
+    http_reply_begin(request, status, content_type, out == NULL ? 0 : out_size(out), &all_at_once);
+    if (status == 204 || status == 304 || str_eq(request->method, STR("HEAD")))
+        count = 0;
+    h2o_send(request->h2o, vecs, count, H2O_SEND_STATE_FINAL);
 }

@@ -101,6 +101,7 @@ static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
         .flags = "",
     };
     http_log(conn->http, &record);
+    guard_seen(conn);
 }
 
 static void reply_options(struct http_request *request, unsigned methods)
@@ -158,10 +159,11 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     (void)handler;
     guard_watch(conn, request);
     if (conn->scan.status != 0) { /* the guard refused the head, this is its stub */
-        request->method = (struct str){conn->refused, conn->scan.method_length};
-        request->target = (struct str){conn->refused + request->method.n, conn->scan.target_length};
+        request->method = (struct str){conn->line, conn->scan.method_length};
+        request->target = (struct str){conn->line + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
+        guard_linger(conn);
         return 0;
     }
     dispatch(request);
@@ -182,7 +184,7 @@ void sending_begins(struct http_request *request)
     request->progress_ms = loop_now_ms(http->loop);
     h2o_linklist_insert(&http->sending, &request->sending);
     if (!timer_running(&http->sweep))
-        timer_start(http->loop, &http->sweep, SWEEP_MS);
+        timer_start(http->loop, &http->sweep, http->server->sweep_ms);
 }
 
 /* h2o 2.2.5 waits for ever for a client that does not read. */
@@ -196,13 +198,13 @@ static void sweep(struct timer *timer)
         if (progress != request->progress) {
             request->progress = progress;
             request->progress_ms = now_ms;
-        } else if (now_ms - request->progress_ms >= STALLED_MS) {
+        } else if (now_ms - request->progress_ms >= http->server->stalled_ms) {
             request->flags = "DC";
             guard_abort(request->conn);
         }
     }
     if (!h2o_linklist_is_empty(&http->sending))
-        timer_start(http->loop, &http->sweep, SWEEP_MS);
+        timer_start(http->loop, &http->sweep, http->server->sweep_ms);
 }
 
 /* -- the server
@@ -260,6 +262,8 @@ struct http_server *http_server_create(const struct config *config, struct offlo
     memset(server, 0, sizeof(*server));
     server->config = config;
     server->access = access;
+    server->sweep_ms = SWEEP_MS;
+    server->stalled_ms = STALLED_MS;
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("gateway"));
     server->h2o.max_request_entity_size = config->server.max_body;

@@ -145,25 +145,11 @@ static void part_done(struct up_call *call, const struct up_result *result, void
         finish(run);
 }
 
-/* The client left before there was a reply: nobody waits for the parts any more. */
-static void client_gone(void *arg)
-{
-    struct page_run *run = arg;
-    if (run->over)
-        return;
-    timer_stop(run->loop->loop, &run->deadline);
-    cut_parts(run, PART_SKIPPED);
-    run->over = true;
-}
-
 void run_release(struct page_run *run)
 {
     for (size_t i = 0; i < run->page->part_count; i++) {
         struct part_run *part = &run->parts[i];
-        if (part->state == PART_RUNNING)
-            up_call_cancel(&part->call);
-        else
-            up_call_release(&part->call);
+        up_call_release(&part->call);
         if (part->tape != NULL)
             tape_give(run->loop, part->tape);
         part->tape = NULL;
@@ -171,10 +157,15 @@ void run_release(struct page_run *run)
     }
 }
 
+/* The response was sent, or the client left: then nobody waits for the parts any more. What a pool
+ * shares goes in the reverse order of its coming, so http/ has yet to log the records. */
 static void dispose(void *memory)
 {
     struct page_run *run = memory;
-    timer_stop(run->loop->loop, &run->deadline);
+    if (!run->over) {
+        timer_stop(run->loop->loop, &run->deadline);
+        cut_parts(run, PART_SKIPPED);
+    }
     run_release(run);
 }
 
@@ -282,8 +273,6 @@ struct page_run *run_start(struct page *page, struct http_request *request,
     } else if (count == 0) {
         finish(run);
     } else {
-        if (request->h2o != NULL)
-            http_on_gone(request, client_gone, run);
         start_parts(run);
     }
     return run;

@@ -50,8 +50,7 @@ static void emit_text(struct compiler *c, struct str text)
     struct instruction *last = c->count > c->label ? &c->code[c->count - 1] : NULL;
 
     /* a line's start inside a text is found by its newline: one without must stand first */
-    if (last == NULL || last->op != OP_TEXT ||
-        c->line_start != (last->n != 0 && last->text[last->n - 1] == '\n')) {
+    if (last == NULL || last->op != OP_TEXT || c->line_start != (last->text[last->n - 1] == '\n')) {
         struct instruction *in = emit(c, OP_TEXT);
         in->text = text.p;
         in->n = (uint32_t)text.n;
@@ -188,7 +187,7 @@ static void end_tag(struct compiler *c, const struct token *token)
     if (open->tag != TAG_PARENT) {
         c->line_start |= token->line_start;
         if (c->line_start) /* the indentation stands before the tag: inside */
-            emit_text(c, STR(""));
+            emit(c, OP_INDENT);
     }
     if (open->tag == TAG_SECTION) {
         emit(c, OP_END);

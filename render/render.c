@@ -12,7 +12,7 @@
  * Indentation is worked out line by line while rendering, since an argument's depends on the block
  * that it fills and a recursive partial's grows; where there is none it costs one test.
  *
- * A page that answers make endless stops by a count of work: instructions, bytes written, and
+ * A page that answers make endless stops by a count of work: instructions, bytes written and
  * members walked over in look-ups. Sections in sections over long lists, or look-ups in objects of
  * a hundred thousand members, would else hold up a loop for minutes. */
 #include "render/render_internal.h"
@@ -21,9 +21,10 @@ enum {
     MAX_FRAMES = 128, /* a recursive partial takes two a level: its section and itself */
     MAX_INDENT = 1024,
     SMALL_OBJECT = 64,             /* nodes */
-    MAX_WORK = 100 * 1000 * 1000,  /* about a quarter of a second */
+    MAX_WORK = 50 * 1000 * 1000,   /* about a quarter of a second */
     MAX_OUTPUT = 64 * 1024 * 1024, /* bytes */
-    PACE = 64 * 1024,              /* work between two looks at the output's size */
+    PACE = 4096,                   /* work between two looks at the output's size */
+    COPIED = 16,                   /* bytes written for one unit of work */
     MAX_DYNAMIC_NAME = 1024
 };
 
@@ -104,12 +105,12 @@ static __attribute__((noinline)) void write_container(struct render *r, struct j
     if (!html) {
         size_t before = out_size(r->out);
         json_write(r->out, v);
-        r->pace -= (int64_t)(out_size(r->out) - before);
+        r->pace -= (int64_t)((out_size(r->out) - before) / COPIED);
         return;
     }
     out_init(&json, r->pool, 0);
     json_write(&json, v);
-    r->pace -= (int64_t)out_size(&json);
+    r->pace -= (int64_t)(out_size(&json) / COPIED);
     for (size_t i = 0, count = out_vecs(&json, &vecs); i < count; i++)
         write_escaped(r->out, (struct str){vecs[i].base, vecs[i].len});
 }
@@ -131,7 +132,7 @@ static inline void write_value(struct render *r, struct json_value v, bool html)
         break;
     }
     text = json_text(v, &escaped);
-    r->pace -= (int64_t)text.n;
+    r->pace -= (int64_t)(text.n / COPIED);
     if (escaped)
         write_json_decoded(r->out, text, html);
     else if (html)
@@ -179,7 +180,7 @@ static __attribute__((noinline)) void write_lines(struct render *r, const char *
         p = stop;
         if (p < end) {
             write_indent(r);
-            r->pace -= r->indent_to - r->indent_from;
+            r->pace--;
         }
     }
 }
@@ -323,7 +324,7 @@ static inline const struct instruction *end_section(struct render *r, const stru
 {
     struct frame *frame = &r->frames[r->frame_count - 1];
 
-    r->pace -= in - frame->back;
+    r->pace -= in - frame->back + 1;
     r->context_count--;
     if (json_next(&frame->elements)) {
         push_context(r, frame->elements.value);
@@ -359,7 +360,10 @@ bool template_render(const struct template *template, struct json_value root, h2
                 out_write(out, in->text, in->n);
             else
                 write_lines(&r, in->text, in->n);
-            r.pace -= in->n;
+            r.pace -= in->n / COPIED;
+            in++;
+            break;
+        case OP_INDENT:
             in++;
             break;
         case OP_VALUE:

@@ -57,6 +57,7 @@ void settle_lines(struct tokens *tokens, const char *file, struct diag *diag);
 
 enum op {
     OP_TEXT,
+    OP_INDENT, /* nothing but a line's start, where a closing tag begins the line */
     OP_VALUE,
     OP_RAW,
     OP_SECTION,

@@ -18,10 +18,10 @@ enum { SANITIZED = 0 };
 
 enum {
     STEP = 32,
-    SMALL = 8192, /* an easy handle and less: classes are STEP apart, above it PAGE */
-    PAGE = 4096,
-    LARGE = 64 * 1024 + PAGE, /* curl's largest receive buffer here, and a little */
-    CLASSES = SMALL / STEP + (LARGE - SMALL) / PAGE + 1,
+    SMALL = 8192, /* an easy handle and less: classes are STEP apart, above it COARSE */
+    COARSE = 1024,
+    LARGE = 64 * 1024 + COARSE, /* curl's largest receive buffer here, and a little */
+    CLASSES = SMALL / STEP + (LARGE - SMALL) / COARSE + 1,
     MAX_KEPT = 8 * 1024 * 1024 /* bytes a thread */
 };
 
@@ -45,13 +45,13 @@ static uint32_t kind_of(size_t size)
 {
     if (size <= SMALL)
         return (uint32_t)((size + STEP - 1) / STEP) + (size == 0);
-    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size - SMALL + PAGE - 1) / PAGE) : 0;
+    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size - SMALL + COARSE - 1) / COARSE) : 0;
 }
 
 static size_t size_of(uint32_t kind)
 {
     uint32_t small = SMALL / STEP;
-    return kind <= small ? (size_t)kind * STEP : SMALL + (size_t)(kind - small) * PAGE;
+    return kind <= small ? (size_t)kind * STEP : SMALL + (size_t)(kind - small) * COARSE;
 }
 
 static void *take(size_t size)

@@ -1,24 +1,6 @@
-/* print-config reads back the same; every key is documented; durations and sizes. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
+/* print-config reads back the same, shows no secret; every key is documented. */
 #include <unistd.h>
-#include "config/config.h"
-
-#define DIR "/etc/gateway"
-
-static struct config *parse(const char *text)
-{
-    struct diag *diag = diag_create();
-    struct config *config = config_parse(str_from(text), "t", DIR, diag);
-    diag_print(diag, stderr);
-    assert_int_equal(diag_errors(diag), 0);
-    diag_destroy(&diag);
-    return config;
-}
+#include "tests/unit/config_unit.h"
 
 static char *print(const struct config *config)
 {
@@ -167,9 +149,9 @@ static void test_what_is_printed_reads_back_the_same(void **state)
     setenv("GW_WORKERS", "5", 1);
     const char *const texts[] = {"", everything};
     for (size_t i = 0; i < COUNT(texts); i++) {
-        struct config *first = parse(texts[i]);
+        struct config *first = parse_well(texts[i]);
         char *printed = print(first);
-        struct config *second = parse(printed);
+        struct config *second = parse_well(printed);
         char *again = print(second);
         assert_string_equal(printed, again);
         same_config(first, second);
@@ -213,7 +195,7 @@ static void test_every_value_is_printed_and_no_secret(void **state)
     };
     setenv("GW_PASSWORD", "open sesame", 1);
     setenv("GW_TOKEN", "t0p-s3cret", 1);
-    struct config *config = parse(everything);
+    struct config *config = parse_well(everything);
     char *printed = print(config);
     for (size_t i = 0; i < COUNT(lines); i++)
         if (strstr(printed, lines[i]) == NULL)
@@ -262,13 +244,13 @@ static void test_a_header_from_a_file_is_printed_as_the_file(void **state)
              "[upstreams.a]\nurl = 'http://a'\n[upstreams.a.set_headers]\n"
              "A-Token = { file = '%s/$${x}' }\nB-Token = { file = '${GW_DIR}/$${x}' }\n",
              dir);
-    struct config *first = parse(text);
+    struct config *first = parse_well(text);
     char *printed = print(first);
     snprintf(line, sizeof(line), "\nA-Token = { file = \"%s/$${x}\" }\n", dir);
     assert_non_null(strstr(printed, line));
     assert_non_null(strstr(printed, "\nB-Token = { file = \"${GW_DIR}/$${x}\" }\n"));
     assert_null(strstr(printed, "s3cret"));
-    struct config *second = parse(printed);
+    struct config *second = parse_well(printed);
     same_config(first, second);
     assert_string_equal(second->upstreams[0].set_headers.items[1].value.p, "t0p-s3cret");
     config_destroy(&first);
@@ -371,100 +353,6 @@ static void test_the_document_s_examples_work(void **state)
     assert_true(examples >= 10);
 }
 
-/* -- units ------------------------------------------------------------------------------------- */
-
-static void test_durations(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int64_t ms; /* -1: not one */
-    } rows[] = {
-        {"250ms", 250},
-        {"1.5s", 1500},
-        {"2m", 120000},
-        {"1h", 3600000},
-        {"7d", 604800000},
-        {"0s", 0},
-        {"0.001s", 1},
-        {"0.25m", 15000},
-        {"010s", 10000},
-        {"1.50s", 1500},
-        {"", -1},
-        {"5", -1},
-        {"s", -1},
-        {".5s", -1},
-        {"1.s", -1},
-        {"1.5ms", -1},
-        {"0.0005s", -1},
-        {"-1s", -1},
-        {"+1s", -1},
-        {"1 s", -1},
-        {" 1s", -1},
-        {"1s ", -1},
-        {"1S", -1},
-        {"1h30m", -1},
-        {"1e3s", -1},
-        {"1_000ms", -1},
-        {"1,5s", -1},
-        {"1..5s", -1},
-        {"1us", -1},
-        {"0x1s", -1},
-        {"18446744073709551616ms", -1},
-        {"18446744073709551615s", -1},
-        {"0.00000000000000000000000s", -1},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        uint64_t ms = 4711;
-        bool is_one = config_duration(str_from(rows[i].text), &ms);
-        if (is_one != (rows[i].ms >= 0) || ms != (is_one ? (uint64_t)rows[i].ms : 4711))
-            fail_msg("\"%s\": %d %llu", rows[i].text, is_one, (unsigned long long)ms);
-    }
-    uint64_t ms;
-    assert_true(config_duration(STR("18446744073709551615ms"), &ms));
-    assert_int_equal(ms, UINT64_MAX);
-    assert_false(config_duration((struct str){NULL, 0}, &ms));
-    assert_true(config_duration((struct str){"1s!", 2}, &ms)); /* not past its end */
-}
-
-static void test_sizes(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        int64_t bytes; /* -1: not one */
-    } rows[] = {
-        {"512", 512},
-        {"512B", 512},
-        {"64KiB", 65536},
-        {"10MB", 10000000},
-        {"1.5MiB", 1572864},
-        {"2kB", 2000},
-        {"1GiB", 1073741824},
-        {"1GB", 1000000000},
-        {"1TiB", 1099511627776},
-        {"1TB", 1000000000000},
-        {"0", 0},
-        {"0.5", -1},
-        {"1.5B", -1},
-        {"1.0001kB", -1},
-        {"1KB", -1},
-        {"1kib", -1},
-        {"1 MiB", -1},
-        {"MiB", -1},
-        {"-1", -1},
-        {"1MiBx", -1},
-        {"1b", -1},
-        {"17179869184GiB", -1},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        uint64_t bytes = 4711;
-        bool is_one = config_size(str_from(rows[i].text), &bytes);
-        if (is_one != (rows[i].bytes >= 0) || bytes != (is_one ? (uint64_t)rows[i].bytes : 4711))
-            fail_msg("\"%s\": %d %llu", rows[i].text, is_one, (unsigned long long)bytes);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,8 +361,6 @@ int main(void)
         cmocka_unit_test(test_a_header_from_a_file_is_printed_as_the_file),
         cmocka_unit_test(test_the_document_names_every_key),
         cmocka_unit_test(test_the_document_s_examples_work),
-        cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,6 @@
  * that a test can see who looks names up.
  *
  *     gcc -shared -fPIC -o slow_names.so slow_names.c */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>

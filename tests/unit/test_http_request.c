@@ -1,0 +1,362 @@
+/* What a handler reads from a request: queries, cookies, fields, what Accept prefers, whom the
+ * request came from. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+#include "http/http_internal.h"
+
+static h2o_mem_pool_t pool;
+
+static int setup(void **state)
+{
+    (void)state;
+    h2o_mem_init_pool(&pool);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    h2o_mem_clear_pool(&pool);
+    return 0;
+}
+
+static void assert_str(struct str got, const char *expected, const char *what)
+{
+    if (expected == NULL ? got.p != NULL : got.p == NULL || !str_eq(got, str_from(expected)))
+        fail_msg("%s: \"%.*s\", not \"%s\"", what, (int)got.n, got.p == NULL ? "" : got.p,
+                 expected == NULL ? "(none)" : expected);
+}
+
+static void test_query_parameters(void **state)
+{
+    static const struct {
+        const char *query, *name, *value; /* NULL = absent */
+    } cases[] = {
+        {"user=7", "user", "7"},
+        {"a=1&user=7&b=2", "user", "7"},
+        {"user=7&user=8", "user", "7"},
+        {"", "user", NULL},
+        {"users=7", "user", NULL},
+        {"use=7", "user", NULL},
+        {"User=7", "user", NULL},
+        {"user", "user", ""},
+        {"user=", "user", ""},
+        {"&&user=7&", "user", "7"},
+        {"=7&user=8", "user", "8"},
+        {"user=a=b", "user", "a=b"},
+        {"user=a+b", "user", "a b"},
+        {"user=a%20b%2Bc", "user", "a b+c"},
+        {"us%65r=7", "user", "7"},
+        {"my+user=7", "my user", "7"},
+        {"user=%zz%4", "user", "%zz%4"},
+        {"user=%", "user", "%"},
+        {"user=caf%C3%A9", "user", "caf\xc3\xa9"},
+        {"user=%ff", "user", "\xef\xbf\xbd"},
+        {"user=a%c3", "user", "a\xef\xbf\xbd"},
+        {"user=\xe2\x82", "user", "\xef\xbf\xbd\xef\xbf\xbd"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct http_request request = {.pool = &pool, .query = str_from(cases[i].query)};
+        assert_str(http_query(&request, str_from(cases[i].name)), cases[i].value, cases[i].query);
+    }
+    struct http_request none = {.pool = &pool};
+    assert_str(http_query(&none, STR("user")), NULL, "no query at all");
+}
+
+static void add(h2o_headers_t *headers, const char *name, const char *value)
+{
+    h2o_add_header_by_str(&pool, headers, name, strlen(name), 1, NULL, value, strlen(value));
+}
+
+static void test_cookies(void **state)
+{
+    h2o_headers_t headers = {NULL};
+    struct http_request request = {.pool = &pool, .headers = &headers};
+    (void)state;
+    assert_str(http_cookie(&request, STR("a")), NULL, "no field");
+    add(&headers, "cookie", "ab=1; a=2;b=\"quoted\" ; empty=");
+    add(&headers, "cookie", "later=3; a=4");
+    assert_str(http_cookie(&request, STR("a")), "2", "a");
+    assert_str(http_cookie(&request, STR("ab")), "1", "ab");
+    assert_str(http_cookie(&request, STR("b")), "quoted", "b");
+    assert_str(http_cookie(&request, STR("empty")), "", "empty");
+    assert_str(http_cookie(&request, STR("later")), "3", "a second field, as HTTP/2 sends them");
+    assert_str(http_cookie(&request, STR("c")), NULL, "c");
+    assert_str(http_cookie(&request, STR("A")), NULL, "cookies' names have a case");
+}
+
+static void test_fields_have_no_case(void **state)
+{
+    h2o_headers_t headers = {NULL};
+    struct http_request request = {.pool = &pool, .headers = &headers};
+    (void)state;
+    add(&headers, "accept-language", "de");
+    add(&headers, "x-own", "1");
+    assert_str(http_header(&request, STR("Accept-Language")), "de", "Accept-Language");
+    assert_str(http_header(&request, STR("X-OWN")), "1", "X-OWN");
+    assert_str(http_header(&request, STR("x-ow")), NULL, "x-ow");
+}
+
+static void test_accept_decides_between_json_and_html(void **state)
+{
+    static const struct {
+        const char *accept;
+        bool json;
+    } cases[] = {
+        {"", false},
+        {"*/*", false},
+        {"application/json", true},
+        {"Application/JSON", true},
+        {"application/problem+json", true},
+        {"text/html", false},
+        {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", false},
+        {"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,"
+         "image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+         false},
+        {"application/json, text/plain, */*", true},
+        {"application/json, */*;q=0.5", true},
+        {"application/json;q=0.5, */*;q=0.8", false},
+        {"application/json;q=0.5, text/html;q=0.4", true},
+        {"application/json;q=0.4, text/html;q=0.5", false},
+        {"text/html, application/json", false},
+        {"application/json, text/html", false},
+        {"application/*", true},
+        {"application/*, text/*", false},
+        {"application/*;q=0.9, text/html;q=0.8", true},
+        {"text/*;q=0.3, text/html;q=0.1, application/json;q=0.2", true},
+        {"text/html;q=0, */*", true},
+        {"application/json;q=0", false},
+        {"application/json;q=0, */*", false},
+        {"application/json;q=0.001, text/html;q=0", true},
+        {"application/json;q=1.000, text/html;q=0.999", true},
+        {"application/json; q=0.5 , text/html ; q=0.6", false},
+        {"application/json;charset=utf-8;q=0.9, text/html;q=0.8", true},
+        {"application/json;q=9", true},
+        {"application/json;q=", true},
+        {"application/jsonp", false},
+        {"application", false},
+        {"image/png", false},
+        {",,;;,=,", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (accept_prefers_json(str_from(cases[i].accept)) != cases[i].json)
+            fail_msg("Accept: %s", cases[i].accept);
+}
+
+static void test_request_ids(void **state)
+{
+    static const struct {
+        const char *id;
+        bool valid;
+    } cases[] = {
+        {"a", true},
+        {"0af7651916cd43dd8448eb211c80319c", true},
+        {"A-Z.a_z~0:9+/=@", true},
+        {"", false},
+        {"a b", false},
+        {"a\"b", false},
+        {"a\nb", false},
+        {"<a>", false},
+        {"caf\xc3\xa9", false},
+        {"a,b", false},
+    };
+    char longest[130];
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        if (request_id_valid(str_from(cases[i].id)) != cases[i].valid)
+            fail_msg("\"%s\"", cases[i].id);
+    memset(longest, 'a', sizeof(longest));
+    assert_true(request_id_valid((struct str){longest, 128}));
+    assert_false(request_id_valid((struct str){longest, 129}));
+    assert_false(request_id_valid((struct str){"a\0b", 3}));
+}
+
+/* -- Forwarded ----------------------------------------------------------------------------------
+ */
+
+static struct network trusted[3];
+
+static void from_peer(struct http_request *request, struct http_conn *conn, const char *peer)
+{
+    static struct http_server server;
+    const char *error;
+    assert_true(network_parse(STR("10.0.0.0/8"), &trusted[0], &error));
+    assert_true(network_parse(STR("2001:db8::/32"), &trusted[1], &error));
+    assert_true(network_parse(STR("unix"), &trusted[2], &error));
+    server.trusted = trusted;
+    server.trusted_count = COUNT(trusted);
+    *conn = (struct http_conn){0};
+    if (strcmp(peer, "unix") != 0)
+        assert_true(ip_parse(str_from(peer), &conn->ip));
+    strcpy(conn->peer, peer);
+    conn->peer_length = (uint8_t)strlen(peer);
+    conn->trusted = conn->ip.family == AF_UNSPEC || network_has(&trusted[0], &conn->ip) ||
+                    network_has(&trusted[1], &conn->ip);
+    *request = (struct http_request){.pool = &pool,
+                                     .server = &server,
+                                     .conn = conn,
+                                     .scheme = STR("http"),
+                                     .host = STR("shop.example"),
+                                     .id = STR("id-1")};
+}
+
+static void test_forwarding_is_extended_or_begun_anew(void **state)
+{
+    static const struct {
+        const char *peer, *field, *came, *sent;
+    } cases[] = {
+        /* a stranger's are dropped */
+        {"192.0.2.1", "x-forwarded-for", NULL, "192.0.2.1"},
+        {"192.0.2.1", "x-forwarded-for", "1.2.3.4", "192.0.2.1"},
+        {"192.0.2.1", "x-forwarded-proto", "https", "http"},
+        {"192.0.2.1", "x-forwarded-host", "evil.example", "shop.example"},
+        {"192.0.2.1", "forwarded", NULL, "for=192.0.2.1;proto=http;host=shop.example"},
+        {"192.0.2.1", "forwarded", "for=1.2.3.4", "for=192.0.2.1;proto=http;host=shop.example"},
+        {"2001:db7::1", "x-forwarded-for", NULL, "2001:db7::1"},
+        {"2001:db7::1", "forwarded", NULL, "for=\"[2001:db7::1]\";proto=http;host=shop.example"},
+        /* a proxy's are extended */
+        {"10.0.0.1", "x-forwarded-for", NULL, "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4", "1.2.3.4, 10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4,2001:db8::9", "1.2.3.4,2001:db8::9, 10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "unknown, _hidden, 1.2.3.4:80",
+         "unknown, _hidden, 1.2.3.4:80, 10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-proto", "https", "https"},
+        {"10.0.0.1", "x-forwarded-host", "www.example:8443", "www.example:8443"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4",
+         "for=1.2.3.4, for=10.0.0.1;proto=http;host=shop.example"},
+        {"10.0.0.1", "forwarded", "For=\"[2001:db8::9]:80\";by=_x;proto=https, for=unknown",
+         "For=\"[2001:db8::9]:80\";by=_x;proto=https, for=unknown, "
+         "for=10.0.0.1;proto=http;host=shop.example"},
+        {"2001:db8::1", "forwarded", "for=1.2.3.4",
+         "for=1.2.3.4, for=\"[2001:db8::1]\";proto=http;host=shop.example"},
+        {"unix", "x-forwarded-for", "1.2.3.4", "1.2.3.4, unknown"},
+        {"unix", "forwarded", NULL, "for=unknown;proto=http;host=shop.example"},
+        /* but not when they make no sense */
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4, <script>", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4 5.6.7.8", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4,", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4:port", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-proto", "javascript", "http"},
+        {"10.0.0.1", "x-forwarded-host", "a b", "shop.example"},
+        {"10.0.0.1", "x-forwarded-host", "a/b", "shop.example"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;", "for=10.0.0.1;proto=http;host=shop.example"},
+        {"10.0.0.1", "forwarded", "for=\"1.2.3.4", "for=10.0.0.1;proto=http;host=shop.example"},
+        {"10.0.0.1", "forwarded", "for=", "for=10.0.0.1;proto=http;host=shop.example"},
+        {"10.0.0.1", "forwarded", "for=2001:db8::1", "for=10.0.0.1;proto=http;host=shop.example"},
+        {"10.0.0.1", "forwarded", "for=nobody", "for=10.0.0.1;proto=http;host=shop.example"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4 ;x", "for=10.0.0.1;proto=http;host=shop.example"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct http_request request;
+        struct http_conn conn;
+        h2o_headers_t headers = {NULL};
+        from_peer(&request, &conn, cases[i].peer);
+        request.headers = &headers;
+        if (cases[i].came != NULL)
+            add(&headers, cases[i].field, cases[i].came);
+        struct str sent = http_forward_header(&request, str_from(cases[i].field));
+        assert_str(sent, cases[i].sent, cases[i].came != NULL ? cases[i].came : "nothing came");
+        struct str again = http_forward_header(&request, str_from(cases[i].field));
+        assert_ptr_equal(sent.p, again.p); /* worked out once */
+    }
+}
+
+static void test_a_host_with_a_port_is_quoted(void **state)
+{
+    struct http_request request;
+    struct http_conn conn;
+    h2o_headers_t headers = {NULL};
+    (void)state;
+    from_peer(&request, &conn, "192.0.2.1");
+    request.headers = &headers;
+    request.host = STR("[::1]:8080");
+    assert_str(http_forward_header(&request, STR("Forwarded")),
+               "for=192.0.2.1;proto=http;host=\"[::1]:8080\"", "v6 host");
+    from_peer(&request, &conn, "192.0.2.1");
+    request.headers = &headers;
+    request.host = (struct str){"", 0};
+    assert_str(http_forward_header(&request, STR("Forwarded")), "for=192.0.2.1;proto=http",
+               "HTTP/1.0 without a host");
+    assert_str(http_forward_header(&request, STR("X-Forwarded-Host")), NULL, "no host");
+}
+
+static void test_other_fields_that_go_upstream(void **state)
+{
+    struct http_request request;
+    struct http_conn conn;
+    h2o_headers_t headers = {NULL};
+    (void)state;
+    from_peer(&request, &conn, "192.0.2.1");
+    request.headers = &headers;
+    add(&headers, "accept-language", "de");
+    add(&headers, "accept-language", "en;q=0.5");
+    add(&headers, "cookie", "a=1");
+    add(&headers, "cookie", "b=2");
+    add(&headers, "connection", "keep-alive");
+    add(&headers, "te", "trailers");
+    add(&headers, "x-request-id", "forged\"");
+    assert_str(http_forward_header(&request, STR("Accept-Language")), "de, en;q=0.5", "two lines");
+    assert_str(http_forward_header(&request, STR("Cookie")), "a=1; b=2", "cookies");
+    assert_str(http_forward_header(&request, STR("X-Request-Id")), "id-1", "ours");
+    assert_str(http_forward_header(&request, STR("traceparent")), NULL, "absent");
+    assert_str(http_forward_header(&request, STR("Connection")), NULL, "hop by hop");
+    assert_str(http_forward_header(&request, STR("TE")), NULL, "hop by hop");
+}
+
+static void test_the_client_is_the_nearest_that_nobody_vouches_for(void **state)
+{
+    static const struct {
+        const char *peer, *field, *value, *client;
+    } cases[] = {
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4", "1.2.3.4"},
+        {"10.0.0.1", "x-forwarded-for", "6.6.6.6, 1.2.3.4", "1.2.3.4"},
+        {"10.0.0.1", "x-forwarded-for", "6.6.6.6, 1.2.3.4, 10.9.9.9", "1.2.3.4"},
+        {"10.0.0.1", "x-forwarded-for", "10.1.1.1, 10.2.2.2", "10.1.1.1"},
+        {"10.0.0.1", "x-forwarded-for", "[2001:db7::1]:443", "2001:db7::1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4, unknown", "10.0.0.1"},
+        {"10.0.0.1", "x-forwarded-for", "1.2.3.4, unknown, 10.3.3.3", "10.3.3.3"},
+        {"10.0.0.1", "x-forwarded-for", "rubbish", "10.0.0.1"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=https", "1.2.3.4"},
+        {"10.0.0.1", "forwarded", "for=6.6.6.6, for=\"[2001:db7::1]\", for=10.1.1.1",
+         "2001:db7::1"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4, proto=https", "10.0.0.1"},
+        {"10.0.0.1", "accept", "x", "10.0.0.1"},
+        {"unix", "x-forwarded-for", "1.2.3.4", "1.2.3.4"},
+        {"unix", "accept", "x", "unix"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct http_request request;
+        struct http_conn conn;
+        h2o_headers_t headers = {NULL};
+        from_peer(&request, &conn, cases[i].peer);
+        request.headers = &headers;
+        add(&headers, cases[i].field, cases[i].value);
+        assert_str(forwarded_client(&request), cases[i].client, cases[i].value);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_query_parameters),
+        cmocka_unit_test(test_cookies),
+        cmocka_unit_test(test_fields_have_no_case),
+        cmocka_unit_test(test_accept_decides_between_json_and_html),
+        cmocka_unit_test(test_request_ids),
+        cmocka_unit_test(test_forwarding_is_extended_or_begun_anew),
+        cmocka_unit_test(test_a_host_with_a_port_is_quoted),
+        cmocka_unit_test(test_other_fields_that_go_upstream),
+        cmocka_unit_test(test_the_client_is_the_nearest_that_nobody_vouches_for),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <h2o/memory.h>
 
-enum { EVENTS = 256, MAX_IDLE_HANDLES = 256 };
+enum { EVENTS = 256, MAX_IDLE_HANDLES = 1024 };
 
 /* What curl wants of a descriptor and what the epoll set was told; CURL_POLL_IN and _OUT. */
 struct watch {
@@ -115,8 +115,8 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-/* Called when curl has no address for a name. It always has (see lane_add), and must never block
- * the loop or start a thread to get one. */
+/* Called when curl has no address for a name. It always has (see give_addresses), and must never
+ * block the loop or start a thread to get one. */
 static int refuse_lookup(void *resolver, void *reserved, void *arg)
 {
     (void)resolver;

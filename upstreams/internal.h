@@ -15,7 +15,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <netdb.h>
 #include <curl/curl.h>
 #include <h2o/linklist.h>
 #include <openssl/ssl.h>
@@ -96,10 +95,6 @@ enum name_answer name_get(struct name *name, struct offload *offload, uint64_t n
                           struct addresses **known, struct up_call *call, const char **error_r);
 /* False: the call was let out already; its message is under way. */
 bool name_leave(struct name *name, struct up_call *call);
-
-/* getaddrinfo(), or what a test puts in its place before look-ups begin. */
-extern int (*names_getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
-                                struct addrinfo **found_r);
 
 /* -- upstreams ----------------------------------------------------------------------------------
  */

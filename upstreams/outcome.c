@@ -17,7 +17,13 @@ static struct outcome not_connected(long os_errno)
         return (struct outcome){UP_FAILED, "connection_refused"};
     case ECONNRESET:
         return (struct outcome){UP_FAILED, "connection_terminated"};
-    default: /* no such unix socket, no permission, out of ports */
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case EADDRNOTAVAIL: /* no local port is free */
+        return (struct outcome){UP_FAILED, "proxy_internal_error"};
+    default: /* no such unix socket, no permission */
         return (struct outcome){UP_FAILED, "destination_unavailable"};
     }
 }

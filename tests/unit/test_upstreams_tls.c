@@ -170,6 +170,8 @@ static void test_whom_the_gateway_talks_to(void **state)
          "tls_certificate_error", NULL},
         {"system's CAs", "server", "localhost", NULL, TLS1_3_VERSION, TLS_1_2, NULL, false,
          "tls_certificate_error", NULL},
+        {"system's CAs, ours among them", "server", "localhost", NULL, TLS1_3_VERSION, TLS_1_2,
+         NULL, false, NULL, NULL},
         {"client known", "server", "localhost", "ca.pem", TLS1_3_VERSION, TLS_1_2, "client", true,
          NULL, NULL},
         {"client unknown", "server", "localhost", "ca.pem", TLS1_3_VERSION, TLS_1_2, NULL, true,
@@ -186,6 +188,10 @@ static void test_whom_the_gateway_talks_to(void **state)
         server_start(&server, cases[i].certificate, cases[i].server_max, cases[i].wants_client);
         fixture_init(&f);
         set_url(&f, 0, "https://%s:%d", cases[i].host, server.port);
+        if (strstr(cases[i].what, "ours among them") != NULL)
+            setenv("SSL_CERT_FILE", in_dir("ca.pem"), 1);
+        else
+            unsetenv("SSL_CERT_FILE");
         struct config_tls *tls = &f.configured[0].tls;
         tls->min_version = (uint8_t)cases[i].min_version;
         if (cases[i].ca_file != NULL)

@@ -3,8 +3,6 @@
  * in one go. */
 #include "pages/expand_internal.h"
 
-#include <stdio.h>
-
 struct compiler {
     h2o_mem_pool_t *pool;
     struct str text;

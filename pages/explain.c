@@ -2,8 +2,6 @@
  * a terminal, so the columns are as wide as what stands in them. */
 #include "pages/pages_internal.h"
 
-#include <stdlib.h>
-
 static int widest(const struct page *page, struct str (*text)(const struct part_plan *part),
                   const char *title)
 {
@@ -125,17 +123,17 @@ static void print_phases(const struct part_run *part, FILE *to)
     phase_lengths(&part->times, lengths);
     for (size_t i = 0; i < PHASES; i++) {
         if (lengths[i] != 0)
-            fprintf(to, "  %8.1f", lengths[i] / 1000.0);
+            fprintf(to, "  %10.1f", lengths[i] / 1000.0);
         else
-            fprintf(to, "  %8s", "-");
+            fprintf(to, "  %10s", "-");
     }
-    fprintf(to, "  %8.1f", part->record->us / 1000.0);
+    fprintf(to, "  %10.1f", part->record->us / 1000.0);
 }
 
 /* scale_us: how long the whole bar is. */
 static void print_bar(const struct part_run *part, uint32_t scale_us, FILE *to)
 {
-    static const char letters[PHASES] = {'q', 'd', 'c', 't', 'w', 'r'};
+    static const char letters[PHASES] = {'q', 'd', 'c', 't', 'f', 'r'};
     char bar[BAR + 1];
     memset(bar, ' ', BAR);
     bar[BAR] = '\0';
@@ -166,10 +164,10 @@ static void print_waterfall(const struct page_run *run, FILE *to)
     const struct page *page = run->page;
     int names = widest(page, part_name, "part");
     fprintf(to, "\n  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
-    static const char *const titles[] = {"queue", "dns",     "connect", "tls",
-                                         "wait",  "receive", "total ms"};
+    static const char *const titles[] = {"queue",      "dns",     "connect", "tls",
+                                         "first byte", "receive", "total ms"};
     for (size_t i = 0; i < COUNT(titles); i++)
-        fprintf(to, "  %8s", titles[i]);
+        fprintf(to, "  %10s", titles[i]);
     fputc('\n', to);
 
     uint32_t scale_us = 1;

@@ -2,7 +2,8 @@
  *
  * The plan holds the parts with their URLs as compiled expansions, the template as instructions,
  * where each part's data goes, and how large the page was so far. A run starts every part in one
- * tick, waits for the last or the deadline, merges in the configured order and replies. */
+ * tick, waits for the last, the deadline or a required part's failure, merges in the configured
+ * order and replies. What becomes of each answer: docs/pages.md. */
 #ifndef GW_PAGES_H
 #define GW_PAGES_H
 
@@ -24,11 +25,13 @@ struct pages *pages_create(const struct config *config, struct upstreams *ups,
                            struct template_set *templates, struct http_server *server,
                            struct diag *diag);
 void pages_destroy(struct pages **pages);
-/* A loop's client for calls, to be set on the loop's thread before requests arrive. */
+/* A loop's client for calls, to be set on the loop's thread before requests arrive. It must outlive
+ * the loop's requests, whose disposal gives their calls back. */
 void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *client);
 
 /* For explain: the page a request goes to (after http_route_match()), its plan as text, and a run
- * whose outcome is text instead of a reply. */
+ * whose outcome is text instead of a reply. done() may run before page_explain() returns; after it
+ * nothing of the run is needed any more. */
 struct page *pages_for_route(struct pages *pages, const struct http_route *route);
 void page_print_plan(const struct page *page, struct http_request *request, FILE *to);
 void page_explain(struct page *page, struct http_request *request, FILE *to,

@@ -61,19 +61,21 @@ static bool compile_path(h2o_mem_pool_t *pool, struct str text, bool wildcards, 
     return true;
 }
 
-static bool compile_list(h2o_mem_pool_t *pool, const struct config_strings *texts, struct pos at,
-                         struct diag *diag, struct place_path **paths_r, size_t *count_r)
+static bool compile_list(h2o_mem_pool_t *pool, const struct config *config,
+                         const struct config_strings *texts, struct diag *diag,
+                         struct place_path **paths_r, size_t *count_r)
 {
     *count_r = 0;
     if (texts->count > PLACE_MAX_PATHS) {
-        diag_error(diag, at, "at most %d paths can be listed", (int)PLACE_MAX_PATHS);
+        diag_error(diag, config_pos(config, texts), "at most %d paths can be listed",
+                   (int)PLACE_MAX_PATHS);
         return false;
     }
     *paths_r = h2o_mem_alloc_pool(pool, texts->count * sizeof(**paths_r));
     bool good = true;
-    at.column = 0; /* of the list, not of the string */
     for (size_t i = 0; i < texts->count; i++)
-        good &= compile_path(pool, texts->items[i], true, at, diag, &(*paths_r)[(*count_r)++]);
+        good &= compile_path(pool, texts->items[i], true, config_pos(config, &texts->items[i]),
+                             diag, &(*paths_r)[(*count_r)++]);
     return good;
 }
 
@@ -89,10 +91,8 @@ bool place_compile(h2o_mem_pool_t *pool, const struct config *config,
     if (part->into.n != 0 && !p->spread)
         good &=
             compile_path(pool, part->into, false, config_pos(config, &part->into), diag, &p->into);
-    good &= compile_list(pool, &part->allow, config_pos(config, &part->allow), diag, &p->allow,
-                         &p->allow_count);
-    good &= compile_list(pool, &part->deny, config_pos(config, &part->deny), diag, &p->deny,
-                         &p->deny_count);
+    good &= compile_list(pool, config, &part->allow, diag, &p->allow, &p->allow_count);
+    good &= compile_list(pool, config, &part->deny, diag, &p->deny, &p->deny_count);
     return good;
 }
 

@@ -188,8 +188,7 @@ struct str forwarded_client(const struct http_request *request)
                                        : print_ip(request->pool, &nearest);
 }
 
-/* -- what goes upstream ---------------------------------------------------------------------------
- */
+/* -- what goes upstream ------------------------------------------------------------------------ */
 
 static struct str printed(h2o_mem_pool_t *pool, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

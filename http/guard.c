@@ -26,7 +26,6 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <arpa/inet.h>
@@ -80,7 +79,7 @@ static struct http1_conn *http1_of(const struct http_conn *conn)
     return h2o->callbacks == conn->http1 ? CONTAINER_OF(h2o, struct http1_conn, super) : NULL;
 }
 
-/* -- heads ------------------------------------------------------------------------------------ */
+/* -- heads ------------------------------------------------------------------------------------- */
 
 /* Keeps method and target for the log: the input they lie in goes before its line is written. */
 static void keep_line(struct http_conn *conn, const char *head)
@@ -90,10 +89,9 @@ static void keep_line(struct http_conn *conn, const char *head)
         scan->method_length = LOGGED_METHOD_MAX;
     if (scan->target_length > LOGGED_TARGET_MAX)
         scan->target_length = LOGGED_TARGET_MAX;
-    free(conn->line);
-    conn->line = h2o_mem_alloc(scan->method_length + scan->target_length + 1);
-    memcpy(conn->line, head + scan->start, scan->method_length);
-    memcpy(conn->line + scan->method_length, head + scan->target, scan->target_length);
+    buf_clear(&conn->line);
+    buf_append(&conn->line, head + scan->start, scan->method_length);
+    buf_append(&conn->line, head + scan->target, scan->target_length);
 }
 
 /* The line of a request that no handler and no part of h2o that logs came to see. */
@@ -107,9 +105,9 @@ static void log_unseen(struct http_conn *conn, int status, uint64_t bytes)
                                    .status = status,
                                    .bytes = bytes,
                                    .flags = conn->left ? "DC" : ""};
-    if (conn->line != NULL) {
-        record.method = (struct str){conn->line, conn->scan.method_length};
-        record.path = (struct str){conn->line + record.method.n, conn->scan.target_length};
+    if (conn->line.n != 0) {
+        record.method = (struct str){conn->line.p, conn->scan.method_length};
+        record.path = (struct str){conn->line.p + record.method.n, conn->scan.target_length};
     }
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
@@ -126,7 +124,9 @@ static void replace_head(struct http_conn *conn, size_t at)
     h2o_iovec_t room = h2o_buffer_reserve(&conn->sock->input, sizeof(STUB) - 1);
     memcpy(room.base, STUB, sizeof(STUB) - 1);
     conn->sock->input->size += sizeof(STUB) - 1;
-    http1_of(conn)->previous_length = 0; /* else h2o's parser would begin past the stub */
+    struct http1_conn *http1 = http1_of(conn);
+    gw_assert(http1 != NULL);
+    http1->previous_length = 0; /* else h2o's parser would begin past the stub */
 }
 
 /* Looks at the head that begins `at` bytes into the input. True: h2o may go on with it. */
@@ -165,7 +165,7 @@ static void read_head(h2o_socket_t *sock, const char *err)
     }
     /* What h2o is not through with by now waits for a body, or is refused: the input is still there
      * to tell what it was about. */
-    if (conn->unseen && conn->sock != NULL && conn->line == NULL)
+    if (conn->unseen && conn->sock != NULL && conn->line.n == 0)
         keep_line(conn, sock->input->bytes);
 }
 
@@ -250,11 +250,10 @@ void guard_done(struct http_conn *conn, h2o_req_t *req)
     h2o_socket_dont_read(conn->sock, 0);
     task_defer(conn->http->loop, &conn->rehook);
     conn->scan = (struct head_scan){0};
-    free(conn->line);
-    conn->line = NULL;
+    buf_clear(&conn->line);
     struct http1_conn *http1 = CONTAINER_OF(req, struct http1_conn, req);
     if (req->http1_is_persistent && conn->sock->input->size > http1->request_size &&
-        look_at_head(conn, http1->request_size) && conn->line == NULL)
+        look_at_head(conn, http1->request_size) && conn->line.n == 0)
         keep_line(conn, conn->sock->input->bytes + http1->request_size);
 }
 
@@ -325,7 +324,7 @@ static void closed(void *data)
     struct http_conn *conn = data;
     struct http_loop *http = conn->http;
     log_unfinished(conn);
-    free(conn->line);
+    buf_fini(&conn->line);
     task_cancel(&conn->rehook);
     timer_stop(http->loop, &conn->probe);
     h2o_linklist_unlink(&conn->link);
@@ -365,6 +364,7 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     else
         conn = h2o_mem_alloc(sizeof(*conn));
     *conn = (struct http_conn){.http = http, .site = site};
+    buf_init(&conn->line, LOGGED_METHOD_MAX + LOGGED_TARGET_MAX);
     task_init(&conn->rehook, rehook);
     timer_init(&conn->probe, probe);
     name_peer(conn, peer);

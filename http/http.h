@@ -58,7 +58,7 @@ struct http_request {
     bool replied;
 };
 
-/* -- routes ---------------------------------------------------------------------------------- */
+/* -- routes ------------------------------------------------------------------------------------ */
 
 /* Must reply, now or later, unless the client leaves first. */
 typedef void http_handler_fn(struct http_request *request, void *arg);
@@ -83,7 +83,7 @@ struct str http_route_name(const struct http_route *route);
  * each request, and explain without one. 0, or the status to refuse with (400, 404, 405). */
 int http_route_match(struct http_server *server, struct http_request *request);
 
-/* -- reading a request ------------------------------------------------------------------------ */
+/* -- reading a request ------------------------------------------------------------------------- */
 
 /* First value of a query parameter, decoded ('+' is a blank); {NULL, 0} = absent. */
 struct str http_query(struct http_request *request, struct str name);
@@ -126,11 +126,11 @@ struct http_problem {
 };
 void http_problem_reply(struct http_request *request, const struct http_problem *problem);
 
-/* -- running ------------------------------------------------------------------------------------
- */
+/* -- running ----------------------------------------------------------------------------------- */
 
 /* Opens every address of [server] listen once for each of `loops` (SO_REUSEPORT; a unix socket is
- * opened once and shared). False: an address isn't available, reason on stderr and in *error_r. */
+ * opened once and shared), and logs each with the port it really has. False: an address isn't
+ * available, *error_r (the server's) says which and why. */
 bool http_server_listen(struct http_server *server, unsigned loops, const char **error_r);
 /* On the loop's thread, after http_server_listen(). */
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop);

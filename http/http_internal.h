@@ -3,12 +3,13 @@
 #define GW_HTTP_INTERNAL_H
 
 #include <stdatomic.h>
+#include "base/buf.h"
 #include "http/address.h"
 #include "http/head.h"
 #include "http/http.h"
 #include "render/render.h"
 
-/* -- route.c ---------------------------------------------------------------------------------- */
+/* -- route.c ----------------------------------------------------------------------------------- */
 
 struct routes;
 struct routes *routes_create(void);
@@ -20,7 +21,7 @@ const struct http_route *routes_add(struct routes *routes, const char *name, uns
 int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
 
-/* -- server.c --------------------------------------------------------------------------------- */
+/* -- server.c ---------------------------------------------------------------------------------- */
 
 /* One of h2o's hosts: what a listener leads to. */
 struct http_site {
@@ -64,7 +65,7 @@ struct listening {
     h2o_accept_ctx_t accept;
     const struct http_site *site;
     struct timer retry;
-    bool complained; /* about the present trouble */
+    uint64_t complained_ms; /* when the log last heard of trouble; 0 = never */
 };
 
 enum { MAX_ADMIN_LISTENERS = 3 };
@@ -96,7 +97,7 @@ void http_log(struct http_loop *http, const struct access_record *record);
 /* The reply is on its way: from now on it must make progress. */
 void sending_begins(struct http_request *request);
 
-/* -- listen.c --------------------------------------------------------------------------------- */
+/* -- listen.c ---------------------------------------------------------------------------------- */
 
 bool listener_open(struct listener *listener, const struct address *address, unsigned count,
                    unsigned mode, char *error, size_t error_size);
@@ -109,7 +110,7 @@ void listening_stop(struct listening *listening);
 /* Closes without accepting. */
 void listening_abandon(struct listening *listening);
 
-/* -- guard.c ---------------------------------------------------------------------------------- */
+/* -- guard.c ----------------------------------------------------------------------------------- */
 
 /* A connection, from accept to close. Lives in its loop's list or among its spares. */
 struct http_conn {
@@ -122,8 +123,7 @@ struct http_conn {
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
-    char *
-        line; /* owned: method and target of a head that no handler has yet, for the log; or NULL */
+    struct buf line; /* method and target of a head that no handler has yet, for the log */
     struct task rehook;
     struct timer probe;
     struct ip ip;
@@ -158,7 +158,7 @@ void guard_close_all(struct http_loop *http);
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
 void guard_abort(struct http_conn *conn);
 
-/* -- request.c, forwarded.c ------------------------------------------------------------------- */
+/* -- request.c, forwarded.c -------------------------------------------------------------------- */
 
 /* `dispose` runs with the request when its pool goes. */
 struct http_request *request_create(const struct http_site *site, struct http_conn *conn,
@@ -172,7 +172,7 @@ struct str forwarded_client(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */
 bool accept_prefers_json(struct str accept);
 
-/* -- decode.c --------------------------------------------------------------------------------- */
+/* -- decode.c ---------------------------------------------------------------------------------- */
 
 bool utf8_valid(struct str text);
 /* Percent-decodes into the pool (text itself when there is nothing to decode). False: a malformed
@@ -182,7 +182,7 @@ bool percent_decode(h2o_mem_pool_t *pool, struct str text, struct str *decoded_r
  * UTF-8 becomes U+FFFD. */
 struct str form_decode(h2o_mem_pool_t *pool, struct str text);
 
-/* -- problem.c, admin.c ----------------------------------------------------------------------- */
+/* -- problem.c, admin.c ------------------------------------------------------------------------ */
 
 bool problem_init(struct http_server *server, struct diag *diag);
 void problem_reply_status(struct http_request *request, int status, const char *detail);

@@ -15,7 +15,13 @@
 #include <unistd.h>
 #include "base/log.h"
 
-enum { BACKLOG = 4096, ACCEPTS_A_TURN = 64, RETRY_MS = 50, MAX_ADMIN_CONNECTIONS = 128 };
+enum {
+    BACKLOG = 4096,
+    ACCEPTS_A_TURN = 64,
+    RETRY_MS = 50,
+    COMPLAIN_EVERY_MS = 10000,
+    MAX_ADMIN_CONNECTIONS = 128
+};
 
 static int open_socket(const struct address *address)
 {
@@ -141,8 +147,7 @@ void listener_close(struct listener *listener)
     *listener = (struct listener){0};
 }
 
-/* -- accepting ----------------------------------------------------------------------------------
- */
+/* -- accepting --------------------------------------------------------------------------------- */
 
 /* Counts the connection in; false when the site is full. */
 static bool admit(struct listening *listening)
@@ -168,10 +173,11 @@ static void look_away(struct listening *listening, const char *why)
 {
     h2o_socket_read_stop(listening->sock);
     timer_start(listening->http->loop, &listening->retry, RETRY_MS);
-    if (!listening->complained)
-        log_event(LOG_WARN, "not accepting connections for now", "reason=%s",
-                  log_quote(str_from(why)));
-    listening->complained = true;
+    uint64_t now_ms = loop_now_ms(listening->http->loop);
+    if (listening->complained_ms != 0 && now_ms - listening->complained_ms < COMPLAIN_EVERY_MS)
+        return;
+    listening->complained_ms = now_ms;
+    log_event(LOG_WARN, "not accepting connections for now", "reason=%s", log_quote(str_from(why)));
 }
 
 /* Accepts up to `most`; false when nothing more can be had now. */
@@ -198,7 +204,6 @@ static bool accept_some(struct listening *listening, unsigned most)
                 look_away(listening, strerror(errno));
             return false;
         }
-        listening->complained = false;
         guard_accept(listening->http, listening->site, &listening->accept, client, &peer.any);
     }
     return true;

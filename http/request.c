@@ -105,8 +105,7 @@ int request_check(struct http_request *request, const char **reason_r)
     return 0;
 }
 
-/* -- fields ---------------------------------------------------------------------------------------
- */
+/* -- fields ------------------------------------------------------------------------------------ */
 
 struct str http_header(const struct http_request *request, struct str name)
 {
@@ -173,8 +172,7 @@ struct str http_query(struct http_request *request, struct str name)
     return (struct str){NULL, 0};
 }
 
-/* -- Accept ---------------------------------------------------------------------------------------
- */
+/* -- Accept ------------------------------------------------------------------------------------ */
 
 /* RFC 9110 section 12.4.2, in thousandths; a malformed weight counts as none given. */
 static int weight(struct str parameters)

@@ -59,8 +59,7 @@ void routes_destroy(struct routes **routes_p)
     *routes_p = NULL;
 }
 
-/* -- patterns -----------------------------------------------------------------------------------
- */
+/* -- patterns ---------------------------------------------------------------------------------- */
 
 static struct node *node_create(struct routes *routes)
 {
@@ -226,8 +225,7 @@ void route_run(struct http_request *request)
     request->route->handler(request, request->route->arg);
 }
 
-/* -- matching -----------------------------------------------------------------------------------
- */
+/* -- matching ---------------------------------------------------------------------------------- */
 
 struct walk {
     h2o_mem_pool_t *pool;

@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
-#include "base/log.h"
 #include "http/static.h"
 
 enum {
@@ -20,8 +19,7 @@ enum {
     DESTROY_TURNS = 100
 };
 
-/* -- requests -------------------------------------------------------------------------------------
- */
+/* -- requests ---------------------------------------------------------------------------------- */
 
 static uint64_t random_next(uint64_t state[2])
 {
@@ -159,8 +157,8 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     (void)handler;
     guard_watch(conn, request);
     if (conn->scan.status != 0) { /* the guard refused the head, this is its stub */
-        request->method = (struct str){conn->line, conn->scan.method_length};
-        request->target = (struct str){conn->line + request->method.n, conn->scan.target_length};
+        request->method = (struct str){conn->line.p, conn->scan.method_length};
+        request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
         guard_linger(conn);
@@ -309,18 +307,18 @@ void http_server_destroy(struct http_server **server_p)
 
 bool http_server_listen(struct http_server *server, unsigned loops, const char **error_r)
 {
+    in_port_t port = 0;
     server->listeners = h2o_mem_alloc((server->address_count + 1) * sizeof(*server->listeners));
     for (size_t i = 0; i < server->address_count; i++) {
         struct address *address = &server->addresses[i];
         struct listener *listener = &server->listeners[server->listener_count];
-        if (address->optional && server->listener_count != 0 && address->sa.v6.sin6_port == 0)
-            /* the second of a pair listens on the port that the first was given */
-            address->sa.v6.sin6_port = listener[-1].address.sa.v4.sin_port;
-        if (listener_open(listener, address, loops, 0660, server->error, sizeof(server->error)))
+        if (address->optional && address->sa.v6.sin6_port == 0)
+            address->sa.v6.sin6_port = port; /* a pair shares the port that the first was given */
+        if (listener_open(listener, address, loops, 0660, server->error, sizeof(server->error))) {
             server->listener_count++;
-        else if (!address->optional) {
+            port = listener->address.sa.v4.sin_port;
+        } else if (!address->optional) {
             *error_r = server->error;
-            log_event(LOG_ERROR, server->error, "%s", "");
             return false;
         }
     }

@@ -177,8 +177,7 @@ static void test_request_ids(void **state)
     assert_false(request_id_valid((struct str){"a\0b", 3}));
 }
 
-/* -- Forwarded ----------------------------------------------------------------------------------
- */
+/* -- Forwarded --------------------------------------------------------------------------------- */
 
 static struct network trusted[3];
 

@@ -26,8 +26,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:h2o_mem_alloc_recycle\n";
 }
 
-/* -- the server -----------------------------------------------------------------------------------
- */
+/* -- the server -------------------------------------------------------------------------------- */
 
 static struct {
     char dir[64], log[96], listen[128], control[128], admin_port[32];
@@ -229,8 +228,7 @@ static void release(void)
     loop_post(it.loop, &it.message);
 }
 
-/* -- clients --------------------------------------------------------------------------------------
- */
+/* -- clients ----------------------------------------------------------------------------------- */
 
 static char answer[16 << 20];
 static size_t answered;
@@ -337,8 +335,7 @@ static CURL *curl_to(const char *path, long version)
     return curl;
 }
 
-/* -- requests and replies -------------------------------------------------------------------------
- */
+/* -- requests and replies ---------------------------------------------------------------------- */
 
 static void test_a_reply_has_the_fields_that_every_reply_has(void **state)
 {
@@ -482,8 +479,7 @@ static void test_a_proxy_s_absolute_target_names_the_host(void **state)
     assert_non_null(strstr(lines, "path=/?y host=other.example"));
 }
 
-/* -- refusals -------------------------------------------------------------------------------------
- */
+/* -- refusals ---------------------------------------------------------------------------------- */
 
 static void test_each_bad_request_has_one_answer_and_one_line(void **state)
 {
@@ -599,8 +595,7 @@ static void test_problems_are_json_or_a_page(void **state)
     close(fd);
 }
 
-/* -- clients that leave ---------------------------------------------------------------------------
- */
+/* -- clients that leave ------------------------------------------------------------------------ */
 
 static void leave(bool reset)
 {
@@ -694,8 +689,7 @@ static void test_a_client_that_reads_slowly_gets_everything(void **state)
     assert_null(strstr(log_lines(1), "DC"));
 }
 
-/* -- HTTP/2 ---------------------------------------------------------------------------------------
- */
+/* -- HTTP/2 ------------------------------------------------------------------------------------ */
 
 static void test_http2_with_prior_knowledge_and_by_upgrade(void **state)
 {
@@ -754,12 +748,20 @@ static void test_long_targets_and_many_fields_over_http2(void **state)
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     assert_int_equal(status, 431);
     curl_easy_cleanup(curl);
+
+    /* Far more than that is meant to hurt: h2o has no limit, so the connection ends. */
+    curl = curl_to("/", CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+    for (int i = 0; i < 1000; i++)
+        fields = curl_slist_append(fields, "X: y");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, fields);
+    assert_int_not_equal(curl_easy_perform(curl), CURLE_OK);
+    curl_easy_cleanup(curl);
     curl_slist_free_all(fields);
-    log_lines(2);
+    const char *lines = log_lines(3);
+    assert_non_null(strstr(strstr(strstr(lines, "status=414"), "status=431") + 1, "status=431"));
 }
 
-/* -- listening ------------------------------------------------------------------------------------
- */
+/* -- listening --------------------------------------------------------------------------------- */
 
 static int dial_unix(const char *path)
 {
@@ -861,8 +863,7 @@ static void test_past_the_limit_of_connections_clients_wait(void **state)
     close(third);
 }
 
-/* -- leaving, being asked -------------------------------------------------------------------------
- */
+/* -- leaving, being asked ---------------------------------------------------------------------- */
 
 static void drain_on_loop(struct message *message)
 {

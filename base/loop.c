@@ -17,7 +17,7 @@ struct loop {
     unsigned index;
     _Atomic bool stopping;
     h2o_loop_t *h2o;
-    uint64_t now_ms;
+    uint64_t now_ms;   /* 0 = not looked at yet in this turn */
     struct slot *heap; /* from place 1 on */
     uint32_t timers, capacity;
     h2o_linklist_t tasks;
@@ -112,7 +112,7 @@ void timer_start(struct loop *loop, struct timer *timer, uint64_t ms)
         loop->capacity *= 2;
         loop->heap = h2o_mem_realloc(loop->heap, loop->capacity * sizeof(*loop->heap));
     }
-    timer->due_ms = loop->now_ms + ms;
+    timer->due_ms = loop_now_ms(loop) + ms;
     sift_up(loop, ++loop->timers, (struct slot){timer->due_ms, timer});
 }
 
@@ -142,7 +142,6 @@ struct loop *loop_create(unsigned index)
     struct loop *loop = h2o_mem_alloc(sizeof(*loop));
     *loop = (struct loop){.index = index, .capacity = 64};
     loop->h2o = h2o_evloop_create();
-    loop->now_ms = clock_us() / 1000;
     loop->heap = h2o_mem_alloc(loop->capacity * sizeof(*loop->heap));
     h2o_linklist_init_anchor(&loop->tasks);
     loop->queue = h2o_multithread_create_queue(loop->h2o);
@@ -177,8 +176,10 @@ h2o_loop_t *loop_h2o(struct loop *loop)
     return loop->h2o;
 }
 
-uint64_t loop_now_ms(const struct loop *loop)
+uint64_t loop_now_ms(struct loop *loop)
 {
+    if (loop->now_ms == 0)
+        loop->now_ms = clock_us() / 1000;
     return loop->now_ms;
 }
 
@@ -196,11 +197,11 @@ static int longest_wait(struct loop *loop, int max_wait_ms)
 
 void loop_turn(struct loop *loop, int max_wait_ms)
 {
-    h2o_evloop_run(loop->h2o, longest_wait(loop, max_wait_ms));
-    loop->now_ms = clock_us() / 1000;
-    /* Timers that start in this round run in a later one: a timer of 0 ms can't starve the sockets.
-     */
-    uint64_t round_ms = loop->now_ms;
+    int wait_ms = longest_wait(loop, max_wait_ms);
+    loop->now_ms = 0; /* who asks after the wait looks anew */
+    h2o_evloop_run(loop->h2o, wait_ms);
+    /* What starts in this round runs in a later one: a timer of 0 ms can't starve the sockets. */
+    uint64_t round_ms = loop_now_ms(loop);
     uint32_t left = loop->timers;
     while (left-- != 0 && loop->timers != 0 && loop->heap[1].due_ms <= round_ms) {
         struct timer *timer = loop->heap[1].timer;

@@ -27,8 +27,9 @@ void loop_stop(struct loop *loop);
 /* One turn, waiting at most max_wait_ms. For tests and one-shot commands. */
 void loop_turn(struct loop *loop, int max_wait_ms);
 
-/* Monotonic milliseconds as of the turn's start. */
-uint64_t loop_now_ms(const struct loop *loop);
+/* Monotonic milliseconds, as of when the wait for sockets ended: one look at the clock a turn, made
+ * when it is first asked for. */
+uint64_t loop_now_ms(struct loop *loop);
 
 /* -- timers: a heap, O(log n) to start and stop --------------------------------------------- */
 
@@ -41,8 +42,9 @@ static inline void timer_init(struct timer *timer, void (*fn)(struct timer *time
 {
     *timer = (struct timer){.fn = fn};
 }
-/* Starts or restarts it: fn runs in the first turn that begins `ms` milliseconds from now or later,
- * 0 = still in this turn's timer round, or the next turn's when called from a timer or a task. */
+/* Starts or restarts it: fn runs in the first round of timers that begins `ms` milliseconds from
+ * loop_now_ms() or later; 0 = in this turn's, or the next turn's when called from a timer or task.
+ */
 void timer_start(struct loop *loop, struct timer *timer, uint64_t ms);
 void timer_stop(struct loop *loop, struct timer *timer);
 static inline bool timer_running(const struct timer *timer)

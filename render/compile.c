@@ -175,6 +175,7 @@ static void begin_block(struct compiler *c, const struct token *token)
 
 static void end_tag(struct compiler *c, const struct token *token)
 {
+    gw_assert(c->depth > 0);
     const struct open_tag *open = &c->open[--c->depth];
 
     if (open->argument) {

@@ -69,16 +69,14 @@ static struct str intrinsic_indent(const struct lines *l, uint32_t from, uint32_
     return (struct str){NULL, 0};
 }
 
-/* Takes the indentation off every line of [from, to) but those inside parents, whose arguments lose
- * their own. */
+/* Takes the indentation off every line of [from, to). Arguments in there lose the rest of theirs
+ * when their turn comes. */
 static void dedent(struct lines *l, uint32_t from, uint32_t to, struct str indent)
 {
     if (indent.n == 0)
         return;
     for (uint32_t i = from; i < to; i++) {
         struct token *token = &l->tokens[i];
-        if (token->tag == TAG_PARENT)
-            i = token->match;
         if (token->tag != TAG_TEXT || !token->line_start)
             continue;
         size_t n = 0;

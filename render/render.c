@@ -322,6 +322,7 @@ static inline const struct instruction *begin_section(struct render *r,
 
 static inline const struct instruction *end_section(struct render *r, const struct instruction *in)
 {
+    gw_assert(r->frame_count > 0);
     struct frame *frame = &r->frames[r->frame_count - 1];
 
     r->pace -= in - frame->back + 1;

@@ -62,9 +62,11 @@ static struct token *add_token(struct scanner *s, enum tag tag, struct str text)
 {
     struct tokens *tokens = s->tokens;
     if (tokens->count == tokens->capacity) {
-        tokens->capacity = tokens->capacity ? tokens->capacity * 2 : 256;
-        tokens->tokens = realloc(tokens->tokens, tokens->capacity * sizeof(*tokens->tokens));
-        gw_assert(tokens->tokens != NULL);
+        size_t capacity = tokens->capacity ? tokens->capacity * 2 : 256;
+        struct token *grown = realloc(tokens->tokens, capacity * sizeof(*grown));
+        gw_assert(grown != NULL);
+        tokens->tokens = grown;
+        tokens->capacity = capacity;
     }
     struct token *token = &tokens->tokens[tokens->count++];
     *token = (struct token){.tag = (uint8_t)tag,

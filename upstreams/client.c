@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <h2o/memory.h>
 
-enum { EVENTS = 256, MAX_IDLE_HANDLES = 256 };
+enum { EVENTS = 256, MAX_IDLE_HANDLES = 1024 };
 
 /* What curl wants of a descriptor and what the epoll set was told; CURL_POLL_IN and _OUT. */
 struct watch {
@@ -115,8 +115,8 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-/* Called when curl has no address for a name. It always has (see lane_add), and must never block
- * the loop or start a thread to get one. */
+/* Called when curl has no address for a name. It always has (see give_addresses), and must never
+ * block the loop or start a thread to get one. */
 static int refuse_lookup(void *resolver, void *reserved, void *arg)
 {
     (void)resolver;
@@ -185,8 +185,10 @@ static struct handle *handle_create(struct lane *lane)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->socket_path);
     if (up->name != NULL)
         curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, refuse_lookup);
-    if (up->trusted != NULL)
+    if (up->trusted != NULL) {
         set_tls_options(easy, up);
+        curl_easy_setopt(easy, CURLOPT_SHARE, lane->sessions);
+    }
     curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -252,6 +254,11 @@ static void lane_open(struct lane *lane)
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_watch);
     curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
     curl_multi_setopt(lane->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    if (lane->upstream->trusted != NULL) {
+        lane->sessions = curl_share_init();
+        gw_assert(lane->sessions != NULL);
+        curl_share_setopt(lane->sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+    }
 }
 
 void lane_defer(struct lane *lane)
@@ -403,6 +410,8 @@ static void lane_close(struct lane *lane)
     }
     if (lane->multi != NULL)
         curl_multi_cleanup(lane->multi);
+    if (lane->sessions != NULL)
+        curl_share_cleanup(lane->sessions);
     addresses_unref(&lane->addresses);
 }
 

@@ -15,7 +15,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <netdb.h>
 #include <curl/curl.h>
 #include <h2o/linklist.h>
 #include <openssl/ssl.h>
@@ -97,10 +96,6 @@ enum name_answer name_get(struct name *name, struct offload *offload, uint64_t n
 /* False: the call was let out already; its message is under way. */
 bool name_leave(struct name *name, struct up_call *call);
 
-/* getaddrinfo(), or what a test puts in its place before look-ups begin. */
-extern int (*names_getaddrinfo)(const char *host, const char *service, const struct addrinfo *hints,
-                                struct addrinfo **found_r);
-
 /* -- upstreams ----------------------------------------------------------------------------------
  */
 
@@ -148,7 +143,8 @@ struct handle {
 struct lane {
     struct up_client *client;
     struct upstream *upstream;
-    CURLM *multi; /* made at the first call */
+    CURLM *multi;     /* made at the first call */
+    CURLSH *sessions; /* https: TLS sessions, so that any handle resumes what another began */
     struct timer timer;
     h2o_linklist_t link;  /* in client.due when curl has work that needs no socket */
     h2o_linklist_t ready; /* calls with slot and addresses that the end of the turn hands to curl */

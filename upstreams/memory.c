@@ -17,19 +17,19 @@ enum { SANITIZED = 0 };
 #endif
 
 enum {
-    STEP = 64,
-    SMALL = 4096, /* up to here classes are STEP apart, above it COARSE */
+    STEP = 32,
+    SMALL = 8192, /* an easy handle and less: classes are STEP apart, above it COARSE */
     COARSE = 1024,
     LARGE = 64 * 1024 + COARSE, /* curl's largest receive buffer here, and a little */
-    CLASSES = SMALL / STEP + LARGE / COARSE + 1,
+    CLASSES = SMALL / STEP + (LARGE - SMALL) / COARSE + 1,
     MAX_KEPT = 8 * 1024 * 1024 /* bytes a thread */
 };
 
 /* In front of each block; as large as malloc()'s alignment. */
 union head {
     struct {
-        uint32_t class; /* 0: larger than LARGE */
-        size_t size;    /* of the block without the head */
+        uint32_t kind; /* 0: larger than LARGE */
+        size_t size;   /* of the block without the head */
     };
     union head *next; /* while it is free */
     max_align_t align;
@@ -41,31 +41,31 @@ struct lists {
 };
 static _Thread_local struct lists lists;
 
-static uint32_t class_of(size_t size)
+static uint32_t kind_of(size_t size)
 {
     if (size <= SMALL)
         return (uint32_t)((size + STEP - 1) / STEP) + (size == 0);
-    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size + COARSE - 1) / COARSE - 1) : 0;
+    return size <= LARGE ? (uint32_t)(SMALL / STEP + (size - SMALL + COARSE - 1) / COARSE) : 0;
 }
 
-static size_t size_of(uint32_t class)
+static size_t size_of(uint32_t kind)
 {
-    return class <= SMALL / STEP ? (size_t) class * STEP
-                                 : (size_t)(class - SMALL / STEP + 1) * COARSE;
+    uint32_t small = SMALL / STEP;
+    return kind <= small ? (size_t)kind * STEP : SMALL + (size_t)(kind - small) * COARSE;
 }
 
 static void *take(size_t size)
 {
-    uint32_t class = class_of(size);
-    size_t whole = class != 0 ? size_of(class) : size;
-    union head *head = lists.free[class];
-    if (class != 0 && head != NULL) {
-        lists.free[class] = head->next;
+    uint32_t kind = kind_of(size);
+    size_t whole = kind != 0 ? size_of(kind) : size;
+    union head *head = lists.free[kind];
+    if (kind != 0 && head != NULL) {
+        lists.free[kind] = head->next;
         lists.kept -= whole;
     } else {
         head = h2o_mem_alloc(sizeof(*head) + whole);
     }
-    head->class = class;
+    head->kind = kind;
     head->size = whole;
     return head + 1;
 }
@@ -75,14 +75,14 @@ static void give(void *block)
     if (block == NULL)
         return;
     union head *head = (union head *)block - 1;
-    uint32_t class = head->class;
-    if (class == 0 || lists.kept + size_of(class) > MAX_KEPT) {
+    uint32_t kind = head->kind;
+    if (kind == 0 || lists.kept + size_of(kind) > MAX_KEPT) {
         free(head);
         return;
     }
-    lists.kept += size_of(class);
-    head->next = lists.free[class];
-    lists.free[class] = head;
+    lists.kept += size_of(kind);
+    head->next = lists.free[kind];
+    lists.free[kind] = head;
 }
 
 static void *take_zeroed(size_t count, size_t size)

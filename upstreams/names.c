@@ -11,6 +11,7 @@
 #include "upstreams/internal.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <h2o/memory.h>
@@ -39,9 +40,6 @@ struct name {
 struct names {
     struct name *first;
 };
-
-int (*names_getaddrinfo)(const char *, const char *, const struct addrinfo *,
-                         struct addrinfo **) = getaddrinfo;
 
 static struct addresses *addresses_ref(struct addresses *addresses)
 {
@@ -101,7 +99,7 @@ static void look_up(struct offload_job *job)
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct addrinfo *found = NULL;
-    int failed = names_getaddrinfo(name->host, NULL, &hints, &found);
+    int failed = getaddrinfo(name->host, NULL, &hints, &found);
     struct addresses *addresses = failed ? NULL : addresses_from(found);
     if (!failed)
         freeaddrinfo(found);

@@ -17,7 +17,13 @@ static struct outcome not_connected(long os_errno)
         return (struct outcome){UP_FAILED, "connection_refused"};
     case ECONNRESET:
         return (struct outcome){UP_FAILED, "connection_terminated"};
-    default: /* no such unix socket, no permission, out of ports */
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM:
+    case EADDRNOTAVAIL: /* no local port is free */
+        return (struct outcome){UP_FAILED, "proxy_internal_error"};
+    default: /* no such unix socket, no permission */
         return (struct outcome){UP_FAILED, "destination_unavailable"};
     }
 }
@@ -62,7 +68,8 @@ struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
         return (struct outcome){UP_FAILED, "http_response_incomplete"};
     case CURLE_FILESIZE_EXCEEDED:
         return (struct outcome){UP_FAILED, "http_response_body_size"};
-    case CURLE_OUT_OF_MEMORY: /* memory.c never says so: a header line over 100 KB is what is meant */
+    case CURLE_OUT_OF_MEMORY: /* memory.c never says so: a header line over 100 KB is what is meant
+                               */
         return (struct outcome){UP_FAILED, "http_response_header_size"};
     case CURLE_BAD_CONTENT_ENCODING:
         return (struct outcome){UP_FAILED, "http_response_content_coding"};

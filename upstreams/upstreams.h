@@ -32,19 +32,22 @@ const struct config_upstream *upstream_config(const struct upstream *up);
 /* The upstream's base URL without a trailing slash, "http://promo:9101/v1"; never credentials. */
 struct str upstream_url(const struct upstream *up);
 
-/* On the loop's thread. `names`: the offload pool that looks names up. */
+/* On the loop's thread. `names`: the offload pool that looks names up; it must be stopped before
+ * upstreams_destroy(), and after the clients are gone nothing waits for it. */
 struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, struct offload *names);
-/* Cancels what is under way (callbacks are not run) and closes the connections. */
+/* Cancels what is under way (callbacks are not run) and closes the connections. Not from a call's
+ * callback. Turns the loop when another thread is just handing a call its slot or its address. */
 void up_client_destroy(struct up_client **client);
 
 struct up_header {
-    struct str name, value; /* no CR, LF, NUL: the caller's duty, asserted */
+    struct str name, value; /* left out when there is a CR, LF or NUL in it */
 };
 
 struct up_request {
     struct upstream *upstream;
     struct str target;               /* path and query that follow the base URL, begins with '/' or
-                                        '?' or is empty; percent-encoded; borrowed during start */
+                                        '?' or is empty; percent-encoded, else the call fails with
+                                        http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
     uint64_t timeout_ms; /* 0 = the upstream's */
@@ -83,7 +86,8 @@ typedef void up_done_fn(struct up_call *call, const struct up_result *result, vo
  * Never NULL. `done` runs once, unless cancelled. */
 struct up_call *up_call_start(struct up_client *client, const struct up_request *request,
                               up_done_fn *done, void *arg);
-/* Ends the call without its callback and releases it; its connection is closed when busy. */
+/* At any moment, done or not: ends the call without its callback and releases it. Its connection is
+ * closed when the answer wasn't complete. */
 void up_call_cancel(struct up_call **call);
 /* After done(): gives body and handle back. The result is invalid from here on. */
 void up_call_release(struct up_call **call);

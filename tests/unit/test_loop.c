@@ -83,6 +83,38 @@ static void test_a_timer_bounds_the_wait(void **state)
     assert_true(loop_now_ms(loop) - start < 30000);
 }
 
+static struct probe late_probe;
+static uint64_t late_start_us;
+
+static void start_late_timer(struct message *message)
+{
+    (void)message;
+    late_start_us = clock_us();
+    timer_start(loop, &late_probe.timer, 30);
+}
+
+static void *post_late(void *arg)
+{
+    usleep(50000); /* the loop has to have waited for a while: that is what is tested */
+    loop_post(loop, arg);
+    return NULL;
+}
+
+static void test_a_timer_started_after_a_long_wait_counts_from_now(void **state)
+{
+    (void)state;
+    unsigned log[1], count = 0;
+    struct message message = {.fn = start_late_timer};
+    late_probe = (struct probe){.log = log, .count = &count};
+    timer_init(&late_probe.timer, note);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, post_late, &message), 0);
+    while (count == 0)
+        loop_turn(loop, 1000);
+    assert_true(clock_us() - late_start_us >= 29000); /* one millisecond of rounding */
+    pthread_join(thread, NULL);
+}
+
 static unsigned ran;
 static struct task again;
 
@@ -240,6 +272,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_timers_fire_in_order_of_their_due_time, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_bounds_the_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_timer_started_after_a_long_wait_counts_from_now,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_task_runs_once_a_turn_and_may_defer_another, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_messages_of_another_thread_arrive_in_order, setup,

@@ -46,8 +46,8 @@ static void test_json_escapes_are_decoded(void **state)
         {"{{a}}", "{\"a\":\"\\u003cb\\u003E\"}", "&lt;b&gt;", {0}},
         {"{{{a}}}", "{\"a\":\"\\u003cb\\u003E\"}", "<b>", {0}},
         {"{{a}}",
-         "{\"a\":\"\\u00e9\\u20AC\\ud83d\\uDE00\\u07ff\\uffff\"}",
-         "\u00e9\u20ac\U0001f600\u07ff\uffff",
+         "{\"a\":\"\\u00e9\\u20AC\\ud83d\\uDE00\\u07ff\\u0800\\uffff\"}",
+         "\u00e9\u20ac\U0001f600\u07ff\u0800\uffff",
          {0}},
         {"{{a}}", "{\"a\":\"x < \\u0026 < y\\u0027\"}", "x &lt; &amp; &lt; y&#39;", {0}},
         {"{{{a}}}", "{\"a\":\"\\n\"}", "\n", {0}},
@@ -177,6 +177,12 @@ static void test_blocks_fill_lines_and_know_their_scope(void **state)
          "{}",
          "<a>\n  default\n</a>\n",
          {"p", "<a>\n  {{$b}}default{{/b}}\n</a>\n"}},
+        /* an argument that passes an argument on */
+        {"{{<p}}\n{{$b}}\n    {{<q}}\n      {{$c}}\n        1\n          2\n      {{/c}}\n"
+         "    {{/q}}\n{{/b}}\n{{/p}}\n",
+         "{}",
+         "  <q>\n   1\n     2\n  </q>\n",
+         {"p", "  {{$b}}{{/b}}\n", "q", "<q>\n {{$c}}{{/c}}\n</q>\n"}},
         /* in the middle of a line it only fills its place */
         {"{{<p}}{{$b}}x\ny{{/b}}{{/p}}\n",
          "{}",
@@ -212,6 +218,7 @@ static void test_indentation_goes_before_each_line_of_the_partial(void **state)
         {" {{>p}}\n", "{}", "  a\n  b\n c\n", {"p", " {{>q}}\nc\n", "q", "a\nb\n"}},
         {" {{>p}}\n", "{}", " - a\nb\n", {"p", "- {{>q}}", "q", "a\nb\n"}},
         {" {{>p}}\n", "{}", " x\n \n y\n", {"p", "x\n{{! note }}\n\n{{!}}y\n"}},
+        {" {{>p}}\n", "{\"l\":[1,2]}", " x\n  x\n y\n", {"p", "{{#l}}\nx\n{{/l}}y\n"}},
         {" {{>p}}\r\n", "{}", " x\r\n y\r\n", {"p", "x\r\ny\r\n"}},
         {" {{>n}}\n",
          "{\"c\":[{\"c\":[{\"c\":[]}]}]}",
@@ -317,6 +324,34 @@ static void test_pages_without_end_are_cut(void **state)
         free(json);
         template_set_destroy(&set);
     }
+}
+
+/* "n" includes "n+1" four times; 30 is empty. */
+static bool four_times_the_next(void *arg, struct str name, struct str *text_r)
+{
+    static char texts[32][128];
+    long n = strtol(name.p, NULL, 10); /* up to the braces */
+    (void)arg;
+    if (n < 30)
+        snprintf(texts[n], sizeof(texts[n]), "{{>%ld}}{{>%ld}}{{>%ld}}{{>%ld}}", n + 1, n + 1,
+                 n + 1, n + 1);
+    *text_r = str_from(texts[n]);
+    return true;
+}
+
+static void test_includes_are_work_even_when_they_write_nothing(void **state)
+{
+    (void)state;
+    struct template_set *set = template_set_create(NULL);
+    struct diag *diag = diag_create();
+    bool done;
+    struct template *template =
+        template_compile(set, "page", STR("{{>1}}"), four_times_the_next, NULL, diag);
+    assert_non_null(template);
+    free(render_value(template, JSON_NONE, &done));
+    assert_false(done);
+    diag_destroy(&diag);
+    template_set_destroy(&set);
 }
 
 /* A look-up walks an object's members; many look-ups in a huge object are as endless as a loop. */
@@ -445,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_dynamic_names_reach_what_the_set_holds),
         cmocka_unit_test(test_built_values_render_like_parsed_ones),
         cmocka_unit_test(test_pages_without_end_are_cut),
+        cmocka_unit_test(test_includes_are_work_even_when_they_write_nothing),
         cmocka_unit_test(test_look_ups_in_huge_objects_are_work),
         cmocka_unit_test(test_what_was_written_before_a_cap_stands),
         cmocka_unit_test(test_uses_tells_which_root_names_may_be_read),

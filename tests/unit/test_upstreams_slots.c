@@ -1,13 +1,6 @@
 /* max_inflight, its queue and its timeout, on one loop and across several. */
 #include "tests/unit/upstreams_fixture.h"
 
-/* h2o keeps freed buffers in lists of the thread, which are lost when the thread ends. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:h2o_mem_alloc_recycle\n";
-}
-
 static struct origin origin;
 
 static int start_origin(void **state)

@@ -69,6 +69,7 @@ struct server {
     pthread_t thread;
     _Atomic bool ending;
     char peer[64]; /* CN of the client's certificate, of the last handshake */
+    _Atomic unsigned handshakes, resumed;
 };
 
 static void serve(struct server *server, SSL *ssl)
@@ -76,6 +77,8 @@ static void serve(struct server *server, SSL *ssl)
     char request[4096];
     if (SSL_accept(ssl) != 1)
         return;
+    atomic_fetch_add(&server->handshakes, 1);
+    atomic_fetch_add(&server->resumed, SSL_session_reused(ssl) == 1);
     X509 *peer = SSL_get1_peer_certificate(ssl);
     if (peer != NULL)
         X509_NAME_get_text_by_NID(X509_get_subject_name(peer), NID_commonName, server->peer,
@@ -167,6 +170,8 @@ static void test_whom_the_gateway_talks_to(void **state)
          "tls_certificate_error", NULL},
         {"system's CAs", "server", "localhost", NULL, TLS1_3_VERSION, TLS_1_2, NULL, false,
          "tls_certificate_error", NULL},
+        {"system's CAs, ours among them", "server", "localhost", NULL, TLS1_3_VERSION, TLS_1_2,
+         NULL, false, NULL, NULL},
         {"client known", "server", "localhost", "ca.pem", TLS1_3_VERSION, TLS_1_2, "client", true,
          NULL, NULL},
         {"client unknown", "server", "localhost", "ca.pem", TLS1_3_VERSION, TLS_1_2, NULL, true,
@@ -183,6 +188,10 @@ static void test_whom_the_gateway_talks_to(void **state)
         server_start(&server, cases[i].certificate, cases[i].server_max, cases[i].wants_client);
         fixture_init(&f);
         set_url(&f, 0, "https://%s:%d", cases[i].host, server.port);
+        if (strstr(cases[i].what, "ours among them") != NULL)
+            setenv("SSL_CERT_FILE", in_dir("ca.pem"), 1);
+        else
+            unsetenv("SSL_CERT_FILE");
         struct config_tls *tls = &f.configured[0].tls;
         tls->min_version = (uint8_t)cases[i].min_version;
         if (cases[i].ca_file != NULL)
@@ -214,6 +223,30 @@ static void test_whom_the_gateway_talks_to(void **state)
         fixture_stop(&f);
         server_stop(&server);
         assert_string_equal(server.peer, cases[i].client ? "client" : "");
+    }
+}
+
+static void test_new_connections_resume_the_session(void **state)
+{
+    (void)state;
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct server server;
+        struct fixture f;
+        server_start(&server, "server", version, false);
+        fixture_init(&f);
+        set_url(&f, 0, "https://localhost:%d", server.port);
+        f.configured[0].tls.ca_file = str_from(in_dir("ca.pem"));
+        f.configured[0].max_idle = 0; /* each call connects */
+        fixture_start(&f, 1);
+        for (int i = 0; i < 4; i++) {
+            struct ask ask = {0};
+            assert_int_equal(ask_for(&f, &ask, 0, "/").end, UP_ANSWERED);
+            ask_release(&ask);
+        }
+        fixture_stop(&f);
+        server_stop(&server);
+        assert_int_equal(atomic_load(&server.handshakes), 4);
+        assert_int_equal(atomic_load(&server.resumed), 3);
     }
 }
 
@@ -332,6 +365,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN); /* the test's server writes through OpenSSL */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whom_the_gateway_talks_to),
+        cmocka_unit_test(test_new_connections_resume_the_session),
         cmocka_unit_test(test_a_server_without_tls_and_one_that_is_mute),
         cmocka_unit_test(test_plain_http_where_tls_should_be),
         cmocka_unit_test(test_files_that_cannot_be_used_are_told_at_the_start),

@@ -105,7 +105,7 @@ static bool ends_line(struct str s)
  *     X-Request-Id: 0123            this call's lines
  *     Host: promo:9101              the upstream's
  *     Accept-Encoding: gzip, ...
- *     Gateway-Protocol:             curl writes " HTTP/1.1" and the line's end behind it
+ *     User-Agent: gateway           curl writes " HTTP/1.1" and the line's end behind it
  *
  * curl writes header lines through its printf, byte by byte, and looks through them again and
  * again; a target it copies. Together with a URL that was taken apart before, this spares a fifth
@@ -130,8 +130,7 @@ static bool write_request(struct up_call *call, const struct up_request *request
             !buf_append(buf, ": ", 2) || !buf_append(buf, value.p, value.n))
             return false;
     }
-    struct str last = STR("\r\nGateway-Protocol:");
-    return buf_append(buf, up->lines, up->lines_length) && buf_append(buf, last.p, last.n + 1);
+    return buf_append(buf, up->lines, up->lines_length + 1); /* its NUL too */
 }
 
 struct up_call *up_call_start(struct up_client *client, const struct up_request *request,

@@ -108,7 +108,7 @@ struct upstream {
     char *socket_path; /* unix socket; or NULL */
     char *prefix;      /* "" or "/v1": goes before each target */
     size_t prefix_length;
-    char *lines; /* "\r\nName: value" for each header that every request has */
+    char *lines; /* "\r\nName: value" for each header that every request has; see write_request() */
     size_t lines_length;
     char *resolve;       /* "host:port:", NULL when the host is an address or a socket */
     struct name *name;   /* borrowed from upstreams.names; NULL likewise */

@@ -196,6 +196,16 @@ static bool is_ours(struct str name)
     return false;
 }
 
+/* The last line, behind which curl writes " HTTP/1.1": as the end of a User-Agent that names two
+ * products (RFC 9110 section 10.1.5), unless somebody else's goes upstream. */
+static void add_last_line(struct upstream *up, struct buf *lines)
+{
+    bool taken = is_line_of(lines, STR("User-Agent"));
+    for (size_t i = 0; i < up->config->forward_headers.count; i++)
+        taken = taken || str_caseeq(up->config->forward_headers.items[i], STR("User-Agent"));
+    buf_printf(lines, "\r\n%s", taken ? "Gateway-Protocol:" : "User-Agent: gateway");
+}
+
 static void read_headers(struct upstreams *ups, struct upstream *up, struct buf *lines,
                          struct diag *diag)
 {
@@ -295,6 +305,7 @@ struct upstreams *upstreams_create(const struct config *config, unsigned workers
                        error);
         add_line(&lines, "Accept", "application/json");
         add_line(&lines, "Accept-Encoding", "gzip, deflate");
+        add_last_line(up, &lines);
         up->lines = copy(lines.p, lines.n);
         up->lines_length = lines.n;
         buf_fini(&lines);

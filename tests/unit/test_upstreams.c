@@ -212,6 +212,30 @@ static void test_a_request_holds_its_lines_and_nothing_else(void **state)
     fixture_stop(&f);
 }
 
+static void test_a_request_names_the_gateway_when_nobody_else(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct ask ask = {0};
+    begin(&f);
+    set_url(&f, 0, "http://127.0.0.1:%d", origin.port);
+    fixture_start(&f, 1);
+    ask_with(&f, &ask, 0, "/echo", NULL, 0, 0);
+    ask_wait(&f, &ask);
+    char expected[256];
+    snprintf(expected, sizeof(expected),
+             "GET /echo HTTP/1.1\r\n"
+             "Host: 127.0.0.1:%d\r\n"
+             "Accept: application/json\r\n"
+             "Accept-Encoding: gzip, deflate\r\n"
+             "User-Agent: gateway HTTP/1.1",
+             origin.port);
+    if (!body_is(&ask, expected))
+        fail_msg("sent\n%.*s", (int)ask.result.body.n, ask.result.body.p);
+    ask_release(&ask);
+    fixture_stop(&f);
+}
+
 static void test_configured_headers_replace_the_gateways_own(void **state)
 {
     (void)state;
@@ -748,6 +772,7 @@ int main(void)
         cmocka_unit_test(test_bodies_of_any_size_arrive_whole),
         cmocka_unit_test(test_a_body_may_be_as_large_as_the_cap_and_no_larger),
         cmocka_unit_test(test_a_request_holds_its_lines_and_nothing_else),
+        cmocka_unit_test(test_a_request_names_the_gateway_when_nobody_else),
         cmocka_unit_test(test_configured_headers_replace_the_gateways_own),
         cmocka_unit_test(test_targets_follow_the_base_url),
         cmocka_unit_test(test_what_is_no_target_is_not_sent),

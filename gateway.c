@@ -7,6 +7,7 @@
  * nobody posts to a loop that is gone: every loop ends its run; the offload pools are stopped;
  * every worker takes what was still posted to it and then cleans up. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -197,6 +198,14 @@ static void raise_file_limit(void)
     }
 }
 
+/* Bursts of pages come and go: giving their memory back to the kernel after each costs page faults
+ * at the next, a tenth of a page's time with 256 pages waiting at once. */
+static void keep_freed_memory(void)
+{
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+    mallopt(M_TOP_PAD, 256 << 10);
+}
+
 /* Before any thread starts, so that all of them inherit it: signals come by descriptor. */
 static int take_signals(void)
 {
@@ -218,6 +227,7 @@ static int run(struct site *site)
     gateway.workers = calloc(gateway.worker_count, sizeof(*gateway.workers));
     gw_assert(signals >= 0 && gateway.wake >= 0 && gateway.workers != NULL);
     raise_file_limit();
+    keep_freed_memory();
 
     if (!http_server_listen(site->server, gateway.worker_count, &error)) {
         fprintf(stderr, "gateway: %s\n", error);

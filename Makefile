@@ -52,7 +52,11 @@ OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/too
 .PHONY: all run test unit e2e bench fuzz tools container-check lint format deps deps-build deps-run clean help
 
 all: deps-build ## build build/gateway
-	@$(MAKE) --no-print-directory $(BUILD)/gateway
+	@$(MAKE) --no-print-directory build-gateway
+
+.PHONY: build-gateway
+build-gateway: $(BUILD)/gateway
+	@:
 
 $(BUILD)/gateway: $(BUILD)/obj/gateway.o $(LIBS)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -88,6 +92,7 @@ deps-run:
 run: all deps-run ## serve the demo homepage at http://127.0.0.1:8080/
 	@build/gateway stub -c examples/stub.toml & stub=$$!; \
 	trap 'kill $$stub 2>/dev/null' EXIT; trap : INT TERM; \
+	echo "the homepage: http://127.0.0.1:8080/  (Ctrl-C ends it)"; \
 	build/gateway run -c config.toml
 
 # -- tests -- #

@@ -5,6 +5,7 @@
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 
 SAN     ?=
@@ -49,7 +50,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps deps-build deps-run clean help
+.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps deps-build deps-run clean help always
 
 all: deps-build ## build build/gateway
 	@$(MAKE) --no-print-directory $(BUILD)/gateway
@@ -65,14 +66,21 @@ $(BUILD)/lib/$(1).a: $(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$f)))
 
-# The version lives in one object, so a commit rebuilds one file.
-$(BUILD)/obj/commands/version.o: CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
+# What it was built with counts as a source: another flag rebuilds all, another commit one file.
+$(BUILD)/flags: text = $(CC) $(CXX) $(CPPFLAGS) $(CFLAGS) $(CXXFLAGS) $(LDFLAGS)
+$(BUILD)/version: text = $(VERSION)
+$(BUILD)/flags $(BUILD)/version: always
+	@mkdir -p $(@D)
+	@echo '$(text)' | cmp -s - $@ || echo '$(text)' >$@
 
-$(BUILD)/obj/%.o: %.c Makefile
+$(BUILD)/obj/commands/version.o: $(BUILD)/version
+$(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
+
+$(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/obj/%.o: %.cc Makefile
+$(BUILD)/obj/%.o: %.cc Makefile $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
@@ -195,6 +203,6 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d' 2>/dev/null)

@@ -115,6 +115,7 @@ run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS)) $(TEST_TOOLS)
 
 run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
 	@GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools SAN=$(SAN) \
+	    PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache \
 	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(E2E)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)

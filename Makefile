@@ -58,7 +58,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps clean help
+.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -80,20 +80,22 @@ $(BUILD)/lib/$(1).a: $(call objects,$(1))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call archive,$f)))
 
-# The version lives in one object, so a commit rebuilds one file.
-$(BUILD)/obj/commands/version.o: CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
-$(BUILD)/obj/commands/version.o: $(BUILD)/version
-.PHONY: always
-$(BUILD)/version: always
+# What it was built with counts as a source: another flag rebuilds all, another commit one file.
+$(BUILD)/flags: text = $(CC) $(CXX) $(CPPFLAGS) $(CFLAGS) $(CXXFLAGS) $(LDFLAGS)
+$(BUILD)/version: text = $(VERSION)
+$(BUILD)/flags $(BUILD)/version: always
 	@mkdir -p $(@D)
-	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+	@echo '$(text)' | cmp -s - $@ || echo '$(text)' >$@
 
-$(BUILD)/obj/%.o: %.c Makefile
+$(BUILD)/obj/commands/version.o: $(BUILD)/version
+$(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
+
+$(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
-$(BUILD)/obj/%.o: %.cc Makefile
+$(BUILD)/obj/%.o: %.cc Makefile $(BUILD)/flags
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
@@ -127,6 +129,7 @@ run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS)) $(TEST_TOOLS)
 
 run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
 	@GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools SAN=$(SAN) \
+	    PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache \
 	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(E2E)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
@@ -222,6 +225,6 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d' 2>/dev/null)

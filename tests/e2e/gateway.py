@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-import tomli
+import tomllib
 
 BINARY = pathlib.Path(os.environ.get("GATEWAY", "build/gateway")).resolve()
 TOOLS = pathlib.Path(os.environ.get("TOOLS", "build/tools")).resolve()
@@ -66,7 +66,7 @@ class Gateway:
                 raise AssertionError(f"the gateway did not start: {self.log()}")
             time.sleep(0.01)
         found = re.findall(r'"?msg"?[=:]"listening".*?address"?[=:]"?([^\s",]+)', self.log())
-        public = len(tomli.loads(self.config.read_text())["server"]["listen"])
+        public = len(tomllib.loads(self.config.read_text())["server"]["listen"])
         self.addresses = found[:public]
         self.admin = next((f"http://{a}" for a in found[public:] if not a.startswith("unix:")), None)
         return self

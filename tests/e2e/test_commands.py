@@ -3,7 +3,7 @@
 import pathlib
 
 import pytest
-import tomli
+import tomllib
 
 from conftest import free_port
 from gateway import command
@@ -108,7 +108,7 @@ path = "/a{?query.b}"
     first = command("print-config", "-c", write(tmp_path, text), cwd=tmp_path, env=env)
     assert first.returncode == 0, first.stderr
     assert "s3cret" not in first.stdout and "${TOKEN}" in first.stdout
-    parsed = tomli.loads(first.stdout)
+    parsed = tomllib.loads(first.stdout)
     assert parsed["server"]["listen"] == ["127.0.0.1:8080"]
     assert parsed["upstreams"]["u"]["max_inflight"] == 256
     (tmp_path / "again.toml").write_text(first.stdout)

@@ -24,8 +24,9 @@ struct http_route;
 struct http_server;
 struct http_site;
 
-/* A request as handlers see it. Lives in `pool` until the response was sent or the client left.
- * Every str points into the request or its pool. */
+/* A request as handlers see it. Lives in `pool` until the response was sent or the client left;
+ * whoever waits for something meanwhile shares its memory with the pool (h2o_mem_alloc_shared) and
+ * gives up when that is disposed of. Every str points into the request or its pool. */
 struct http_request {
     h2o_req_t *h2o; /* NULL when nobody is connected (explain --run) */
     h2o_mem_pool_t *pool;
@@ -40,16 +41,16 @@ struct http_request {
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
     uint64_t started_us;
+
     /* for the access log; whoever serves fills them in */
     const struct access_part *parts;
     size_t part_count;
     const char *flags;
+
     /* private to http/ */
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
-    void (*gone_fn)(void *arg);
-    void *gone_arg;
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
@@ -95,9 +96,6 @@ bool http_wants_json(const struct http_request *request);
  * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
-
-/* fn runs once when the client leaves before the reply was begun; nothing may be sent then. */
-void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg);
 
 /* -- replying ---------------------------------------------------------------------------------- */
 

@@ -237,10 +237,3 @@ bool http_wants_json(const struct http_request *request)
 {
     return accept_prefers_json(http_header(request, STR("accept")));
 }
-
-void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg)
-{
-    gw_assert(request->gone_fn == NULL);
-    request->gone_fn = fn;
-    request->gone_arg = arg;
-}

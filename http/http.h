@@ -110,7 +110,8 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type,
                       size_t length, h2o_generator_t *generator);
 
-/* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers. */
+/* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers; on
+ * the admin listener and the control socket always the latter. */
 struct http_problem {
     int status;
     const char *type;                /* "upstream-timeout": last part of the problem's type URI */
@@ -119,6 +120,7 @@ struct http_problem {
     const struct access_part *parts; /* what failed; all with required = true first */
     const bool *required;
     size_t part_count;
+    bool json_only;         /* what failed has no HTML: problem+json whatever the client prefers */
     unsigned retry_after_s; /* 0 = no Retry-After */
     const char *allow;      /* 405: value of Allow */
 };

@@ -88,6 +88,16 @@ int http_route_match(struct http_server *server, struct http_request *request);
 
 /* First value of a query parameter, decoded ('+' is a blank); {NULL, 0} = absent. */
 struct str http_query(struct http_request *request, struct str name);
+/* Walks the query's parameters in order, decoded; those without a name are left out:
+ *     for (struct http_query_iter it = http_query_iter(request); http_query_next(&it);)
+ *         use(it.name, it.value); */
+struct http_query_iter {
+    struct str name, value;
+    h2o_mem_pool_t *pool; /* private, as what follows */
+    struct str rest;
+};
+struct http_query_iter http_query_iter(struct http_request *request);
+bool http_query_next(struct http_query_iter *it);
 struct str http_header(const struct http_request *request, struct str name);
 struct str http_cookie(const struct http_request *request, struct str name);
 /* Whether Accept prefers application/json to text/html (RFC 9110 section 12.5.1). */

@@ -123,7 +123,6 @@ static const char *compile(struct routes *routes, struct http_route *route, stru
 {
     struct node *node = &routes->root;
     const char *p = pattern.p, *end = pattern.p + pattern.n;
-    *is_rest_r = false;
     if (pattern.n == 0 || *p != '/')
         return "the path must begin with '/'";
     if (memchr(p, '?', pattern.n) != NULL || memchr(p, '#', pattern.n) != NULL)
@@ -175,8 +174,8 @@ const struct http_route *routes_add(struct routes *routes, const char *name, uns
                                     struct pos at, struct diag *diag)
 {
     size_t name_length = strlen(name);
-    struct node *node;
-    bool is_rest;
+    struct node *node = NULL;
+    bool is_rest = false;
     struct http_route *route = h2o_mem_alloc(sizeof(*route));
     *route = (struct http_route){.methods = methods, .handler = handler, .arg = arg};
     route->pattern = h2o_mem_alloc(pattern.n + name_length + 1);

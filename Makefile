@@ -7,6 +7,14 @@
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
+ifeq ($(MAKELEVEL),0)
+CPUS      := $(shell nproc)
+MAKEFLAGS += -j$(CPUS)
+endif
+
+# What is done is told in a word each; V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@echo "  $(1)	$(2)")
 
 SAN     ?=
 comma   := ,
@@ -50,13 +58,19 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps deps-build deps-run clean help always
+.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps clean help
 
-all: deps-build ## build build/gateway
-	@$(MAKE) --no-print-directory $(BUILD)/gateway
+all: ## build build/gateway
+	@packages/install build
+	@$(MAKE) --no-print-directory build-gateway
+
+.PHONY: build-gateway
+build-gateway: $(BUILD)/gateway
+	@:
 
 $(BUILD)/gateway: $(BUILD)/obj/gateway.o $(LIBS)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 define archive
 $(BUILD)/lib/$(1).a: $(call objects,$(1))
@@ -69,6 +83,7 @@ $(foreach f,$(FOLDERS),$(eval $(call archive,$f)))
 # What it was built with counts as a source: another flag rebuilds all, another commit one file.
 $(BUILD)/flags: text = $(CC) $(CXX) $(CPPFLAGS) $(CFLAGS) $(CXXFLAGS) $(LDFLAGS)
 $(BUILD)/version: text = $(VERSION)
+.PHONY: always
 $(BUILD)/flags $(BUILD)/version: always
 	@mkdir -p $(@D)
 	@echo '$(text)' | cmp -s - $@ || echo '$(text)' >$@
@@ -77,31 +92,31 @@ $(BUILD)/obj/commands/version.o: $(BUILD)/version
 $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.cc Makefile $(BUILD)/flags
+	$(call say,CXX,$<)
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
 deps: ## install what building, running and testing needs
 	@packages/install build run test
 
-deps-build:
-	@packages/install build
-
-deps-run:
-	@packages/install run
-
-run: all deps-run ## serve the demo homepage at http://127.0.0.1:8080/
+run: ## serve the demo homepage at http://127.0.0.1:8080/
+	@packages/install build run
+	@$(MAKE) --no-print-directory build-gateway
 	@build/gateway stub -c examples/stub.toml & stub=$$!; \
 	trap 'kill $$stub 2>/dev/null' EXIT; trap : INT TERM; \
+	echo "the homepage: http://127.0.0.1:8080/  (Ctrl-C ends it)"; \
 	build/gateway run -c config.toml
 
 # -- tests -- #
 
 test: deps ## every test: unit, then end to end (SAN=address,undefined or SAN=thread for sanitizers)
-	@$(MAKE) --no-print-directory run-unit run-e2e
+	@$(MAKE) --no-print-directory run-unit
+	@$(MAKE) --no-print-directory run-e2e
 
 unit: deps ## unit tests only (UNIT=json picks one)
 	@$(MAKE) --no-print-directory run-unit
@@ -119,19 +134,22 @@ run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
 	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(E2E)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 # Libraries that tests load into the gateway to stand in for a broken outside (a resolver that hangs).
 $(BUILD)/tools/%.so: tests/preload/%.c
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -std=c11 -g -O1 -fPIC -shared $(CWARN) -o $@ $< -ldl
+	$(Q)$(CC) $(CPPFLAGS) -std=c11 -g -O1 -fPIC -shared $(CWARN) -o $@ $< -ldl
 
 # Programs to try a folder by hand and to measure it alone; no test needs them, all keep building.
 tools: $(TOOLS) ## build the programs of tests/tools
 $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIBS)
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 container-check: ## the Dockerfile's steps without an engine, then the container's promises (as root)
 	@packages/install container
@@ -157,12 +175,14 @@ run-fuzz: $(if $(FUZZ),build/fuzz/bin/fuzz_$(FUZZ),$(FUZZ_TARGETS))
 	        build/fuzz/corpus/$$name $$seeds; done
 
 build/fuzz/obj/%.o: %.c Makefile
+	$(call say,FUZZ,$<)
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 $(FUZZ_FLAGS) -c -o $@ $<
+	$(Q)clang $(CPPFLAGS) -std=c11 $(FUZZ_FLAGS) -c -o $@ $<
 
 build/fuzz/obj/%.o: %.cc Makefile
+	$(call say,FUZZ,$<)
 	@mkdir -p $(@D)
-	clang++ $(CPPFLAGS) -std=c++17 -DNDEBUG $(FUZZ_FLAGS) -c -o $@ $<
+	$(Q)clang++ $(CPPFLAGS) -std=c++17 -DNDEBUG $(FUZZ_FLAGS) -c -o $@ $<
 
 FUZZ_OBJECTS := $(foreach f,$(filter-out commands,$(FOLDERS)),\
                   $(patsubst %,build/fuzz/obj/%.o,$(basename $(call sources,$f))))
@@ -171,8 +191,9 @@ build/fuzz/gateway.a: $(FUZZ_OBJECTS)
 	@ar rcs $@ $^
 
 build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	clang++ -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+	$(Q)clang++ -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
 
 # -- figures -- #
 
@@ -182,8 +203,9 @@ bench: ## measure against nginx + Lua, and the parts on their own
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
+	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # -- care -- #
 

@@ -306,9 +306,13 @@ static void print_usage(FILE *to)
 
 static int dispatch(int argc, char **argv)
 {
-    if (argc < 2)
-        return command_run(argc, argv);
+    static char run_name[] = "run";
     const char *names[COUNT(commands)];
+    if (argc < 2 || (argv[1][0] == '-' && strcmp(argv[1], "--help") != 0 &&
+                     strcmp(argv[1], "-h") != 0 && strcmp(argv[1], "--version") != 0)) {
+        argv[0] = run_name; /* options alone are those of `run` */
+        return command_run(argc, argv);
+    }
     for (size_t i = 0; i < COUNT(commands); i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
@@ -321,8 +325,6 @@ static int dispatch(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0)
         return command_version(1, argv);
-    if (argv[1][0] == '-') /* options alone: those of `run` */
-        return command_run(argc, argv);
     const char *nearest = diag_nearest(str_from(argv[1]), names, COUNT(names));
     fprintf(stderr, "gateway: there is no command \"%s\"", argv[1]);
     if (nearest != NULL)

@@ -42,6 +42,20 @@ static void print_bad_option(char **argv, int code)
                 code == ':' ? "no value for option" : "unknown option", word);
 }
 
+static bool take_value(const struct command_option *option, const char *value)
+{
+    if (option->flag_r != NULL) {
+        *option->flag_r = true;
+    } else if (option->value_r != NULL) {
+        *option->value_r = value;
+    } else {
+        if (option->values_r->count == COUNT(option->values_r->items))
+            return false;
+        option->values_r->items[option->values_r->count++] = value;
+    }
+    return true;
+}
+
 bool command_arguments(int argc, char **argv, const struct command_line *line, int *exit_r)
 {
     struct option longs[OPTIONS_MAX + 2] = {0};
@@ -54,7 +68,7 @@ bool command_arguments(int argc, char **argv, const struct command_line *line, i
     shorts[n++] = HELP;
     for (size_t i = 0; i < line->option_count; i++) {
         const struct command_option *option = &line->options[i];
-        int takes = option->value_r != NULL ? required_argument : no_argument;
+        int takes = option->flag_r == NULL ? required_argument : no_argument;
 
         longs[i] = (struct option){option->name, takes, NULL, option_code(option, i)};
         if (option->letter != 0) {
@@ -80,10 +94,10 @@ bool command_arguments(int argc, char **argv, const struct command_line *line, i
             print_bad_option(argv, code);
             return wrong_usage(line, exit_r);
         }
-        if (option->value_r != NULL)
-            *option->value_r = optarg;
-        else
-            *option->flag_r = true;
+        if (!take_value(option, optarg)) {
+            fprintf(stderr, "gateway %s: too many of option '--%s'\n", argv[0], option->name);
+            return wrong_usage(line, exit_r);
+        }
     }
 
     size_t operands = (size_t)(argc - optind);

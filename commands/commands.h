@@ -28,12 +28,19 @@ int command_version(int argc, char **argv);
 
 /* -- reading a command's arguments (arguments.c) ---------------------------------------------- */
 
-/* One option: either a flag (-v, --verbose) or one with a value (-c FILE, --config=FILE). */
+/* The values of an option that may be repeated (-H A -H B). */
+struct command_values {
+    const char *items[32];
+    size_t count;
+};
+
+/* One option: a flag (-v, --verbose), or one with a value (-c FILE, --config=FILE). */
 struct command_option {
-    const char *name;     /* the long form, without dashes */
-    char letter;          /* the short form; 0 = none */
-    bool *flag_r;         /* set when the option is there; NULL for one with a value */
-    const char **value_r; /* set to its value (the last one wins), else left as it was */
+    const char *name;                /* the long form, without dashes */
+    char letter;                     /* the short form; 0 = none */
+    bool *flag_r;                    /* set when the option is there; NULL for one with values */
+    const char **value_r;            /* set to its value (the last one wins), else left as it was */
+    struct command_values *values_r; /* instead of value_r: takes every value */
 };
 
 struct command_line {

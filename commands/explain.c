@@ -16,7 +16,7 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE      the configuration (default: " DEFAULT_CONFIG_FILE ")\n"
     "      --run              fetch the page\n"
-    "  -H, --header HEADER    a request header, \"Name: value\"\n";
+    "  -H, --header HEADER    a request header, \"Name: value\"; may be repeated\n";
 
 struct outcome {
     bool done, good;
@@ -50,8 +50,8 @@ static bool add_header(h2o_mem_pool_t *pool, h2o_headers_t *headers, const char 
     return true;
 }
 
-static int explain(struct site *site, const char *method, const char *target, const char *header,
-                   bool run)
+static int explain(struct site *site, const char *method, const char *target,
+                   const struct command_values *lines, bool run)
 {
     h2o_mem_pool_t pool;
     h2o_headers_t headers = {NULL};
@@ -70,11 +70,13 @@ static int explain(struct site *site, const char *method, const char *target, co
                                    .server = site->server,
                                    .started_us = clock_us()};
     int code = COMMAND_DONE;
-    if (header != NULL && !add_header(&pool, &headers, header)) {
-        fprintf(stderr, "gateway explain: not a header: %s\n", log_quote(str_from(header)));
-        code = COMMAND_USAGE;
-        goto out;
-    }
+    for (size_t i = 0; i < lines->count; i++)
+        if (!add_header(&pool, &headers, lines->items[i])) {
+            fprintf(stderr, "gateway explain: not a header: %s\n",
+                    log_quote(str_from(lines->items[i])));
+            code = COMMAND_USAGE;
+            goto out;
+        }
     int refused = http_route_match(site->server, &request);
     struct page *page = refused ? NULL : pages_for_route(site->pages, request.route);
     if (page == NULL) {
@@ -107,12 +109,13 @@ out:
 
 int command_explain(int argc, char **argv)
 {
-    const char *file = DEFAULT_CONFIG_FILE, *header = NULL, *operands[2] = {NULL, NULL};
+    const char *file = DEFAULT_CONFIG_FILE, *operands[2] = {NULL, NULL};
+    struct command_values headers = {.count = 0};
     bool run = false;
     const struct command_option options[] = {
         {.name = "config", .letter = 'c', .value_r = &file},
         {.name = "run", .flag_r = &run},
-        {.name = "header", .letter = 'H', .value_r = &header},
+        {.name = "header", .letter = 'H', .values_r = &headers},
     };
     int code;
     if (!command_arguments(argc, argv,
@@ -127,7 +130,7 @@ int command_explain(int argc, char **argv)
     struct site *site = site_open(file, false);
     if (site == NULL)
         return COMMAND_BAD_CONFIG;
-    code = explain(site, operands[0], operands[1], header, run);
+    code = explain(site, operands[0], operands[1], &headers, run);
     site_destroy(&site);
     return code;
 }

@@ -333,8 +333,9 @@ static int serve(void)
 int command_stub(int argc, char **argv)
 {
     const char *path = NULL;
-    const struct command_option options[] = {{"config", 'c', NULL, &path},
-                                             {"verbose", 'v', &stub.verbose, NULL}};
+    const struct command_option options[] = {
+        {.name = "config", .letter = 'c', .value_r = &path},
+        {.name = "verbose", .letter = 'v', .flag_r = &stub.verbose}};
     int code;
 
     if (!command_arguments(

@@ -167,6 +167,15 @@ def test_explain_fails_when_a_required_part_does(tmp_path, faults):
     assert run.returncode == 1 and "503" in run.stdout
 
 
+def test_explain_takes_headers(tmp_path, faults):
+    text = EXPLAINED.format(url=faults.url).replace("{path.id}", "{header.accept-language}&x={header.x-y}")
+    done = command("explain", "-c", write(tmp_path, text), "-H", "Accept-Language: de", "-H", "X-Y:  a b",
+                   "GET", "/product/7", cwd=tmp_path)
+    assert "/ok?id=de&x=a%20b" in done.stdout, done.stderr
+    wrong = command("explain", "-c", "site.toml", "-H", "no colon", "GET", "/product/7", cwd=tmp_path)
+    assert wrong.returncode == 2 and "no colon" in wrong.stderr
+
+
 def test_explain_of_no_page(tmp_path, faults):
     name = write(tmp_path, EXPLAINED.format(url=faults.url))
     done = command("explain", "-c", name, "GET", "/nowhere", cwd=tmp_path)
@@ -188,6 +197,7 @@ def test_healthcheck(gateway, faults):
     (["--help"], 0, "Commands:"),
     (["version"], 0, "gateway "),
     (["chekc"], 2, 'did you mean "check"'),
+    (["--no-such-option"], 2, "gateway run: unknown option '--no-such-option'"),
     (["check", "--no-such-option"], 2, "--no-such-option"),
     (["explain", "GET"], 2, "Usage"),
     *[([name, "--help"], 0, f"Usage: gateway {name}") for name in

@@ -175,8 +175,8 @@ const struct http_route *routes_add(struct routes *routes, const char *name, uns
                                     struct pos at, struct diag *diag)
 {
     size_t name_length = strlen(name);
-    struct node *node;
-    bool is_rest;
+    struct node *node = NULL;
+    bool is_rest = false;
     struct http_route *route = h2o_mem_alloc(sizeof(*route));
     *route = (struct http_route){.methods = methods, .handler = handler, .arg = arg};
     route->pattern = h2o_mem_alloc(pattern.n + name_length + 1);

@@ -61,7 +61,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps clean help
+.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -86,7 +86,6 @@ $(foreach f,$(FOLDERS),$(eval $(call archive,$f)))
 # What it is built with counts as a source: another flag rebuilds all, another commit one file.
 $(BUILD)/flags: text = $(CC) $(CXX) $(CPPFLAGS) $(CFLAGS) $(CXXFLAGS) $(LDFLAGS)
 $(BUILD)/version: text = $(VERSION)
-.PHONY: always
 $(BUILD)/flags $(BUILD)/version: always
 	@mkdir -p $(@D)
 	@echo '$(text)' | cmp -s - $@ || echo '$(text)' >$@

@@ -94,42 +94,24 @@ static size_t encode_utf8(unsigned code, char bytes_r[4])
     return 4;
 }
 
-/* Decodes the escape at *p, which the parser has found to be a good one, and moves past it. Gives
- * fewer bytes than it takes. */
-static size_t decode_escape(const char **p, char bytes_r[4])
+size_t json_decode_escape(const char **p, char bytes_r[4])
 {
+    static const char plain[128] = {['b'] = '\b', ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r',
+                                    ['t'] = '\t', ['"'] = '"',  ['\\'] = '\\', ['/'] = '/'};
     char c = (*p)[1];
-    *p += 2;
-    switch (c) {
-    case 'b':
-        c = '\b';
-        break;
-    case 'f':
-        c = '\f';
-        break;
-    case 'n':
-        c = '\n';
-        break;
-    case 'r':
-        c = '\r';
-        break;
-    case 't':
-        c = '\t';
-        break;
-    case 'u': {
-        unsigned code = hex4_value(*p);
-        *p += 4;
-        if (code >= 0xd800 && code <= 0xdfff) {
-            code = 0x10000 + ((code & 0x3ff) << 10 | (hex4_value(*p + 2) & 0x3ff));
-            *p += 6;
-        }
-        return encode_utf8(code, bytes_r);
+
+    if (c != 'u') {
+        bytes_r[0] = plain[c & 0x7f];
+        *p += 2;
+        return 1;
     }
-    default: /* '"', '\', '/' stand for themselves */
-        break;
+    unsigned code = hex4_value(*p + 2);
+    *p += 6;
+    if (code >= 0xd800 && code <= 0xdfff) {
+        code = 0x10000 + ((code & 0x3ff) << 10 | (hex4_value(*p + 2) & 0x3ff));
+        *p += 6;
     }
-    bytes_r[0] = c;
-    return 1;
+    return encode_utf8(code, bytes_r);
 }
 
 static struct str decode_string(struct str raw, h2o_mem_pool_t *pool)
@@ -145,7 +127,7 @@ static struct str decode_string(struct str raw, h2o_mem_pool_t *pool)
         p += plain;
         if (p < end) {
             char bytes[4];
-            size_t n = decode_escape(&p, bytes);
+            size_t n = json_decode_escape(&p, bytes);
             memcpy(to, bytes, n);
             to += n;
         }
@@ -163,7 +145,7 @@ static __attribute__((noinline)) bool escaped_is(struct str raw, struct str text
         char bytes[4] = {*p};
         size_t n = 1;
         if (*p == '\\')
-            n = decode_escape(&p, bytes);
+            n = json_decode_escape(&p, bytes);
         else
             p++;
         if (text.n - at < n || memcmp(text.p + at, bytes, n) != 0)

@@ -153,6 +153,9 @@ struct str json_text(struct json_value v, bool *escaped_r);
 /* The decoded text of a string (number and literal text as is). Points into the text when nothing
  * was escaped, else into the pool. */
 struct str json_string(struct json_value v, h2o_mem_pool_t *pool);
+/* For who decodes a string that json_text() gave, bit by bit: writes the escape at **p as UTF-8 and
+ * moves *p past it. Returns the number of bytes, always fewer than the escape has. */
+size_t json_decode_escape(const char **p, char bytes_r[4]);
 
 /* -- values that are built ------------------------------------------------------------------ */
 

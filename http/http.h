@@ -24,8 +24,9 @@ struct http_route;
 struct http_server;
 struct http_site;
 
-/* A request as handlers see it. Lives in `pool` until the response was sent or the client left.
- * Every str points into the request or its pool. */
+/* A request as handlers see it. Lives in `pool` until the response was sent or the client left;
+ * whoever waits for something meanwhile shares its memory with the pool (h2o_mem_alloc_shared) and
+ * gives up when that is disposed of. Every str points into the request or its pool. */
 struct http_request {
     h2o_req_t *h2o; /* NULL when nobody is connected (explain --run) */
     h2o_mem_pool_t *pool;
@@ -40,16 +41,16 @@ struct http_request {
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
     uint64_t started_us;
+
     /* for the access log; whoever serves fills them in */
     const struct access_part *parts;
     size_t part_count;
     const char *flags;
+
     /* private to http/ */
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
-    void (*gone_fn)(void *arg);
-    void *gone_arg;
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
@@ -87,6 +88,16 @@ int http_route_match(struct http_server *server, struct http_request *request);
 
 /* First value of a query parameter, decoded ('+' is a blank); {NULL, 0} = absent. */
 struct str http_query(struct http_request *request, struct str name);
+/* Walks the query's parameters in order, decoded; those without a name are left out:
+ *     for (struct http_query_iter it = http_query_iter(request); http_query_next(&it);)
+ *         use(it.name, it.value); */
+struct http_query_iter {
+    struct str name, value;
+    h2o_mem_pool_t *pool; /* private, as what follows */
+    struct str rest;
+};
+struct http_query_iter http_query_iter(struct http_request *request);
+bool http_query_next(struct http_query_iter *it);
 struct str http_header(const struct http_request *request, struct str name);
 struct str http_cookie(const struct http_request *request, struct str name);
 /* Whether Accept prefers application/json to text/html (RFC 9110 section 12.5.1). */
@@ -95,9 +106,6 @@ bool http_wants_json(const struct http_request *request);
  * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
-
-/* fn runs once when the client leaves before the reply was begun; nothing may be sent then. */
-void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg);
 
 /* -- replying ---------------------------------------------------------------------------------- */
 
@@ -112,7 +120,8 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type,
                       size_t length, h2o_generator_t *generator);
 
-/* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers. */
+/* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers; on
+ * the admin listener and the control socket always the latter. */
 struct http_problem {
     int status;
     const char *type;                /* "upstream-timeout": last part of the problem's type URI */
@@ -121,6 +130,7 @@ struct http_problem {
     const struct access_part *parts; /* what failed; all with required = true first */
     const bool *required;
     size_t part_count;
+    bool json_only;         /* what failed has no HTML: problem+json whatever the client prefers */
     unsigned retry_after_s; /* 0 = no Retry-After */
     const char *allow;      /* 405: value of Allow */
 };

@@ -155,7 +155,7 @@ void http_problem_reply(struct http_request *request, const struct http_problem 
 {
     char seconds[16];
     struct out out;
-    bool as_json = request->site->is_main ? http_wants_json(request) : true;
+    bool as_json = problem->json_only || !request->site->is_main || http_wants_json(request);
     out_init(&out, request->pool, 0);
     if (as_json)
         write_json(request, problem, &out);

@@ -151,25 +151,45 @@ struct str http_cookie(const struct http_request *request, struct str name)
     return (struct str){NULL, 0};
 }
 
+/* Takes the next parameter that has a name off the front of *list, both as received. */
+static bool next_parameter(struct str *list, struct str *name_r, struct str *value_r)
+{
+    while (list->n != 0) {
+        const char *end = memchr(list->p, '&', list->n);
+        struct str pair = {list->p, end == NULL ? list->n : (size_t)(end - list->p)};
+        size_t skip = end == NULL ? list->n : pair.n + 1;
+        list->p += skip, list->n -= skip;
+        const char *equals = pair.n == 0 ? NULL : memchr(pair.p, '=', pair.n);
+        *name_r = (struct str){pair.p, equals == NULL ? pair.n : (size_t)(equals - pair.p)};
+        *value_r = equals == NULL ? STR("") : (struct str){equals + 1, pair.n - name_r->n - 1};
+        if (name_r->n != 0)
+            return true;
+    }
+    return false;
+}
+
 struct str http_query(struct http_request *request, struct str name)
 {
-    struct str list = request->query;
-    while (list.n != 0) {
-        const char *end = memchr(list.p, '&', list.n);
-        struct str pair = {list.p, end == NULL ? list.n : (size_t)(end - list.p)};
-        size_t skip = end == NULL ? list.n : pair.n + 1;
-        list.p += skip, list.n -= skip;
-        const char *equals = pair.n == 0 ? NULL : memchr(pair.p, '=', pair.n);
-        struct str key = {pair.p, equals == NULL ? pair.n : (size_t)(equals - pair.p)};
-        if (key.n < name.n || pair.n == 0) /* decoding only shortens */
-            continue;
-        if (!str_eq(form_decode(request->pool, key), name))
-            continue;
-        if (equals == NULL)
-            return (struct str){"", 0};
-        return form_decode(request->pool, (struct str){equals + 1, pair.n - key.n - 1});
-    }
+    struct str list = request->query, key, value;
+    while (next_parameter(&list, &key, &value))
+        if (key.n >= name.n /* decoding only shortens */ &&
+            str_eq(form_decode(request->pool, key), name))
+            return form_decode(request->pool, value);
     return (struct str){NULL, 0};
+}
+
+struct http_query_iter http_query_iter(struct http_request *request)
+{
+    return (struct http_query_iter){.pool = request->pool, .rest = request->query};
+}
+
+bool http_query_next(struct http_query_iter *it)
+{
+    if (!next_parameter(&it->rest, &it->name, &it->value))
+        return false;
+    it->name = form_decode(it->pool, it->name);
+    it->value = form_decode(it->pool, it->value);
+    return true;
 }
 
 /* -- Accept ------------------------------------------------------------------------------------ */
@@ -236,11 +256,4 @@ bool accept_prefers_json(struct str accept)
 bool http_wants_json(const struct http_request *request)
 {
     return accept_prefers_json(http_header(request, STR("accept")));
-}
-
-void http_on_gone(struct http_request *request, void (*fn)(void *arg), void *arg)
-{
-    gw_assert(request->gone_fn == NULL);
-    request->gone_fn = fn;
-    request->gone_arg = arg;
 }

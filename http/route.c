@@ -123,7 +123,6 @@ static const char *compile(struct routes *routes, struct http_route *route, stru
 {
     struct node *node = &routes->root;
     const char *p = pattern.p, *end = pattern.p + pattern.n;
-    *is_rest_r = false;
     if (pattern.n == 0 || *p != '/')
         return "the path must begin with '/'";
     if (memchr(p, '?', pattern.n) != NULL || memchr(p, '#', pattern.n) != NULL)

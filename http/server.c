@@ -58,8 +58,6 @@ static void on_dispose(void *arg)
     h2o_req_t *req = request->h2o;
     if (h2o_linklist_is_linked(&request->sending))
         h2o_linklist_unlink(&request->sending);
-    if (!request->replied && request->gone_fn != NULL)
-        request->gone_fn(request->gone_arg);
     if (request->site->is_main && request->server->access != NULL) {
         struct access_record record = {
             .id = request->id,

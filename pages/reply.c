@@ -39,6 +39,12 @@ static struct str text_str(const struct text *text)
     return (struct str){text->p, text->n};
 }
 
+/* A page without a template is JSON for everybody, and so are its errors. */
+static bool is_json_page(const struct page_run *run)
+{
+    return run->page->template == NULL;
+}
+
 static bool has_failed(const struct part_run *part)
 {
     return part->state != PART_OK && part->state != PART_SKIPPED;
@@ -93,7 +99,7 @@ static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
     if (is_page) /* problems say no-store themselves */
         http_add_header(request, "cache-control",
                         complete ? STR("private, no-cache") : STR("no-store"));
-    if (run->page->template != NULL)
+    if (!is_json_page(run))
         http_add_header(request, "vary", STR("Accept"));
     if (!complete) {
         struct str failed = proxy_status(run);
@@ -116,7 +122,8 @@ static void reply_refused(struct page_run *run)
     http_problem_reply(run->request, &(struct http_problem){.status = 400,
                                                             .type = "bad-value",
                                                             .title = "A value can't be used",
-                                                            .detail = text_str(&text)});
+                                                            .detail = text_str(&text),
+                                                            .json_only = is_json_page(run)});
 }
 
 /* For the client: which part, and how; never an address. */
@@ -177,6 +184,7 @@ static void reply_failed(struct page_run *run, const struct part_run *failed)
                                               .parts = parts,
                                               .required = required,
                                               .part_count = failed_parts(run, parts, required),
+                                              .json_only = is_json_page(run),
                                               .retry_after_s = failed->state == PART_SHED ? 1 : 0});
 }
 
@@ -304,7 +312,7 @@ void reply_send(struct page_run *run)
         reply_refused(run);
     else if (failed != NULL)
         reply_failed(run, failed);
-    else if (run->page->template == NULL || http_wants_json(run->request))
+    else if (is_json_page(run) || http_wants_json(run->request))
         reply_json(run);
     else
         reply_html(run);

@@ -160,28 +160,21 @@ static struct json_value parts_object(struct page_run *run)
     return json_from_object(parts);
 }
 
-/* request.query.NAME, decoded. Names that need decoding themselves are left out: no template could
- * spell them. */
+/* request.query.NAME, decoded; the first of a name. */
 static struct json_value query_object(struct http_request *request)
 {
     enum { MAX_NAMES = 64 }; /* a client chooses how many */
     struct json_object *query = json_object_create(request->pool, 0);
-    struct str rest = request->query;
-    while (rest.n != 0 && query->count < MAX_NAMES) {
-        const char *amp = memchr(rest.p, '&', rest.n);
-        size_t length = amp ? (size_t)(amp - rest.p) : rest.n;
-        const char *equals = memchr(rest.p, '=', length);
-        struct str name = {rest.p, equals ? (size_t)(equals - rest.p) : length};
-        rest.p += length + (amp != NULL);
-        rest.n -= length + (amp != NULL);
-        if (name.n == 0 || memchr(name.p, '%', name.n) || memchr(name.p, '+', name.n) ||
-            json_type(json_get(json_from_object(query), name)) != JSON_MISSING)
+    struct json_value found = json_from_object(query);
+    for (struct http_query_iter it = http_query_iter(request);
+         query->count < MAX_NAMES && http_query_next(&it);) {
+        if (json_type(json_get(found, it.name)) != JSON_MISSING)
             continue;
         struct str *value = h2o_mem_alloc_pool(request->pool, sizeof(*value));
-        *value = http_query(request, name);
-        json_object_set(request->pool, query, name, json_from_text(value));
+        *value = it.value;
+        json_object_set(request->pool, query, it.name, json_from_text(value));
     }
-    return json_from_object(query);
+    return found;
 }
 
 static struct json_value request_object(struct http_request *request)

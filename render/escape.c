@@ -106,53 +106,6 @@ void write_escaped(struct out *out, struct str text)
     }
 }
 
-static unsigned hex4(const char *p)
-{
-    unsigned value = 0;
-    for (int i = 0; i < 4; i++)
-        value = value << 4 | (unsigned)(p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
-    return value;
-}
-
-/* The escape at *p, which the JSON parser has found to be a good one (surrogates in pairs), as
- * UTF-8; moves past it. */
-static size_t decode_escape(const char **p, char bytes_r[4])
-{
-    static const char plain[128] = {['b'] = '\b', ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r',
-                                    ['t'] = '\t', ['"'] = '"',  ['\\'] = '\\', ['/'] = '/'};
-    char c = (*p)[1];
-
-    if (c != 'u') {
-        bytes_r[0] = plain[c & 0x7f];
-        *p += 2;
-        return 1;
-    }
-    unsigned code = hex4(*p + 2);
-    *p += 6;
-    if (code < 0x80) {
-        bytes_r[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        bytes_r[0] = (char)(0xc0 | code >> 6);
-        bytes_r[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    if (code < 0xd800 || code > 0xdfff) {
-        bytes_r[0] = (char)(0xe0 | code >> 12);
-        bytes_r[1] = (char)(0x80 | (code >> 6 & 0x3f));
-        bytes_r[2] = (char)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    code = 0x10000 + ((code & 0x3ff) << 10 | (hex4(*p + 2) & 0x3ff));
-    *p += 6;
-    bytes_r[0] = (char)(0xf0 | code >> 18);
-    bytes_r[1] = (char)(0x80 | (code >> 12 & 0x3f));
-    bytes_r[2] = (char)(0x80 | (code >> 6 & 0x3f));
-    bytes_r[3] = (char)(0x80 | (code & 0x3f));
-    return 4;
-}
-
 /* One loop for both: with html, what is special in HTML is escaped, decoded or not. */
 void write_json_decoded(struct out *out, struct str text, bool html)
 {
@@ -169,7 +122,7 @@ void write_json_decoded(struct out *out, struct str text, bool html)
         if (p == end)
             break;
         char bytes[4];
-        struct str decoded = {bytes, decode_escape(&p, bytes)};
+        struct str decoded = {bytes, json_decode_escape(&p, bytes)};
         if (html)
             write_escaped(out, decoded);
         else

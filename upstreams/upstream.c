@@ -284,11 +284,10 @@ static void read_tls(struct upstreams *ups, struct upstream *up, struct diag *di
 
 /* -- all of them -- */
 
-struct upstreams *upstreams_create(const struct config *config, unsigned workers, struct diag *diag)
+struct upstreams *upstreams_create(const struct config *config, struct diag *diag)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, memory_setup);
-    (void)workers;
 
     struct upstreams *ups = h2o_mem_alloc(sizeof(*ups));
     *ups = (struct upstreams){.config = config, .count = config->upstream_count};

@@ -22,10 +22,8 @@ struct up_client;
 struct up_call;
 
 /* Checks each URL and TLS file (errors with config_pos) and prepares. Needs no network: names are
- * first looked up when up_client_create() runs. `config` must outlive it. `workers`: how many
- * clients there will be. */
-struct upstreams *upstreams_create(const struct config *config, unsigned workers,
-                                   struct diag *diag);
+ * first looked up when up_client_create() runs. `config` must outlive it. */
+struct upstreams *upstreams_create(const struct config *config, struct diag *diag);
 void upstreams_destroy(struct upstreams **ups);
 struct upstream *upstream_find(struct upstreams *ups, struct str name);
 const struct config_upstream *upstream_config(const struct upstream *up);

@@ -99,6 +99,19 @@ def test_a_required_part_decides_the_status(gateway, faults, path, state, token,
     assert one.access(1)[0]["status"] == required
 
 
+@pytest.mark.parametrize("accept", [None, "*/*", "text/html"])
+def test_a_page_without_a_template_fails_as_json_whoever_asks(gateway, faults, accept):
+    one = gateway(config(faults.url, "/status/503", need="required"))
+    with httpx.Client() as client:
+        del client.headers["Accept"]
+        page = client.get(one.url, headers={"Accept": accept} if accept else None)
+        nowhere = client.get(one.url + "/nowhere")
+    assert page.status_code == 502
+    assert page.headers["content-type"] == "application/problem+json"
+    assert page.json()["parts"][0]["name"] == "bad"
+    assert nowhere.headers["content-type"].startswith("text/html"), "no page, no page's choice"
+
+
 def test_good_answers_in_odd_shapes(gateway, faults):
     for path, data in (("/gzip", [1, 2, 3]), ("/no-content", None), ("/json/%5B7%5D", [7])):
         page = httpx.get(gateway(config(faults.url, path)).url)

@@ -179,6 +179,11 @@ path = "/product/{{id}}"
 [pages.product.parts.product]
 upstream = "s"
 path = "/head/{{path.id}}{{?query.q,header.accept-language}}"
+[pages.tenant]
+path = "/tenant"
+[pages.tenant.parts.tenant]
+upstream = "s"
+path = "/head/{{query.name}}"
 """
     one = gateway(text)
     line = lambda target, **kw: httpx.get(one.url + target, **kw).json()["data"]["product"]["line"]
@@ -191,3 +196,7 @@ path = "/head/{{path.id}}{{?query.q,header.accept-language}}"
     )
     refused = httpx.get(one.url + "/product/%2e%2e")
     assert refused.status_code == 400
+    refused = httpx.get(one.url + "/tenant?name=%2e.")
+    assert refused.status_code == 400
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["detail"] == "query.name would leave its segment of a path"

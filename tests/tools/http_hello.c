@@ -30,22 +30,23 @@ static void slow_done(struct timer *timer)
     hello(slow->request, NULL);
 }
 
-static void slow_gone(void *arg)
+static void slow_disposed(void *arg)
 {
     struct slow *slow = arg;
+    if (!timer_running(&slow->timer))
+        return; /* it was answered */
     timer_stop(slow->request->loop, &slow->timer);
     fprintf(stderr, "gone\n");
 }
 
 static void slow_start(struct http_request *request, void *arg)
 {
-    struct slow *slow = h2o_mem_alloc_pool(request->pool, sizeof(*slow));
+    struct slow *slow = h2o_mem_alloc_shared(request->pool, sizeof(*slow), slow_disposed);
     struct str ms = http_query(request, STR("ms"));
     (void)arg;
     timer_init(&slow->timer, slow_done);
     slow->request = request;
     timer_start(request->loop, &slow->timer, ms.n != 0 ? strtoul(ms.p, NULL, 10) : 1000);
-    http_on_gone(request, slow_gone, slow);
 }
 
 static void big(struct http_request *request, void *arg)

@@ -94,7 +94,7 @@ int main(int argc, char **argv)
     }
     struct config config = {.upstreams = configured, .upstream_count = 2};
     struct diag *diag = diag_create();
-    struct upstreams *ups = upstreams_create(&config, 1, diag);
+    struct upstreams *ups = upstreams_create(&config, diag);
     diag_print(diag, stderr);
     if (diag_errors(diag))
         return 1;

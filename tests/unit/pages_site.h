@@ -40,7 +40,7 @@ static inline void site_open(struct pages_site *site, const char *text, const ch
     free(whole);
     site->files = offload_create("files", 1, 1);
     site->templates = template_set_create(site->dir);
-    site->ups = upstreams_create(site->config, 1, site->diag);
+    site->ups = upstreams_create(site->config, site->diag);
     site->server = http_server_create(site->config, site->files, NULL, site->diag);
     site->pages = pages_create(site->config, site->ups, site->templates, site->server, site->diag);
 }

@@ -68,6 +68,27 @@ static void test_query_parameters(void **state)
     assert_str(http_query(&none, STR("user")), NULL, "no query at all");
 }
 
+static void test_all_query_parameters_in_order(void **state)
+{
+    struct http_request request = {.pool = &pool,
+                                   .query = STR("a=1&&=x&b+%26=%3C&c&a=2&%ff=%c3%a9&d=")};
+    static const struct {
+        const char *name, *value;
+    } expected[] = {{"a", "1"}, {"b &", "<"}, {"c", ""}, {"a", "2"}, {"\xef\xbf\xbd", "\xc3\xa9"},
+                    {"d", ""}};
+    size_t count = 0;
+    (void)state;
+    for (struct http_query_iter it = http_query_iter(&request); http_query_next(&it); count++) {
+        assert_true(count < COUNT(expected));
+        assert_str(it.name, expected[count].name, "a name");
+        assert_str(it.value, expected[count].value, "its value");
+    }
+    assert_int_equal(count, COUNT(expected));
+    struct http_request none = {.pool = &pool};
+    struct http_query_iter it = http_query_iter(&none);
+    assert_false(http_query_next(&it));
+}
+
 static void add(h2o_headers_t *headers, const char *name, const char *value)
 {
     h2o_add_header_by_str(&pool, headers, name, strlen(name), 1, NULL, value, strlen(value));
@@ -348,6 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_query_parameters),
+        cmocka_unit_test(test_all_query_parameters_in_order),
         cmocka_unit_test(test_cookies),
         cmocka_unit_test(test_fields_have_no_case),
         cmocka_unit_test(test_accept_decides_between_json_and_html),

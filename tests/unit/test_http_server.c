@@ -19,13 +19,6 @@
 #define HOST  "Host: shop.example\r\n"
 #define HELLO "GET / HTTP/1.1\r\n" HOST "\r\n"
 
-/* h2o keeps buffers for reuse by thread, and leaves them behind when one ends. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:h2o_mem_alloc_recycle\n";
-}
-
 /* -- the server -------------------------------------------------------------------------------- */
 
 static struct {
@@ -55,9 +48,12 @@ static void hello(struct http_request *request, void *arg)
     http_reply(request, 200, "text/plain; charset=utf-8", &out);
 }
 
-static void held_gone(void *arg)
+/* The request's pool goes: it was answered, or its client left. */
+static void hold_disposed(void *arg)
 {
-    (void)arg;
+    struct http_request *const *held = arg;
+    if (it.held != *held)
+        return; /* answered */
     it.held = NULL;
     sem_post(&it.gone);
 }
@@ -65,8 +61,8 @@ static void held_gone(void *arg)
 static void hold(struct http_request *request, void *arg)
 {
     (void)arg;
-    it.held = request;
-    http_on_gone(request, held_gone, NULL);
+    struct http_request **held = h2o_mem_alloc_shared(request->pool, sizeof(*held), hold_disposed);
+    it.held = *held = request;
     sem_post(&it.arrived);
 }
 

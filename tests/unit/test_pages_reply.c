@@ -140,7 +140,9 @@ static void test_templates_see_data_parts_request_and_page(void **state)
         "parts.promo.is.timeout}}"
         "{{#parts.recco.is.timeout}}late{{/parts.recco.is.timeout}}|"
         "{{request.method}} {{request.host}} {{request.path}} {{request.id}} "
-        "{{request.query.q}} {{request.query.empty}}.{{request.query.none}}|"
+        "{{request.query.q}} {{request.query.empty}}.{{request.query.none}} "
+        "{{request.query.gr\xc3\xb6\xc3\x9f"
+        "e}}|"
         "{{page.name}} {{page.complete}}";
     struct pages_site site;
     site_open(&site, TWO_PARTS, template_text);
@@ -148,13 +150,13 @@ static void test_templates_see_data_parts_request_and_page(void **state)
     const struct ended parts[] = {OK("{\"title\":\"a < b\"}"),
                                   {NULL, PART_TIMEOUT, 0, "http_response_timeout"}};
     struct made_run made;
-    make_run(&made, &site, "/?q=%3Cb%3E+c&empty&q=second&%71=x", parts);
+    make_run(&made, &site, "/?q=%3Cb%3E+c&empty&q=second&%71=x&gr%C3%B6%C3%9Fe=%58L", parts);
     struct out out;
     out_init(&out, &made.pool, 0);
     assert_true(template_render(made.run->page->template, view_root(made.run), &made.pool, &out));
     assert_string_equal(out_text(&made.pool, &out).p,
                         "a &lt; b|none|ok 200 12 0|timeout 0 []|oklate|"
-                        "GET shop.example / id-1 &lt;b&gt; c .|home false");
+                        "GET shop.example / id-1 &lt;b&gt; c . XL|home false");
     free_run(&made);
     site_close(&site);
 }

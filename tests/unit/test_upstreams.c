@@ -725,7 +725,7 @@ static void test_what_cannot_be_used_is_told(void **state)
         fixture_init(&f);
         set_url(&f, 0, "%s", urls[i]);
         f.config->upstream_count = 1;
-        f.ups = upstreams_create(f.config, 1, f.diag);
+        f.ups = upstreams_create(f.config, f.diag);
         if (diag_errors(f.diag) != 1)
             fail_msg("%s: %zu errors", urls[i], diag_errors(f.diag));
         upstreams_destroy(&f.ups);
@@ -755,7 +755,7 @@ static void test_headers_that_would_break_the_request_are_told(void **state)
     f.configured[0].set_headers = (struct config_pairs){set, COUNT(set)};
     f.configured[0].forward_headers = (struct config_strings){forwarded, COUNT(forwarded)};
     f.config->upstream_count = 1;
-    f.ups = upstreams_create(f.config, 1, f.diag);
+    f.ups = upstreams_create(f.config, f.diag);
     assert_int_equal(diag_errors(f.diag), 5 + 4);
     upstreams_destroy(&f.ups);
     f.config->upstreams = NULL;

@@ -347,7 +347,7 @@ static void test_files_that_cannot_be_used_are_told_at_the_start(void **state)
         tls->cert_file = str_from(cases[i].cert ? in_dir(cases[i].cert) : "");
         tls->key_file = str_from(cases[i].key ? in_dir(cases[i].key) : "");
         f.config->upstream_count = 1;
-        f.ups = upstreams_create(f.config, 1, f.diag);
+        f.ups = upstreams_create(f.config, f.diag);
         if (diag_errors(f.diag) != cases[i].errors) {
             diag_print(f.diag, stderr);
             fail_msg("case %zu: %zu errors", i, diag_errors(f.diag));

@@ -64,7 +64,7 @@ static inline void fixture_init(struct fixture *f)
 static inline void fixture_start(struct fixture *f, size_t upstreams)
 {
     f->config->upstream_count = upstreams;
-    f->ups = upstreams_create(f->config, 1, f->diag);
+    f->ups = upstreams_create(f->config, f->diag);
     if (diag_errors(f->diag) != 0)
         diag_print(f->diag, stderr);
     assert_int_equal(diag_errors(f->diag), 0);

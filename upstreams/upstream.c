@@ -15,7 +15,9 @@ enum { MAX_LINES = 64 * 1024 };
 
 static char *copy(const char *bytes, size_t n)
 {
-    return h2o_strdup(NULL, bytes, n).base;
+    char *text = strndup(bytes, n);
+    gw_assert(text != NULL);
+    return text;
 }
 
 static char *url_part(CURLU *url, CURLUPart part, unsigned flags)
@@ -25,6 +27,14 @@ static char *url_part(CURLU *url, CURLUPart part, unsigned flags)
         return NULL;
     char *text = copy(curl_text, SIZE_MAX);
     curl_free(curl_text);
+    return text;
+}
+
+/* Of what every URL has, once curl has read it. */
+static char *sure_part(CURLU *url, CURLUPart part, unsigned flags)
+{
+    char *text = url_part(url, part, flags);
+    gw_assert(text != NULL);
     return text;
 }
 
@@ -97,7 +107,7 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     CURLUcode code = curl_url_set(url, CURLUPART_URL, up->config->url.p, CURLU_PATH_AS_IS);
     if (code != CURLUE_OK)
         return curl_url_strerror(code);
-    char *scheme = url_part(url, CURLUPART_SCHEME, 0);
+    char *scheme = sure_part(url, CURLUPART_SCHEME, 0);
     bool is_http = str_eq(str_from(scheme), STR("http"));
     bool is_https = str_eq(str_from(scheme), STR("https"));
     free(scheme);
@@ -118,7 +128,7 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
         return "the host name can't be written in ASCII";
     curl_url_set(url, CURLUPART_HOST, host, 0);
     if (!is_address(host) && !is_localhost(host)) {
-        char *port = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+        char *port = sure_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
         struct buf resolve;
         buf_init(&resolve, 1024);
         if (buf_printf(&resolve, "%s:%s:", host, port)) {
@@ -134,13 +144,13 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     }
     free(host);
 
-    up->prefix = url_part(url, CURLUPART_PATH, 0);
+    up->prefix = sure_part(url, CURLUPART_PATH, 0);
     strip_slashes(up->prefix);
     up->prefix_length = strlen(up->prefix);
-    up->url = url_part(url, CURLUPART_URL, 0);
+    up->url = sure_part(url, CURLUPART_URL, 0);
     strip_slashes(up->url);
     curl_url_set(url, CURLUPART_PATH, "/", 0);
-    char *root = url_part(url, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
+    char *root = sure_part(url, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
     strip_slashes(root);
     add_line(lines, "Host", strstr(root, "://") + 3);
     free(root);

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <h2o/memory.h>
 #include <openssl/err.h>
+#include "base/text.h"
 
 enum { MAX_LINES = 64 * 1024 };
 
@@ -164,16 +165,6 @@ static const char *read_unix_url(struct upstream *up, struct buf *lines)
 }
 
 /* -- header lines -- */
-
-/* RFC 9110 section 5.6.2. */
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (memchr("!#$%&'*+-.^_`|~", s.p[i], 15) == NULL &&
-            !((s.p[i] | 32) >= 'a' && (s.p[i] | 32) <= 'z') && !(s.p[i] >= '0' && s.p[i] <= '9'))
-            return false;
-    return s.n != 0;
-}
 
 static bool is_one_line(struct str s)
 {

@@ -92,6 +92,8 @@ static bool find_param(struct compiler *c, struct expand_variable *variable, siz
 {
     const char *names[EXPAND_MAX_VARIABLES];
     size_t count = 0;
+    if (c->params == NULL)
+        return true;
     for (size_t i = 0; i < c->param_count; i++) {
         if (str_eq(variable->name, str_from(c->params[i].name))) {
             variable->param = c->params[i].index;

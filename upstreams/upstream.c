@@ -279,7 +279,9 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         read_headers(ups, up, &lines, diag);
         struct str url = configured->url;
         bool is_unix = url.n > 5 && memcmp(url.p, "unix:", 5) == 0;
-        const char *error = is_unix ? read_unix_url(up, &lines) : read_http_url(ups, up, &lines);
+        const char *error = url.n == 0 ? NULL /* config/ has told it */
+                            : is_unix  ? read_unix_url(up, &lines)
+                                       : read_http_url(ups, up, &lines);
         if (error != NULL)
             diag_error(diag, config_pos(config, &configured->url), "the URL can't be used: %s",
                        error);

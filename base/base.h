@@ -1,6 +1,7 @@
 /* base/: what every floor above stands on. Includes nothing of ours but itself.
  *
  *   base.h     this page: string views, asserts, clocks
+ *   text.h     what bytes of text mean: digits, tokens, percent-escapes, UTF-8
  *   diag.h     errors in the user's files, as file:line:column, collected and printed together
  *   log.h      operational log lines (stderr)
  *   buf.h      a growing buffer with a ceiling

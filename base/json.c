@@ -6,6 +6,7 @@
  * index for an object that is looked into a few times. Merging is json_merge.c's. */
 #include <stdlib.h>
 #include "base/json.h"
+#include "base/text.h"
 
 /* 1 MiB; what a doc keeps from one text to the next. */
 #define KEPT_NODES ((uint32_t)(1024 * 1024 / sizeof(struct json_node)))
@@ -60,16 +61,6 @@ static inline const struct json_node *node_of(struct json_value v)
     return &((const struct json_doc *)v.owner)->nodes[v.at];
 }
 
-static unsigned hex_value(char c)
-{
-    return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
-}
-
-static unsigned hex4_value(const char *p)
-{
-    return hex_value(p[0]) << 12 | hex_value(p[1]) << 8 | hex_value(p[2]) << 4 | hex_value(p[3]);
-}
-
 static size_t encode_utf8(unsigned code, char bytes_r[4])
 {
     if (code < 0x80) {
@@ -105,10 +96,10 @@ size_t json_decode_escape(const char **p, char bytes_r[4])
         *p += 2;
         return 1;
     }
-    unsigned code = hex4_value(*p + 2);
+    unsigned code = (unsigned)hex4_value(*p + 2);
     *p += 6;
     if (code >= 0xd800 && code <= 0xdfff) {
-        code = 0x10000 + ((code & 0x3ff) << 10 | (hex4_value(*p + 2) & 0x3ff));
+        code = 0x10000 + ((code & 0x3ff) << 10 | ((unsigned)hex4_value(*p + 2) & 0x3ff));
         *p += 6;
     }
     return encode_utf8(code, bytes_r);

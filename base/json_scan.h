@@ -14,6 +14,7 @@
 #define GW_BASE_JSON_SCAN_H
 
 #include "base/json.h"
+#include "base/text.h"
 #if defined(__SSE2__) && !defined(GW_JSON_PORTABLE)
 #include <emmintrin.h>
 #define USE_SSE2 1
@@ -34,11 +35,6 @@ static inline const char *fail(struct failure *failure, enum json_error error, c
 {
     *failure = (struct failure){error, at};
     return NULL;
-}
-
-static inline bool is_digit(char c)
-{
-    return (unsigned char)(c - '0') < 10;
 }
 
 #define WINDOW 64
@@ -147,51 +143,6 @@ static inline const char *skip(const char *p, const char *end)
     return skip_spaces(p, end);
 }
 
-static inline bool is_continuation(unsigned char c)
-{
-    return (c & 0xc0) == 0x80;
-}
-
-/* One sequence of RFC 3629 section 4, whose first byte is past 0x7f. Returns one past it, or NULL
- * when it is overlong, a surrogate, past U+10FFFF or cut. */
-static inline const char *skip_utf8(const char *p, const char *end)
-{
-    const unsigned char *s = (const unsigned char *)p;
-    size_t left = (size_t)(end - p);
-
-    if (s[0] < 0xc2 || s[0] > 0xf4)
-        return NULL;
-    if (s[0] < 0xe0)
-        return left >= 2 && is_continuation(s[1]) ? p + 2 : NULL;
-    if (s[0] < 0xf0) {
-        if (left < 3 || !is_continuation(s[1]) || !is_continuation(s[2]))
-            return NULL;
-        unsigned code = (s[0] & 0x0fu) << 6 | (s[1] & 0x3fu); /* without its last 6 bits */
-        return code >= 0x20 && (code < 0x360 || code > 0x37f) ? p + 3 : NULL;
-    }
-    if (left < 4 || !is_continuation(s[1]) || !is_continuation(s[2]) || !is_continuation(s[3]))
-        return NULL;
-    unsigned code = (s[0] & 0x07u) << 6 | (s[1] & 0x3fu); /* without its last 12 bits */
-    return code >= 0x10 && code <= 0x10f ? p + 4 : NULL;
-}
-
-/* The four digits of a \u escape; -1 when they aren't. */
-static int hex4(const char *p)
-{
-    int value = 0;
-    for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        char lower = (char)(c | 0x20);
-        if (is_digit(c))
-            value = value << 4 | (c - '0');
-        else if (lower >= 'a' && lower <= 'f')
-            value = value << 4 | (lower - 'a' + 10);
-        else
-            return -1;
-    }
-    return value;
-}
-
 /* An escape, from its backslash on (RFC 8259 section 7). A surrogate must be one of a pair: a lone
  * one is no character and could not go out as UTF-8. */
 static const char *skip_escape(const char *p, const char *end, struct failure *failure)
@@ -215,14 +166,14 @@ static const char *skip_escape(const char *p, const char *end, struct failure *f
     }
     if (end - p < 6)
         return fail(failure, JSON_BAD_ESCAPE, p);
-    int code = hex4(p + 2);
+    int code = hex4_value(p + 2);
     if (code < 0 || (code >= 0xdc00 && code <= 0xdfff))
         return fail(failure, JSON_BAD_ESCAPE, p);
     if (code < 0xd800 || code > 0xdbff)
         return p + 6;
     if (end - p < 12 || p[6] != '\\' || p[7] != 'u')
         return fail(failure, JSON_BAD_ESCAPE, p);
-    int low = hex4(p + 8);
+    int low = hex4_value(p + 8);
     return low >= 0xdc00 && low <= 0xdfff ? p + 12 : fail(failure, JSON_BAD_ESCAPE, p);
 }
 
@@ -241,10 +192,10 @@ static __attribute__((noinline)) const char *scan_special(struct window *window,
             return fail(failure, JSON_SYNTAX, p);
         }
         while (p < end && (signed char)*p < 0) {
-            const char *after = skip_utf8(p, end);
-            if (after == NULL)
+            size_t n = utf8_length(p, end);
+            if (n == 0)
                 return fail(failure, JSON_BAD_UTF8, p);
-            p = after;
+            p += n;
         }
     }
     return p < end ? p : fail(failure, JSON_SYNTAX, end);

@@ -7,6 +7,7 @@
 #include <h2o/string_.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/text.h"
 #include "config/config.h"
 #include "config/toml.h"
 
@@ -133,21 +134,6 @@ static struct str read_body(struct reader *reader, const struct toml_node *node)
     if (body.p == NULL)
         diag_error(reader->diag, node->at, "cannot read %s: %s", path.p, strerror(errno));
     return body;
-}
-
-/* RFC 9110 section 5.6.2 */
-static bool is_token(struct str s)
-{
-    static const char others[] = "!#$%&'*+-.^_`|~";
-
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c != '\0' && strchr(others, c) != NULL)))
-            return false;
-    }
-    return s.n != 0;
 }
 
 static bool is_field_value(struct str s)

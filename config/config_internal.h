@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <h2o/memory.h>
+#include "base/text.h"
 #include "config/config.h"
 #include "config/schema.h"
 #include "config/toml.h"

@@ -8,7 +8,6 @@
  * again: no value can end its string, add a key, or name another variable. */
 #include "config/config_internal.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include "base/buf.h"
 
@@ -41,19 +40,10 @@ static void append(struct expander *x, const char *p, size_t n)
         x->too_long = true;
 }
 
-static bool has_control(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
-            return true;
-    return false;
-}
-
 static bool is_name(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] != '_' && !isalpha((unsigned char)s.p[i]) &&
-            !(i != 0 && isdigit((unsigned char)s.p[i])))
+        if (s.p[i] != '_' && !is_letter(s.p[i]) && !(i != 0 && is_digit(s.p[i])))
             return false;
     return s.n != 0;
 }

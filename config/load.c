@@ -74,7 +74,7 @@ out:;
 int config_cut(struct str text, size_t max)
 {
     size_t n = text.n < max ? text.n : max;
-    while (n != text.n && n != 0 && ((unsigned char)text.p[n] & 0xc0) == 0x80)
+    while (n != text.n && n != 0 && utf8_is_continuation(text.p[n]))
         n--;
     return (int)n;
 }
@@ -219,8 +219,7 @@ static void check_name(struct reader *r, const struct schema_section *section,
     bool sound = name.n != 0 && name.n <= MAX_NAME;
     for (size_t i = 0; i < name.n && sound; i++) {
         char c = name.p[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        sound = letter || (i != 0 && ((c >= '0' && c <= '9') || c == '-'));
+        sound = is_letter(c) || c == '_' || (i != 0 && (is_digit(c) || c == '-'));
     }
     if (!sound)
         diag_error(r->diag, item->key_at,

@@ -113,8 +113,7 @@ static bool is_bare(struct str key)
 {
     for (size_t i = 0; i < key.n; i++) {
         char c = key.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '-' || c == '_'))
+        if (!is_letter_or_digit(c) && c != '-' && c != '_')
             return false;
     }
     return key.n != 0;

@@ -29,29 +29,13 @@
 #include <toml++/toml.h>
 
 #include "config/toml.h"
+#include "base/text.h"
 
 namespace
 {
 
 constexpr size_t max_text = size_t{1} << 20;
 constexpr unsigned max_key_segments = 64;
-
-/* Length of the well-formed UTF-8 sequence (RFC 3629 section 4) at p, 0 when there is none. */
-size_t utf8_length(const unsigned char *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    size_t length = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || length > n)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-    bool surrogate = p[0] == 0xed && p[1] > 0x9f;
-    bool too_high = p[0] == 0xf4 && p[1] > 0x8f;
-    return overlong || surrogate || too_high ? 0 : length;
-}
 
 /* The text with an index from (line, code point) to bytes. */
 class source
@@ -65,10 +49,9 @@ class source
     {
         if (text.compare(0, 3, "\xef\xbb\xbf") == 0)
             text.erase(0, 3);
-        const auto *p = reinterpret_cast<const unsigned char *>(text.data());
         lines.push_back(0);
         for (size_t i = 0; i < text.size();) {
-            size_t length = utf8_length(p + i, text.size() - i);
+            size_t length = utf8_length(text.data() + i, text.data() + text.size());
             if (length == 0) {
                 broken = i;
                 break;

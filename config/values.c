@@ -36,7 +36,7 @@ static bool read_with_unit(struct str text, const struct unit *units, size_t uni
             first = i + 1;
             continue;
         }
-        if (text.p[i] < '0' || text.p[i] > '9')
+        if (!is_digit(text.p[i]))
             break;
         if (__builtin_mul_overflow(digits, 10, &digits) ||
             __builtin_add_overflow(digits, (uint64_t)(text.p[i] - '0'), &digits) ||

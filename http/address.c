@@ -1,6 +1,7 @@
 /* Everything here works on literals: a name that resolves to something else tomorrow has no place
  * in what a server binds to or whom it believes. */
 #include "http/address.h"
+#include "base/text.h"
 
 #include <arpa/inet.h>
 #include <stddef.h>
@@ -12,7 +13,7 @@ static bool port_parse(struct str text, uint16_t *port_r)
     if (text.n == 0 || text.n > 5)
         return false;
     for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9')
+        if (!is_digit(text.p[i]))
             return false;
         port = port * 10 + (unsigned)(text.p[i] - '0');
     }

@@ -1,6 +1,7 @@
 /* Preconditions and Accept-Encoding, by the grammar of RFC 9110 and leniently about blanks. */
 #include "http/conditional.h"
 #include <h2o.h>
+#include "base/text.h"
 
 size_t etag_format(char text_r[ETAG_MAX], struct timespec mtime, uint64_t size, uint64_t inode)
 {
@@ -105,7 +106,7 @@ static unsigned parse_weight(struct str text)
         return 0;
     unsigned weight = (unsigned)(text.p[0] - '0') * 1000, unit = 100;
     for (size_t i = 2; i < text.n; i++, unit /= 10) {
-        if (text.p[i] < '0' || text.p[i] > '9')
+        if (!is_digit(text.p[i]))
             return 0;
         weight += (unsigned)(text.p[i] - '0') * unit;
     }

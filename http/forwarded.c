@@ -41,12 +41,6 @@ static struct str combined(const struct http_request *request, struct str name,
     return value;
 }
 
-static bool token_char(char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
 /* Takes the last element of a comma-separated list; commas inside quotes don't count. */
 static bool last_element(struct str *list, struct str *element_r)
 {
@@ -73,10 +67,7 @@ static bool node_parse(struct str text, struct ip *ip_r)
     if (text.n == 0)
         return false;
     if (text.p[0] == '_' || str_caseeq(text, STR("unknown"))) {
-        for (size_t i = 0; i < text.n; i++)
-            if (!token_char(text.p[i]))
-                return false;
-        return true;
+        return is_token(text);
     }
     if (ip_parse(text, ip_r))
         return true;
@@ -85,7 +76,7 @@ static bool node_parse(struct str text, struct ip *ip_r)
         return false;
     struct str host = {text.p, (size_t)(colon - text.p)}, port = {colon + 1, text.n - host.n - 1};
     for (size_t i = 0; i < port.n; i++)
-        if (port.p[i] < '0' || port.p[i] > '9')
+        if (!is_digit(port.p[i]))
             return false;
     /* Without brackets a v6 address and its port can't be told apart. */
     return port.n != 0 && port.n <= 5 &&
@@ -102,7 +93,7 @@ static bool forwarded_element(struct str element, struct str *for_r)
         return false;
     for (;;) {
         const char *name = p;
-        while (p != end && token_char(*p))
+        while (p != end && is_token_char(*p))
             p++;
         if (p == name || p == end || *p != '=')
             return false;
@@ -115,7 +106,7 @@ static bool forwarded_element(struct str element, struct str *for_r)
             if (p == end || *p++ != '"')
                 return false;
         } else {
-            while (p != end && token_char(*p))
+            while (p != end && is_token_char(*p))
                 p++;
         }
         if (p == value)
@@ -228,9 +219,7 @@ static struct str extend_forwarded(struct http_request *request)
 {
     struct str chain = {NULL, 0}, peer = peer_name(request->conn), host = request->host;
     bool v6 = request->conn->ip.family == AF_INET6;
-    bool quoted = false; /* a token has no ':' or brackets, a host may */
-    for (size_t i = 0; i < host.n; i++)
-        quoted = quoted || !token_char(host.p[i]);
+    bool quoted = host.n != 0 && !is_token(host); /* a host may hold ':' or brackets */
     struct str element =
         printed(request->pool, "for=%s%.*s%s;proto=%.*s%s%s%.*s%s", v6 ? "\"[" : "", PRINT(peer),
                 v6 ? "]\"" : "", PRINT(request->scheme), host.n != 0 ? ";host=" : "",

@@ -6,8 +6,8 @@
  * begin one of the three names that matter. Names and values are left to h2o's parser. */
 #include "http/head.h"
 
-#include <ctype.h>
 #include <strings.h>
+#include "base/text.h"
 
 static enum head_verdict refuse(struct head_scan *scan, uint16_t status, const char *reason)
 {
@@ -39,7 +39,7 @@ static enum head_verdict content_length(struct head_scan *scan, struct str value
     if (value.n == 0 || value.n > 18)
         return refuse(scan, 400, "Content-Length is not a number");
     for (size_t i = 0; i < value.n; i++) {
-        if (value.p[i] < '0' || value.p[i] > '9')
+        if (!is_digit(value.p[i]))
             return refuse(scan, 400, "Content-Length is not a number");
         length = length * 10 + (uint64_t)(value.p[i] - '0');
     }
@@ -111,8 +111,7 @@ static enum head_verdict request_line(struct head_scan *scan, const char *head, 
     scan->target_length = (uint32_t)(target_end - target);
     size_t version = (size_t)(end - target_end);
     if (version != sizeof(" HTTP/1.1") - 1 || memcmp(target_end, " HTTP/", 6) != 0 ||
-        !isdigit((unsigned char)target_end[6]) || target_end[7] != '.' ||
-        !isdigit((unsigned char)target_end[8]))
+        !is_digit(target_end[6]) || target_end[7] != '.' || !is_digit(target_end[8]))
         return refuse(scan, 400, "the request line is malformed");
     if (target_end[6] != '1')
         return refuse(scan, 505, "this version of HTTP is not supported");

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include "base/buf.h"
+#include "base/text.h"
 #include "http/address.h"
 #include "http/head.h"
 #include "http/http.h"
@@ -174,7 +175,6 @@ bool accept_prefers_json(struct str accept);
 
 /* -- decode.c ---------------------------------------------------------------------------------- */
 
-bool utf8_valid(struct str text);
 /* Percent-decodes into the pool (text itself when there is nothing to decode). False: a malformed
  * escape. */
 bool percent_decode(h2o_mem_pool_t *pool, struct str text, struct str *decoded_r);

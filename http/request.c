@@ -36,9 +36,8 @@ static void take_absolute_form(struct http_request *request)
 bool host_valid(struct str host)
 {
     for (size_t i = 0; i < host.n; i++) {
-        unsigned char c = (unsigned char)host.p[i];
-        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!alphanumeric && (c == 0 || strchr("-._~:[]%!$&'()*+,;=", c) == NULL))
+        char c = host.p[i];
+        if (!is_letter_or_digit(c) && (c == '\0' || strchr("-._~:[]%!$&'()*+,;=", c) == NULL))
             return false;
     }
     return host.n <= 255;
@@ -49,9 +48,8 @@ bool request_id_valid(struct str id)
     if (id.n == 0 || id.n > 128)
         return false;
     for (size_t i = 0; i < id.n; i++) {
-        unsigned char c = (unsigned char)id.p[i];
-        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!alphanumeric && (c == 0 || strchr("._~:+/=@-", c) == NULL))
+        char c = id.p[i];
+        if (!is_letter_or_digit(c) && (c == '\0' || strchr("._~:+/=@-", c) == NULL))
             return false;
     }
     return true;
@@ -208,7 +206,7 @@ static int weight(struct str parameters)
         for (size_t i = 2; i < parameter.n; i++) {
             if (i == 3)
                 continue;
-            if (parameter.p[i] < '0' || parameter.p[i] > '9')
+            if (!is_digit(parameter.p[i]))
                 return 1000;
             value += (parameter.p[i] - '0') * scale;
             scale /= 10;

@@ -86,8 +86,7 @@ static bool parameter_name(struct str segment, struct str *name_r)
     *name_r = (struct str){segment.p + 1, segment.n - 2};
     for (size_t i = 0; i < name_r->n; i++) {
         char c = name_r->p[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!letter && (i == 0 || c < '0' || c > '9'))
+        if (!is_letter(c) && c != '_' && (i == 0 || !is_digit(c)))
             return false;
     }
     return true;
@@ -102,14 +101,6 @@ static const char *add_parameter(struct http_route *route, struct str name)
             return "two parameters of the same name";
     route->params[route->param_count++] = name;
     return NULL;
-}
-
-static bool has_control(struct str text)
-{
-    for (size_t i = 0; i < text.n; i++)
-        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
-            return true;
-    return false;
 }
 
 static bool is_dots(struct str segment)

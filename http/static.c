@@ -383,6 +383,8 @@ struct http_static *http_static_mount(struct http_server *server, const struct c
                                       struct diag *diag)
 {
     struct static_dir dir;
+    if (item->dir.n == 0 || item->path.n == 0)
+        return NULL; /* config/ has told what is missing */
     int error = static_dir_open(item->dir.p, &dir);
     if (error != 0) {
         diag_error(diag, config_pos(config, &item->dir), "cannot read the directory \"%s\": %s",

@@ -12,7 +12,7 @@
 struct http_static;
 
 /* Opens the directory and adds its route. Read-only from then on: any loop. `files` runs what
- * isn't in memory. NULL: an error was added to diag. */
+ * isn't in memory. NULL: an error was added to diag, or config/ had one to tell. */
 struct http_static *http_static_mount(struct http_server *server, const struct config *config,
                                       const struct config_static *item, struct offload *files,
                                       struct diag *diag);

@@ -4,6 +4,7 @@
  * line the record could become, and from there on bytes are stored without looking at what is
  * left. Nearly every value is plain ASCII and is checked and copied eight bytes at a time. */
 #include "observe/access_line.h"
+#include "base/text.h"
 
 /* A byte of a value becomes at most \u00xx. */
 enum { ESCAPED_MAX = 6 };
@@ -94,25 +95,6 @@ static bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* Length of the UTF-8 sequence at p (RFC 3629 section 4) and its code point; 0 = none. */
-static size_t decode(const unsigned char *p, size_t n, uint32_t *code_r)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = p[0] < 0x80 ? 1 : (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 4;
-    if (length > n || (length == 4 && (p[0] & 0xf8) != 0xf0))
-        return 0;
-    uint32_t code = length == 1 ? p[0] : p[0] & (0x7fu >> length);
-    for (size_t i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (p[i] & 0x3f);
-    }
-    if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return 0;
-    *code_r = code;
-    return length;
-}
-
 /* What a terminal or a line reader might act on: C0 and C1 controls, the line and paragraph
  * separators, and what turns the direction of text around. */
 static bool is_hazard(uint32_t code)
@@ -132,11 +114,11 @@ static char *put_unicode_escape(char *at, uint32_t code)
 /* One character that is not plain; *p_r moves past it. */
 static char *put_special(char *at, const char **p_r, const char *end)
 {
-    const unsigned char *p = (const unsigned char *)*p_r;
     static const char short_escapes[128] = {
         ['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    uint32_t code = 0xfffd;
-    size_t length = decode(p, (size_t)(end - *p_r), &code);
+    const char *p = *p_r;
+    size_t length = utf8_length(p, end);
+    uint32_t code = length != 0 ? utf8_decode(p, length) : 0xfffd;
     *p_r += length != 0 ? length : 1;
     if (code < 0x80 && short_escapes[code] != 0) {
         *at++ = '\\';
@@ -145,7 +127,7 @@ static char *put_special(char *at, const char **p_r, const char *end)
     }
     if (length == 0 || is_hazard(code))
         return put_unicode_escape(at, code);
-    return put_text(at, (const char *)p, length);
+    return put_text(at, p, length);
 }
 
 static char *put_escaped(char *at, struct str value)
@@ -205,7 +187,7 @@ static struct str cut(struct str value)
     if (value.n <= ACCESS_VALUE_MAX)
         return value;
     size_t n = ACCESS_VALUE_MAX;
-    for (int back = 0; back < 3 && ((unsigned char)value.p[n] & 0xc0) == 0x80; back++)
+    for (int back = 0; back < 3 && utf8_is_continuation(value.p[n]); back++)
         n--;
     return (struct str){value.p, n};
 }

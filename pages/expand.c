@@ -7,30 +7,13 @@ const struct expand_operation expand_operations[EXPAND_OPERATIONS] = {
     {';', ';', ';', true, false},    {'?', '?', '&', true, true},   {'&', '&', '&', true, true},
 };
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-        return (c | 0x20) - 'a' + 10;
-    return -1;
-}
-
-int expand_pct_byte(struct str text, size_t at)
-{
-    if (at + 2 >= text.n || text.p[at] != '%')
-        return -1;
-    int high = hex_value(text.p[at + 1]), low = hex_value(text.p[at + 2]);
-    return high < 0 || low < 0 ? -1 : high << 4 | low;
-}
-
 bool expand_is_dot_segment(struct str segment)
 {
     size_t dots = 0;
     for (size_t i = 0; i < segment.n && segment.p[i] != ';'; dots++) {
         if (segment.p[i] == '.')
             i++;
-        else if (expand_pct_byte(segment, i) == '.')
+        else if (percent_byte(segment.p + i, segment.p + segment.n) == '.')
             i += 3;
         else
             return false;
@@ -43,10 +26,8 @@ static size_t prefix_bytes(struct str value, size_t count)
 {
     size_t i = 0;
     while (i < value.n && count-- > 0) {
-        unsigned char lead = (unsigned char)value.p[i++];
-        int more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-        while (more-- > 0 && i < value.n && ((unsigned char)value.p[i] & 0xc0) == 0x80)
-            i++;
+        size_t n = utf8_length(value.p + i, value.p + value.n);
+        i += n != 0 ? n : 1;
     }
     return i;
 }
@@ -56,7 +37,7 @@ static char *encode(char *to, struct str value)
     static const char hex[] = "0123456789ABCDEF";
     for (size_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
-        if (expand_is_unreserved(c)) {
+        if (expand_is_unreserved((char)c)) {
             *to++ = (char)c;
         } else {
             to[0] = '%';

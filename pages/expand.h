@@ -50,7 +50,8 @@ struct expand_param {
 };
 
 /* Compiles `text`, which must give "" or begin with '/' or '?'. params: the route's path
- * parameters. False: errors were added, with the column inside the string when at.column is known
+ * parameters; NULL = not known, any name may be one. False: errors were added, with the column
+ * inside the string when at.column is known
  * (`at` is where the opening quote stands). `text` must outlive the expansion. */
 bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_param *params,
                     size_t param_count, struct pos at, struct diag *diag,

@@ -49,9 +49,9 @@ static void check_literal(struct compiler *c, size_t from, size_t to)
         char ch = c->text.p[i];
         if (ch == '?')
             c->in_query = true;
-        if (expand_is_unreserved((unsigned char)ch) || memchr("!$&'()*+,;=:@/?", ch, 15) != NULL)
+        if (expand_is_unreserved(ch) || memchr("!$&'()*+,;=:@/?", ch, 15) != NULL)
             continue;
-        if (expand_pct_byte(c->text, i) >= 0) {
+        if (percent_byte(c->text.p + i, c->text.p + c->text.n) >= 0) {
             i += 2;
             continue;
         }
@@ -79,7 +79,7 @@ static struct str decode_name(h2o_mem_pool_t *pool, struct str name)
     size_t n = 0;
     for (size_t i = 0; i < name.n; i++, n++) {
         decoded[n] = name.p[i];
-        int byte = expand_pct_byte(name, i);
+        int byte = percent_byte(name.p + i, name.p + name.n);
         if (byte >= 0) {
             decoded[n] = (char)byte;
             i += 2;
@@ -92,6 +92,8 @@ static bool find_param(struct compiler *c, struct expand_variable *variable, siz
 {
     const char *names[EXPAND_MAX_VARIABLES];
     size_t count = 0;
+    if (c->params == NULL)
+        return true;
     for (size_t i = 0; i < c->param_count; i++) {
         if (str_eq(variable->name, str_from(c->params[i].name))) {
             variable->param = c->params[i].index;
@@ -122,9 +124,9 @@ static bool compile_name(struct compiler *c, size_t from, size_t to,
     }
     for (size_t i = from; i < to; i++) {
         char ch = c->text.p[i];
-        if (expand_pct_byte(c->text, i) >= 0 && i + 2 < to)
+        if (percent_byte(c->text.p + i, c->text.p + to) >= 0)
             i += 2;
-        else if (ch == '~' || !expand_is_unreserved((unsigned char)ch)) {
+        else if (ch == '~' || !expand_is_unreserved(ch)) {
             FAIL(c, i, "\"%.*s\" is not a variable's name", (int)variable->full.n,
                  variable->full.p);
             return false;
@@ -174,7 +176,7 @@ static void compile_variable(struct compiler *c, size_t from, size_t to, size_t 
         end = (size_t)(colon - c->text.p);
         unsigned length = 0;
         size_t i = end + 1;
-        while (i < to && i < end + 5 && c->text.p[i] >= '0' && c->text.p[i] <= '9')
+        while (i < to && i < end + 5 && is_digit(c->text.p[i]))
             length = length * 10 + (unsigned)(c->text.p[i++] - '0');
         if (i != to || length == 0 || c->text.p[end + 1] == '0') {
             FAIL(c, end, "a prefix is ':' and a number from 1 to 9999");

@@ -2,6 +2,7 @@
 #ifndef GW_PAGES_EXPAND_INTERNAL_H
 #define GW_PAGES_EXPAND_INTERNAL_H
 
+#include "base/text.h"
 #include "pages/expand.h"
 
 /* RFC 6570, appendix A. */
@@ -16,14 +17,10 @@ enum { EXPAND_OPERATIONS = 6 };
 extern const struct expand_operation expand_operations[EXPAND_OPERATIONS];
 
 /* RFC 3986 section 2.3. */
-static inline bool expand_is_unreserved(unsigned char c)
+static inline bool expand_is_unreserved(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
+    return is_letter_or_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
-
-/* The byte that "%41" at text[at] stands for; -1 = no such escape there. */
-int expand_pct_byte(struct str text, size_t at);
 
 /* Whether a path segment means "here" or "up", its dots encoded or not. Some servers strip
  * ";parameters" before they look, so these don't count. */

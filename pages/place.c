@@ -7,6 +7,7 @@
 #include "pages/place.h"
 
 #include <stdio.h>
+#include "base/text.h"
 
 /* -- compiling -------------------------------------------------------------------------------- */
 
@@ -23,7 +24,7 @@ static size_t element_number(struct str key)
         return SIZE_MAX;
     size_t number = 0;
     for (size_t i = 0; i < key.n; i++) {
-        if (key.p[i] < '0' || key.p[i] > '9')
+        if (!is_digit(key.p[i]))
             return SIZE_MAX;
         number = number * 10 + (size_t)(key.p[i] - '0');
     }

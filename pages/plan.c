@@ -114,8 +114,10 @@ static void compile_page(struct pages *pages, const struct config_page *config,
                          struct http_server *server, struct diag *diag, struct page *page)
 {
     *page = (struct page){.pages = pages, .config = config, .part_count = config->part_count};
-    page->route = http_route_add(server, config->name.p, HTTP_GET | HTTP_HEAD, config->path, serve,
-                                 page, config_pos(pages->config, &config->path), diag);
+    bool has_path = config->path.n != 0; /* else config/ has told it */
+    if (has_path)
+        page->route = http_route_add(server, config->name.p, HTTP_GET | HTTP_HEAD, config->path,
+                                     serve, page, config_pos(pages->config, &config->path), diag);
     if (config->template.n != 0) {
         page->template = template_load(templates, config->template.p,
                                        config_pos(pages->config, &config->template), diag);
@@ -132,8 +134,8 @@ static void compile_page(struct pages *pages, const struct config_page *config,
     page->parts = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->parts));
     page->header_lists = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->header_lists));
     for (size_t i = 0; i < count; i++)
-        compile_part(pages, page, &config->parts[i], ups, params, param_count, diag,
-                     &page->parts[i]);
+        compile_part(pages, page, &config->parts[i], ups, has_path ? params : NULL, param_count,
+                     diag, &page->parts[i]);
 }
 
 struct pages *pages_create(const struct config *config, struct upstreams *ups,

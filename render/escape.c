@@ -129,24 +129,3 @@ void write_json_decoded(struct out *out, struct str text, bool html)
             out_str(out, decoded);
     }
 }
-
-bool is_utf8(struct str text, size_t *bad_r)
-{
-    const unsigned char *p = (const unsigned char *)text.p, *end = p + text.n;
-
-    while (p < end) {
-        unsigned more = *p < 0x80 ? 0 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : 3;
-        /* the second byte's range rules out overlong forms, surrogates and what is past U+10FFFF */
-        unsigned low = *p == 0xe0 ? 0xa0 : *p == 0xf0 ? 0x90 : 0x80;
-        unsigned high = *p == 0xed ? 0x9f : *p == 0xf4 ? 0x8f : 0xbf;
-        bool good = more == 0 ||
-                    (*p >= 0xc2 && *p <= 0xf4 && (size_t)(end - p) > more && p[1] >= low &&
-                     p[1] <= high && (more < 2 || p[2] >> 6 == 2) && (more < 3 || p[3] >> 6 == 2));
-        if (!good) {
-            *bad_r = (size_t)((const char *)p - text.p);
-            return false;
-        }
-        p += more + 1;
-    }
-    return true;
-}

@@ -147,7 +147,4 @@ void write_escaped(struct out *out, struct str text);
 /* Appends the inside of a JSON string that holds escapes, decoded; with entities when html. */
 void write_json_decoded(struct out *out, struct str text, bool html);
 
-/* Whether text is UTF-8 (RFC 3629); *bad_r is the offset of the first byte that isn't. */
-bool is_utf8(struct str text, size_t *bad_r);
-
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/text.h"
 #include "render/render_internal.h"
 
 enum {
@@ -94,7 +95,7 @@ static struct template *add(struct loading *l, const char *name, const char *fil
 {
     struct template *t = h2o_mem_alloc_pool(&l->set->pool, sizeof(*t));
     struct str own_ending = ending_of(str_from(name));
-    size_t bad;
+    size_t bad = utf8_valid_length(text);
 
     *t = (struct template){.name = name,
                            .file = file,
@@ -106,7 +107,7 @@ static struct template *add(struct loading *l, const char *name, const char *fil
     if (text.n > MAX_TEMPLATE) {
         diag_error(l->diag, (struct pos){file, 0, 0}, "template is larger than 1 MiB");
         t->compiled = t->broken = true;
-    } else if (!is_utf8(text, &bad)) {
+    } else if (bad != text.n) {
         struct pos at = {file, 1, (unsigned)bad + 1};
         for (size_t i = 0; i < bad; i++) {
             if (text.p[i] == '\n') {

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <h2o/memory.h>
 #include <openssl/err.h>
+#include "base/text.h"
 
 enum { MAX_LINES = 64 * 1024 };
 
@@ -175,16 +176,6 @@ static const char *read_unix_url(struct upstream *up, struct buf *lines)
 
 /* -- header lines -- */
 
-/* RFC 9110 section 5.6.2. */
-static bool is_token(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (memchr("!#$%&'*+-.^_`|~", s.p[i], 15) == NULL &&
-            !((s.p[i] | 32) >= 'a' && (s.p[i] | 32) <= 'z') && !(s.p[i] >= '0' && s.p[i] <= '9'))
-            return false;
-    return s.n != 0;
-}
-
 static bool is_one_line(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -308,7 +299,9 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         read_headers(ups, up, &lines, diag);
         struct str url = configured->url;
         bool is_unix = url.n > 5 && memcmp(url.p, "unix:", 5) == 0;
-        const char *error = is_unix ? read_unix_url(up, &lines) : read_http_url(ups, up, &lines);
+        const char *error = url.n == 0 ? NULL /* config/ has told it */
+                            : is_unix  ? read_unix_url(up, &lines)
+                                       : read_http_url(ups, up, &lines);
         if (error != NULL)
             diag_error(diag, config_pos(config, &configured->url), "the URL can't be used: %s",
                        error);

@@ -70,6 +70,31 @@ path = "/x/{path.ib}/{+query.a}"
     assert len(lines) >= 11
 
 
+def test_what_is_missing_is_told_once(tmp_path):
+    text = """\
+[upstreams.bare]
+[upstreams.wrong]
+url = 7
+[upstreams.unset]
+url = "http://${NOT_SET_ANYWHERE}/"
+[pages.home]
+[pages.home.parts.bare]
+path = "/x/{path.id}"
+[static.no_dir]
+path = "/a"
+[static.no_path]
+dir = "."
+[static.nothing]
+"""
+    done = command("check", "-c", write(tmp_path, text), cwd=tmp_path)
+    assert done.returncode == 78
+    places = [line.split(": error: ")[0] for line in done.stderr.splitlines()]
+    assert places == [
+        "site.toml:1:1", "site.toml:3:7", "site.toml:5:15", "site.toml:6:1", "site.toml:9:1",
+        "site.toml:11:1", "site.toml:13:1", "site.toml:13:1",
+    ], done.stderr
+
+
 def test_check_stops_at_what_is_not_toml(tmp_path):
     done = command("check", "-c", write(tmp_path, "[server\nlisten = 1\n"), cwd=tmp_path)
     assert done.returncode == 78

@@ -89,7 +89,9 @@ static void *take_zeroed(size_t count, size_t size)
 {
     if (size != 0 && count > SIZE_MAX / 2 / size)
         return NULL;
-    return memset(take(count * size), 0, count * size);
+    void *block = take(count * size);
+    memset(block, 0, count * size);
+    return block;
 }
 
 static void *resize(void *block, size_t size)

@@ -19,13 +19,23 @@ static char *copy(const char *bytes, size_t n)
     return h2o_strdup(NULL, bytes, n).base;
 }
 
+/* NULL when the URL has none. */
 static char *url_part(CURLU *url, CURLUPart part, unsigned flags)
 {
     char *curl_text = NULL;
-    if (curl_url_get(url, part, &curl_text, flags) != CURLUE_OK)
+    curl_url_get(url, part, &curl_text, flags);
+    if (curl_text == NULL)
         return NULL;
     char *text = copy(curl_text, SIZE_MAX);
     curl_free(curl_text);
+    return text;
+}
+
+/* One that each URL has. */
+static char *url_part_there(CURLU *url, CURLUPart part, unsigned flags)
+{
+    char *text = url_part(url, part, flags);
+    gw_assert(text != NULL);
     return text;
 }
 
@@ -73,19 +83,18 @@ static void take_credentials(struct buf *lines, CURLU *url)
 {
     char *user = url_part(url, CURLUPART_USER, CURLU_URLDECODE);
     char *password = url_part(url, CURLUPART_PASSWORD, CURLU_URLDECODE);
-    if (user != NULL || password != NULL) {
-        struct buf plain, coded;
-        buf_init(&plain, MAX_LINES);
-        buf_init(&coded, MAX_LINES);
-        if (buf_printf(&plain, "%s:%s", user ? user : "", password ? password : "") &&
-            buf_append(&coded, "Basic ", 6) && buf_reserve(&coded, plain.n * 4 / 3 + 8)) {
-            EVP_EncodeBlock((unsigned char *)coded.p + coded.n, (unsigned char *)plain.p,
-                            (int)plain.n);
-            add_line(lines, "Authorization", coded.p);
-        }
-        buf_fini(&plain);
-        buf_fini(&coded);
+    if (user == NULL && password == NULL)
+        return;
+    struct buf plain, coded;
+    buf_init(&plain, MAX_LINES);
+    buf_init(&coded, MAX_LINES);
+    if (buf_printf(&plain, "%s:%s", user ? user : "", password ? password : "") &&
+        buf_append(&coded, "Basic ", 6) && buf_reserve(&coded, plain.n * 4 / 3 + 8)) {
+        EVP_EncodeBlock((unsigned char *)coded.p + coded.n, (unsigned char *)plain.p, (int)plain.n);
+        add_line(lines, "Authorization", coded.p);
     }
+    buf_fini(&plain);
+    buf_fini(&coded);
     free(user);
     free(password);
     curl_url_set(url, CURLUPART_USER, NULL, 0);
@@ -98,7 +107,7 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     CURLUcode code = curl_url_set(url, CURLUPART_URL, up->config->url.p, CURLU_PATH_AS_IS);
     if (code != CURLUE_OK)
         return curl_url_strerror(code);
-    char *scheme = url_part(url, CURLUPART_SCHEME, 0);
+    char *scheme = url_part_there(url, CURLUPART_SCHEME, 0);
     bool is_http = str_eq(str_from(scheme), STR("http"));
     bool is_https = str_eq(str_from(scheme), STR("https"));
     free(scheme);
@@ -119,7 +128,7 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
         return "the host name can't be written in ASCII";
     curl_url_set(url, CURLUPART_HOST, host, 0);
     if (!is_address(host) && !is_localhost(host)) {
-        char *port = url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+        char *port = url_part_there(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
         struct buf resolve;
         buf_init(&resolve, 1024);
         if (buf_printf(&resolve, "%s:%s:", host, port)) {
@@ -135,13 +144,13 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     }
     free(host);
 
-    up->prefix = url_part(url, CURLUPART_PATH, 0);
+    up->prefix = url_part_there(url, CURLUPART_PATH, 0);
     strip_slashes(up->prefix);
     up->prefix_length = strlen(up->prefix);
-    up->url = url_part(url, CURLUPART_URL, 0);
+    up->url = url_part_there(url, CURLUPART_URL, 0);
     strip_slashes(up->url);
     curl_url_set(url, CURLUPART_PATH, "/", 0);
-    char *root = url_part(url, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
+    char *root = url_part_there(url, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
     strip_slashes(root);
     add_line(lines, "Host", strstr(root, "://") + 3);
     free(root);

@@ -186,7 +186,6 @@ struct str form_decode(h2o_mem_pool_t *pool, struct str text);
 
 bool problem_init(struct http_server *server, struct diag *diag);
 void problem_reply_status(struct http_request *request, int status, const char *detail);
-const char *status_reason(int status);
 /* "GET, HEAD, OPTIONS", into a buffer of at least 64 bytes. */
 const char *methods_print(unsigned methods, char *text_r);
 void admin_init(struct http_server *server, struct diag *diag);

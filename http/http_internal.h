@@ -168,6 +168,9 @@ bool request_id_valid(struct str id);
 bool host_valid(struct str host);
 /* Takes the target apart and refuses what no route may see. 0 or 400, 414, 431. */
 int request_check(struct http_request *request, const char **reason_r);
+/* All lines of a field as one list (RFC 9110 section 5.3); {NULL, 0} without any. */
+struct str field_combined(const struct http_request *request, struct str name,
+                          const char *separator);
 /* Address of the client: the peer's, or what trusted proxies say. */
 struct str forwarded_client(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */

@@ -96,12 +96,13 @@ static void *take_zeroed(size_t count, size_t size)
 
 static void *resize(void *block, size_t size)
 {
-    union head *head = (union head *)block - 1;
-    if (block != NULL && head->size >= size)
+    if (block == NULL)
+        return take(size);
+    const union head *head = (const union head *)block - 1;
+    if (head->size >= size)
         return block;
     void *larger = take(size);
-    if (block != NULL)
-        memcpy(larger, block, head->size);
+    memcpy(larger, block, head->size);
     give(block);
     return larger;
 }

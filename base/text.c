@@ -22,6 +22,30 @@ bool has_control(struct str s)
     return false;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+struct str trimmed(struct str s)
+{
+    while (s.n != 0 && is_blank(s.p[0]))
+        s.p++, s.n--;
+    while (s.n != 0 && is_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
+}
+
+struct str next_item(struct str *list, char separator)
+{
+    const char *at = list->n != 0 ? memchr(list->p, separator, list->n) : NULL;
+    struct str item = {list->p, at != NULL ? (size_t)(at - list->p) : list->n};
+    size_t taken = item.n + (at != NULL);
+    if (taken != 0)
+        *list = (struct str){list->p + taken, list->n - taken};
+    return trimmed(item);
+}
+
 size_t utf8_valid_length(struct str text)
 {
     const char *p = text.p, *end = text.p + text.n;

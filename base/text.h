@@ -26,6 +26,11 @@ bool is_token(struct str s);
 /* Whether there is a control character of ASCII in it. */
 bool has_control(struct str s);
 
+/* Without the blanks and tabs around it (OWS of RFC 9110 section 5.6.3). */
+struct str trimmed(struct str s);
+/* Takes what stands before the first `separator` (or all of it) off the front of *list. Trimmed. */
+struct str next_item(struct str *list, char separator);
+
 /* What a hexadecimal digit stands for, -1 when it is none. */
 static inline int hex_value(char c)
 {

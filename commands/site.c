@@ -10,7 +10,8 @@
 /* A stuck resolver must not keep files waiting, so names have threads of their own. */
 enum { NAME_THREADS = 4, FILE_THREADS = 4, OFFLOAD_QUEUE = 1024 };
 
-struct site *site_create(const char *file, bool serving, struct diag *diag)
+/* With errors in diag, the site is good for site_destroy() only. */
+static struct site *create(const char *file, bool serving, struct diag *diag)
 {
     struct site *site = calloc(1, sizeof(*site));
     gw_assert(site != NULL);
@@ -56,7 +57,7 @@ void site_destroy(struct site **site_p)
 struct site *site_open(const char *file, bool serving)
 {
     struct diag *diag = diag_create();
-    struct site *site = site_create(file, serving, diag);
+    struct site *site = create(file, serving, diag);
     diag_print(diag, stderr);
     if (diag_errors(diag) != 0)
         site_destroy(&site);

@@ -23,16 +23,12 @@ struct site {
     struct pages *pages;
 };
 
-/* Reads `file` and builds everything that needs no network. Every error that there is lands in
- * diag; with any, the site is good for site_destroy() only. `serving`: also opens the access log
- * and counts the workers. Main thread. */
-struct site *site_create(const char *file, bool serving, struct diag *diag);
+/* Reads `file` and builds everything that needs no network; prints every error that there is on
+ * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log and
+ * counts the workers. Main thread. */
+struct site *site_open(const char *file, bool serving);
 /* The loops that served it have ended. */
 void site_destroy(struct site **site);
-
-/* The usual beginning of a command: builds the site of `file`, prints what there is to say on
- * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. */
-struct site *site_open(const char *file, bool serving);
 
 #define DEFAULT_CONFIG_FILE "config.toml"
 

@@ -192,7 +192,8 @@ _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");
 _Static_assert(offsetof(struct config_static, name) == 0, "");
 
-const char *schema_type_name(const struct schema_key *key)
+/* "duration", "array of strings": how documents and messages call the key's type. */
+static const char *type_name(const struct schema_key *key)
 {
     static const char *const names[] = {
         [VALUE_BOOL] = "boolean",
@@ -216,8 +217,7 @@ static void each_key(const struct schema_section *section,
         const struct schema_key *key = &section->keys[i];
         const char *fallback = key->fallback != NULL ? key->fallback : "";
         snprintf(path, sizeof(path), "%s.%s", section->path, key->name);
-        fn(path, schema_type_name(key), key->rules & RULE_OWN_NAME ? "the part's name" : fallback,
-           arg);
+        fn(path, type_name(key), key->rules & RULE_OWN_NAME ? "the part's name" : fallback, arg);
     }
     if (section->shape == SECTION_PAIRS) {
         snprintf(path, sizeof(path), "%s.*", section->path);

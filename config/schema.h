@@ -59,7 +59,4 @@ struct schema_section {
 
 extern const struct schema_section schema_root;
 
-/* "duration", "array of strings": how documents and messages call the key's type. */
-const char *schema_type_name(const struct schema_key *key);
-
 #endif

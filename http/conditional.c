@@ -26,29 +26,9 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static struct str trim(struct str s)
-{
-    while (s.n != 0 && is_blank(s.p[0]))
-        s = (struct str){s.p + 1, s.n - 1};
-    while (s.n != 0 && is_blank(s.p[s.n - 1]))
-        s.n--;
-    return s;
-}
-
-/* Takes what stands before the first `separator` (or all) off the front of *rest. */
-static struct str take_until(struct str *rest, char separator)
-{
-    const char *found = memchr(rest->p, separator, rest->n);
-    size_t n = found ? (size_t)(found - rest->p) : rest->n;
-    struct str taken = {rest->p, n};
-    n += found != NULL;
-    *rest = (struct str){rest->p + n, rest->n - n};
-    return trim(taken);
-}
-
 bool etag_list_has(struct str list, struct str etag, bool strong)
 {
-    if (str_eq(trim(list), STR("*")))
+    if (str_eq(trimmed(list), STR("*")))
         return true;
     const char *p = list.p, *end = list.p + list.n;
     while (p != end) {
@@ -75,7 +55,7 @@ bool etag_list_has(struct str list, struct str etag, bool strong)
 static bool parse_date(struct str text, time_t *time_r)
 {
     struct tm tm = {0};
-    text = trim(text);
+    text = trimmed(text);
     if (text.n == 0 || h2o_time_parse_rfc1123(text.p, text.n, &tm) != 0)
         return false;
     *time_r = timegm(&tm);
@@ -117,11 +97,11 @@ static unsigned parse_weight(struct str text)
 static unsigned weight_of(struct str parameters)
 {
     while (parameters.n != 0) {
-        struct str parameter = take_until(&parameters, ';');
+        struct str parameter = next_item(&parameters, ';');
         struct str value = parameter;
-        struct str name = take_until(&value, '=');
+        struct str name = next_item(&value, '=');
         if (str_caseeq(name, STR("q")))
-            return parse_weight(trim(value));
+            return parse_weight(trimmed(value));
     }
     return 1000;
 }
@@ -131,8 +111,8 @@ bool accepts_gzip(struct str accept_encoding)
     enum { UNNAMED = -1 };
     int gzip = UNNAMED, identity = UNNAMED, any = UNNAMED;
     while (accept_encoding.n != 0) {
-        struct str parameters = take_until(&accept_encoding, ',');
-        struct str coding = take_until(&parameters, ';');
+        struct str parameters = next_item(&accept_encoding, ',');
+        struct str coding = next_item(&parameters, ';');
         int weight = (int)weight_of(parameters);
         if (str_caseeq(coding, STR("gzip")) || str_caseeq(coding, STR("x-gzip")))
             gzip = weight;

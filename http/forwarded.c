@@ -12,18 +12,8 @@
 
 enum { MAX_CHAIN = 2048 }; /* bytes of a chain that is still extended */
 
-static struct str trimmed(struct str text)
-{
-    while (text.n != 0 && (*text.p == ' ' || *text.p == '\t'))
-        text.p++, text.n--;
-    while (text.n != 0 && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t'))
-        text.n--;
-    return text;
-}
-
-/* All lines of a field as one list (RFC 9110 section 5.3). */
-static struct str combined(const struct http_request *request, struct str name,
-                           const char *separator)
+struct str field_combined(const struct http_request *request, struct str name,
+                          const char *separator)
 {
     struct str value = {NULL, 0};
     for (size_t i = 0; i < request->headers->size; i++) {
@@ -158,9 +148,9 @@ struct str forwarded_client(const struct http_request *request)
     struct ip nearest = {.family = AF_UNSPEC}, ip;
     struct str element, node;
     bool forwarded = false;
-    struct str chain = combined(request, STR("x-forwarded-for"), ", ");
+    struct str chain = field_combined(request, STR("x-forwarded-for"), ", ");
     if (chain.p == NULL) {
-        chain = combined(request, STR("forwarded"), ", ");
+        chain = field_combined(request, STR("forwarded"), ", ");
         forwarded = true;
     }
     if (chain.p != NULL && chain_valid(chain, forwarded)) {
@@ -209,7 +199,7 @@ static struct str extend_for(struct http_request *request)
 {
     struct str chain = {NULL, 0}, peer = peer_name(request->conn);
     if (request->conn->trusted)
-        chain = combined(request, STR("x-forwarded-for"), ", ");
+        chain = field_combined(request, STR("x-forwarded-for"), ", ");
     if (chain.p == NULL || !chain_valid(chain, false))
         return peer;
     return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(peer));
@@ -225,7 +215,7 @@ static struct str extend_forwarded(struct http_request *request)
                 v6 ? "]\"" : "", PRINT(request->scheme), host.n != 0 ? ";host=" : "",
                 quoted ? "\"" : "", PRINT(host), quoted ? "\"" : "");
     if (request->conn->trusted)
-        chain = combined(request, STR("forwarded"), ", ");
+        chain = field_combined(request, STR("forwarded"), ", ");
     if (chain.p == NULL || !chain_valid(chain, true))
         return element;
     return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(element));
@@ -291,5 +281,5 @@ struct str http_forward_header(struct http_request *request, struct str name)
         }
     if (ends_here(name))
         return (struct str){NULL, 0};
-    return combined(request, name, str_caseeq(name, STR("cookie")) ? "; " : ", ");
+    return field_combined(request, name, str_caseeq(name, STR("cookie")) ? "; " : ", ");
 }

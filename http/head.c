@@ -21,12 +21,7 @@ static bool field(const char *line, size_t n, struct str name, struct str *value
 {
     if (n < name.n || strncasecmp(line, name.p, name.n) != 0)
         return false;
-    line += name.n, n -= name.n;
-    while (n != 0 && (*line == ' ' || *line == '\t'))
-        line++, n--;
-    while (n != 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
-        n--;
-    *value_r = (struct str){line, n};
+    *value_r = trimmed((struct str){line + name.n, n - name.n});
     return true;
 }
 

@@ -168,6 +168,9 @@ bool request_id_valid(struct str id);
 bool host_valid(struct str host);
 /* Takes the target apart and refuses what no route may see. 0 or 400, 414, 431. */
 int request_check(struct http_request *request, const char **reason_r);
+/* All lines of a field as one list (RFC 9110 section 5.3); {NULL, 0} without any. */
+struct str field_combined(const struct http_request *request, struct str name,
+                          const char *separator);
 /* Address of the client: the peer's, or what trusted proxies say. */
 struct str forwarded_client(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */
@@ -186,7 +189,6 @@ struct str form_decode(h2o_mem_pool_t *pool, struct str text);
 
 bool problem_init(struct http_server *server, struct diag *diag);
 void problem_reply_status(struct http_request *request, int status, const char *detail);
-const char *status_reason(int status);
 /* "GET, HEAD, OPTIONS", into a buffer of at least 64 bytes. */
 const char *methods_print(unsigned methods, char *text_r);
 void admin_init(struct http_server *server, struct diag *diag);

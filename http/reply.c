@@ -4,7 +4,7 @@
 /* h2o keeps its own copy of the vectors and needs nothing from us while it sends. */
 static h2o_generator_t all_at_once = {NULL, NULL};
 
-const char *status_reason(int status)
+static const char *status_reason(int status)
 {
     static const struct {
         int status;

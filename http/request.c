@@ -114,20 +114,6 @@ struct str http_header(const struct http_request *request, struct str name)
     return (struct str){NULL, 0};
 }
 
-/* Takes what stands before the next `separator`, without the blanks around it. */
-static struct str next_item(struct str *list, char separator)
-{
-    const char *at = memchr(list->p, separator, list->n);
-    struct str item = {list->p, at == NULL ? list->n : (size_t)(at - list->p)};
-    size_t skip = at == NULL ? list->n : item.n + 1;
-    list->p += skip, list->n -= skip;
-    while (item.n != 0 && (*item.p == ' ' || *item.p == '\t'))
-        item.p++, item.n--;
-    while (item.n != 0 && (item.p[item.n - 1] == ' ' || item.p[item.n - 1] == '\t'))
-        item.n--;
-    return item;
-}
-
 struct str http_cookie(const struct http_request *request, struct str name)
 {
     /* HTTP/2 splits the cookies over fields at will (RFC 9113 section 8.2.3). */

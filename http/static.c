@@ -310,22 +310,9 @@ static void on_chunk(struct transfer *transfer, ssize_t got)
              last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
-/* All lines of a header field as one list. */
-static struct str header_list(const struct http_request *request, const h2o_token_t *name)
+static struct str header_list(const struct http_request *request, struct str name)
 {
-    struct str list = {NULL, 0};
-    ssize_t at = -1;
-    while ((at = h2o_find_header(request->headers, name, at)) != -1) {
-        h2o_iovec_t line = request->headers->entries[at].value;
-        if (list.p) {
-            h2o_iovec_t joined = h2o_concat(request->pool, h2o_iovec_init(list.p, list.n),
-                                            h2o_iovec_init(H2O_STRLIT(", ")), line);
-            list = (struct str){joined.base, joined.len};
-        } else {
-            list = (struct str){line.base, line.len};
-        }
-    }
-    return list;
+    return field_combined(request, name, ", ");
 }
 
 static void on_opened(struct transfer *transfer, int error)
@@ -338,10 +325,10 @@ static void on_opened(struct transfer *transfer, int error)
     const struct static_file *file = &transfer->file;
     transfer->etag_length = etag_format(transfer->etag, file->mtime, file->size, file->inode);
     const struct preconditions conditions = {
-        .if_match = header_list(request, H2O_TOKEN_IF_MATCH),
-        .if_unmodified_since = header_list(request, H2O_TOKEN_IF_UNMODIFIED_SINCE),
-        .if_none_match = header_list(request, H2O_TOKEN_IF_NONE_MATCH),
-        .if_modified_since = header_list(request, H2O_TOKEN_IF_MODIFIED_SINCE),
+        .if_match = header_list(request, STR("if-match")),
+        .if_unmodified_since = header_list(request, STR("if-unmodified-since")),
+        .if_none_match = header_list(request, STR("if-none-match")),
+        .if_modified_since = header_list(request, STR("if-modified-since")),
     };
     int status = preconditions_evaluate(
         &conditions, (struct str){transfer->etag, transfer->etag_length}, file->mtime.tv_sec);
@@ -368,7 +355,7 @@ static void serve(struct http_request *request, void *arg)
     };
     timer_init(&transfer->retry, on_retry);
     bool want_gzip = type_of(transfer)->data.attr.is_compressible &&
-                     accepts_gzip(header_list(request, H2O_TOKEN_ACCEPT_ENCODING));
+                     accepts_gzip(header_list(request, STR("accept-encoding")));
     int error = static_open(&mount->dir, transfer->path, want_gzip, false, &transfer->file);
     if (error != EAGAIN)
         on_opened(transfer, error);

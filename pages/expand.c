@@ -93,6 +93,11 @@ static const struct expand_variable *leaving(struct str target, const struct exp
     return NULL;
 }
 
+const char *expand_result_text(enum expand_result result)
+{
+    return result == EXPAND_TOO_LONG ? "is too long" : "would leave its segment of a path";
+}
+
 enum expand_result expand(const struct expansion *expansion, expand_get_fn *get, void *arg,
                           h2o_mem_pool_t *pool, struct str *target_r,
                           const struct expand_variable **culprit_r)

@@ -66,6 +66,9 @@ enum expand_result {
     EXPAND_TOO_LONG        /* past EXPAND_MAX_TARGET */
 };
 
+/* "is too long": what a refusal says of the variable. */
+const char *expand_result_text(enum expand_result result);
+
 /* Values are read once each, in order. On a refusal *culprit_r names the variable. The target lives
  * in the pool, or in the configuration when nothing varies. */
 enum expand_result expand(const struct expansion *expansion, expand_get_fn *get, void *arg,

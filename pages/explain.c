@@ -37,7 +37,7 @@ static void print_refusal(const struct expand_variable *variable, enum expand_re
                           FILE *to)
 {
     fprintf(to, "refused with 400: %.*s %s\n", (int)variable->full.n, variable->full.p,
-            result == EXPAND_TOO_LONG ? "is too long" : "would leave its segment of a path");
+            expand_result_text(result));
 }
 
 static void print_url(const struct part_plan *part, struct http_request *request, FILE *to)

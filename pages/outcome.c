@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include "base/text.h"
 
 const char *part_state_name(enum part_state state)
 {
@@ -49,11 +50,7 @@ static void fail(struct outcome *outcome, const char *error, h2o_mem_pool_t *poo
  * decide. HTML error pages that come with 200 are the reason to look at all. */
 static bool is_json_type(struct str type)
 {
-    const char *end = type.n != 0 ? memchr(type.p, ';', type.n) : NULL;
-    if (end != NULL)
-        type.n = (size_t)(end - type.p);
-    while (type.n != 0 && (type.p[type.n - 1] == ' ' || type.p[type.n - 1] == '\t'))
-        type.n--;
+    type = next_item(&type, ';');
     return type.n == 0 || str_caseeq(type, STR("application/json")) ||
            (type.n > 5 && str_caseeq((struct str){type.p + type.n - 5, 5}, STR("+json")) &&
             memchr(type.p, '/', type.n) != NULL);

@@ -116,8 +116,7 @@ static void reply_refused(struct page_run *run)
 {
     struct text text = text_begin(run->request->pool, run->refused_by->full.n + TOKEN_ROOM);
     text_printf(&text, "%.*s %s", (int)run->refused_by->full.n, run->refused_by->full.p,
-                run->refused == EXPAND_TOO_LONG ? "is too long"
-                                                : "would leave its segment of a path");
+                expand_result_text(run->refused));
     add_headers(run, false, 0);
     http_problem_reply(run->request, &(struct http_problem){.status = 400,
                                                             .type = "bad-value",

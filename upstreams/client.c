@@ -26,6 +26,10 @@ struct watch {
 
 /* -- sockets -- */
 
+#ifndef __clang__ /* gcc 12's analyzer takes the grown array for leaked where its elements are set \
+                   */
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
 static struct watch *watch_of(struct up_client *client, int fd)
 {
     if ((size_t)fd >= client->watch_capacity) {

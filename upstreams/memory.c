@@ -89,14 +89,16 @@ static void *take_zeroed(size_t count, size_t size)
 {
     if (size != 0 && count > SIZE_MAX / 2 / size)
         return NULL;
-    return memset(take(count * size), 0, count * size);
+    void *block = take(count * size);
+    memset(block, 0, count * size);
+    return block;
 }
 
 static void *resize(void *block, size_t size)
 {
     if (block == NULL)
         return take(size);
-    union head *head = (union head *)block - 1;
+    const union head *head = (const union head *)block - 1;
     if (head->size >= size)
         return block;
     void *larger = take(size);

@@ -21,10 +21,12 @@ static char *copy(const char *bytes, size_t n)
     return text;
 }
 
+/* NULL when the URL has none. */
 static char *url_part(CURLU *url, CURLUPart part, unsigned flags)
 {
     char *curl_text = NULL;
-    if (curl_url_get(url, part, &curl_text, flags) != CURLUE_OK)
+    curl_url_get(url, part, &curl_text, flags);
+    if (curl_text == NULL)
         return NULL;
     char *text = copy(curl_text, SIZE_MAX);
     curl_free(curl_text);
@@ -83,19 +85,18 @@ static void take_credentials(struct buf *lines, CURLU *url)
 {
     char *user = url_part(url, CURLUPART_USER, CURLU_URLDECODE);
     char *password = url_part(url, CURLUPART_PASSWORD, CURLU_URLDECODE);
-    if (user != NULL || password != NULL) {
-        struct buf plain, coded;
-        buf_init(&plain, MAX_LINES);
-        buf_init(&coded, MAX_LINES);
-        if (buf_printf(&plain, "%s:%s", user ? user : "", password ? password : "") &&
-            buf_append(&coded, "Basic ", 6) && buf_reserve(&coded, plain.n * 4 / 3 + 8)) {
-            EVP_EncodeBlock((unsigned char *)coded.p + coded.n, (unsigned char *)plain.p,
-                            (int)plain.n);
-            add_line(lines, "Authorization", coded.p);
-        }
-        buf_fini(&plain);
-        buf_fini(&coded);
+    if (user == NULL && password == NULL)
+        return;
+    struct buf plain, coded;
+    buf_init(&plain, MAX_LINES);
+    buf_init(&coded, MAX_LINES);
+    if (buf_printf(&plain, "%s:%s", user ? user : "", password ? password : "") &&
+        buf_append(&coded, "Basic ", 6) && buf_reserve(&coded, plain.n * 4 / 3 + 8)) {
+        EVP_EncodeBlock((unsigned char *)coded.p + coded.n, (unsigned char *)plain.p, (int)plain.n);
+        add_line(lines, "Authorization", coded.p);
     }
+    buf_fini(&plain);
+    buf_fini(&coded);
     free(user);
     free(password);
     curl_url_set(url, CURLUPART_USER, NULL, 0);

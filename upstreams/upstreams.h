@@ -90,7 +90,7 @@ void up_call_cancel(struct up_call **call);
 /* After done(): gives body and handle back. The result is invalid from here on. */
 void up_call_release(struct up_call **call);
 
-/* What stands in the way right now, for the admin listener and tests. Any thread; approximate. */
+/* Calls under way and waiting for a slot right now. Any thread; approximate. */
 struct up_stats {
     uint32_t inflight, queued;
 };

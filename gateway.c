@@ -8,6 +8,7 @@
  * every worker takes what was still posted to it and then cleans up. */
 #include <errno.h>
 #include <malloc.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -234,9 +235,10 @@ static int run(struct site *site)
         code = COMMAND_NO_ADDRESS;
         goto out;
     }
+    log_take_stderr();
     start_workers(&gateway);
     if (gateway.admin_error != NULL) {
-        fprintf(stderr, "gateway: %s\n", gateway.admin_error);
+        dprintf(STDERR_FILENO, "gateway: %s\n", gateway.admin_error);
         code = COMMAND_NO_ADDRESS;
     } else {
         atomic_store(&gateway.ready, true);
@@ -334,7 +336,20 @@ static int dispatch(int argc, char **argv)
     return COMMAND_USAGE;
 }
 
+/* A standard descriptor that is closed would be given to the next socket, and that would be sent
+ * our log. */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     return dispatch(argc, argv);
 }

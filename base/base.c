@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 bool str_caseeq(struct str a, struct str b)
 {
@@ -13,7 +14,7 @@ bool str_caseeq(struct str a, struct str b)
 
 void gw_assert_failed(const char *condition, const char *file, int line)
 {
-    fprintf(stderr, "gateway: %s:%d: assertion failed: %s\n", file, line, condition);
+    dprintf(STDERR_FILENO, "gateway: %s:%d: assertion failed: %s\n", file, line, condition);
     abort();
 }
 

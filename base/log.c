@@ -1,6 +1,8 @@
-/* One write(2) a line, so lines of several threads never mix. */
+/* One write(2) a line, so lines of several threads never mix. Nobody waits for whoever reads them:
+ * a line that a full pipe would hold up is dropped and counted. */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,6 +12,7 @@
 
 static _Atomic int threshold = LOG_INFO;
 static enum log_format shape = LOG_LOGFMT;
+static _Atomic unsigned lost; /* lines since the last that was written */
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 enum { QUOTED_MAX = 512, LINE_MAX_BYTES = 4096 };
@@ -70,6 +73,38 @@ static void json_fields(struct buf *line, const char *fields)
     }
 }
 
+/* False: it would have to wait. */
+static bool write_line(const struct buf *line)
+{
+    struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&fd, 1, 0) == 0)
+        return false;
+    ssize_t written = write(STDERR_FILENO, line->p, line->n);
+    (void)written; /* nobody to tell */
+    return true;
+}
+
+static ssize_t from_library(void *arg, const char *text, size_t n)
+{
+    static const char fatal[] = "fatal";
+    bool is_fatal = n >= sizeof(fatal) - 1 && memcmp(text, fatal, sizeof(fatal) - 1) == 0;
+    struct str line = {text, n};
+    (void)arg;
+    while (line.n != 0 && line.p[line.n - 1] == '\n')
+        line.n--;
+    if (line.n != 0)
+        log_event(is_fatal ? LOG_ERROR : LOG_DEBUG, "a library says", "text=%s", log_quote(line));
+    return (ssize_t)n;
+}
+
+void log_take_stderr(void)
+{
+    FILE *lines = fopencookie(NULL, "w", (cookie_io_functions_t){.write = from_library});
+    gw_assert(lines != NULL);
+    setvbuf(lines, NULL, _IOLBF, 0);
+    stderr = lines;
+}
+
 void log_event(enum log_level level, const char *message, const char *fields, ...)
 {
     if ((int)level < atomic_load_explicit(&threshold, memory_order_relaxed))
@@ -99,7 +134,13 @@ void log_event(enum log_level level, const char *message, const char *fields, ..
         buf_printf(&line, "ts=%s.%03dZ level=%s msg=\"%s\"%s%s\n", stamp, ms, level_names[level],
                    message, text[0] ? " " : "", text);
     }
-    ssize_t written = write(STDERR_FILENO, line.p, line.n);
-    (void)written; /* nobody to tell */
+    bool written = write_line(&line);
     buf_fini(&line);
+    unsigned missed = 0;
+    if (written)
+        missed = atomic_exchange(&lost, 0);
+    else
+        atomic_fetch_add(&lost, 1);
+    if (missed != 0)
+        log_event(LOG_WARN, "log lines lost", "lines=%u", missed);
 }

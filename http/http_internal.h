@@ -95,6 +95,8 @@ struct http_loop {
 /* 32 hexadecimal characters, into the pool. */
 struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool);
 void http_log(struct http_loop *http, const struct access_record *record);
+/* The line of a request that h2o answered, or refused, by itself. */
+void log_by_h2o(h2o_req_t *req, int status);
 /* The reply is on its way: from now on it must make progress. */
 void sending_begins(struct http_request *request);
 
@@ -158,6 +160,11 @@ void guard_close_all(struct http_loop *http);
 /* Bytes of replies that the peer has acknowledged so far, or anything that moves with them. */
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
 void guard_abort(struct http_conn *conn);
+
+/* -- http2.c ----------------------------------------------------------------------------------- */
+
+/* Once, before h2o reads anything. */
+void http2_setup(void);
 
 /* -- request.c, forwarded.c -------------------------------------------------------------------- */
 

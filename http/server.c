@@ -15,7 +15,6 @@ enum {
     SWEEP_MS = 5000,
     STALLED_MS = 60000, /* a reply of which nothing got through for this long is given up */
     DRAIN_CHECK_MS = 500,
-    MAX_FIELDS_HTTP2 = 1000, /* h2o has no limit; past this nobody answers, the connection ends */
     DESTROY_TURNS = 100
 };
 
@@ -80,11 +79,11 @@ static void on_dispose(void *arg)
     guard_done(request->conn, req);
 }
 
-/* What h2o answered by itself. */
-static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
+void log_by_h2o(h2o_req_t *req, int status)
 {
-    (void)logger;
     struct http_conn *conn = guard_conn(req);
+    if (!conn->site->is_main)
+        return;
     struct access_record record = {
         .id = request_id_make(conn->http, &req->pool),
         .client = {conn->peer, conn->peer_length},
@@ -92,12 +91,18 @@ static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
         .path = {req->input.path.base, req->input.path.len},
         .host = {req->input.authority.base, req->input.authority.len},
         .protocol = protocol_name(req->version),
-        .status = req->res.status,
+        .status = status,
         .bytes = req->bytes_sent,
         .flags = "",
     };
     http_log(conn->http, &record);
-    guard_seen(conn);
+}
+
+static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
+{
+    (void)logger;
+    log_by_h2o(req, req->res.status);
+    guard_seen(guard_conn(req));
 }
 
 static void reply_options(struct http_request *request, unsigned methods)
@@ -163,8 +168,6 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
         return 0;
     }
     dispatch(request);
-    if (req->version >= 0x200 && req->headers.size > MAX_FIELDS_HTTP2)
-        guard_abort(conn);
     return 0;
 }
 
@@ -260,6 +263,7 @@ struct http_server *http_server_create(const struct config *config, struct offlo
     server->access = access;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
+    http2_setup();
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("gateway"));
     server->h2o.max_request_entity_size = config->server.max_body;

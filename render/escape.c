@@ -7,7 +7,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { VECTOR = 16 };
+enum { VECTOR = 16, PIECE = 512 };
 
 /* Stored as eight bytes whatever its length. */
 struct entity {
@@ -92,9 +92,11 @@ void write_escaped(struct out *out, struct str text)
     const char *p = text.p, *end = text.p + text.n;
 
     while (p < end) {
-        /* room for what is left and the entity that may cut it */
-        char *to = out_room(out, (size_t)(end - p) + sizeof(struct entity));
-        size_t plain = copy_plain(to, p, (size_t)(end - p));
+        /* Room for a piece and the entity that may cut it. Asking for all that is left would leave
+         * a chunk of that size behind at every other entity: the square of a long text. */
+        size_t piece = (size_t)(end - p) < PIECE ? (size_t)(end - p) : PIECE;
+        char *to = out_room(out, piece + sizeof(struct entity));
+        size_t plain = copy_plain(to, p, piece);
         p += plain;
         out->at = to + plain;
         /* neighbours are often special too: a tag's quotes, an entity in plain text */

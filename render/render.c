@@ -99,6 +99,7 @@ static inline struct json_value look_up(struct render *r, const struct str *path
 static __attribute__((noinline)) void write_container(struct render *r, struct json_value v,
                                                       bool html)
 {
+    h2o_mem_pool_t pool; /* not the request's: a list may hold a million of them */
     struct out json;
     h2o_iovec_t *vecs;
 
@@ -108,11 +109,13 @@ static __attribute__((noinline)) void write_container(struct render *r, struct j
         r->pace -= (int64_t)((out_size(r->out) - before) / COPIED);
         return;
     }
-    out_init(&json, r->pool, 0);
+    h2o_mem_init_pool(&pool);
+    out_init(&json, &pool, 0);
     json_write(&json, v);
     r->pace -= (int64_t)(out_size(&json) / COPIED);
     for (size_t i = 0, count = out_vecs(&json, &vecs); i < count; i++)
         write_escaped(r->out, (struct str){vecs[i].base, vecs[i].len});
+    h2o_mem_clear_pool(&pool);
 }
 
 static inline void write_value(struct render *r, struct json_value v, bool html)

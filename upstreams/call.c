@@ -264,10 +264,13 @@ void up_call_admitted(struct message *message)
 
 /* -- what curl reports while it runs -- */
 
-bool up_call_header(struct up_call *call, size_t n)
+bool up_call_header(struct up_call *call, const char *line, size_t n)
 {
     call->header_bytes += (uint32_t)n;
-    call->head_complete = n <= 2; /* the empty line; an answer with 1xx before it has several */
+    if (n <= 2)
+        call->head_complete = true;
+    else if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
+        call->head_complete = false; /* what came before was a 1xx. Trailers come here too */
     if (call->header_bytes <= MAX_HEADER_BYTES && ++call->header_lines <= MAX_HEADER_LINES)
         return true;
     call->refused = REFUSED_HEADERS;

@@ -5,12 +5,12 @@
  * - No timer callback. curl would work out its next timeout at every step of every transfer; we ask
  *   once a turn, and transfers have no timeouts in curl at all: ours are timers of the loop.
  * - Sockets stand in a private epoll set, whose descriptor is one socket of the loop. A socket that
- *   curl lets go of between two requests stays in it; only when it wakes us for nothing (the server
- *   closed it) it is taken out.
+ *   curl lets go of between two requests stays in it; when it wakes us then, its connection ends.
  * - Easy handles keep their upstream's options from call to call. */
 #include "upstreams/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -71,6 +71,17 @@ static int on_close(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+/* A connection that nobody uses became readable: the upstream closed it, or sent what nobody asked
+ * for. That would become the next call's answer, since curl takes any connection for good that
+ * isn't at its end. So it gets an end: the descriptor becomes that of a socket whose peer is gone,
+ * until curl looks at it next and closes it. */
+static void end_idle(struct up_client *client, int fd)
+{
+    epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
+    watch_of(client, fd)->armed = 0;
+    gw_assert(dup3(client->ended, fd, O_CLOEXEC) == fd);
+}
+
 static void on_events(h2o_socket_t *socket, const char *error)
 {
     (void)error;
@@ -82,8 +93,7 @@ static void on_events(h2o_socket_t *socket, const char *error)
         uint32_t seen = events[i].events;
         struct watch *watch = watch_of(client, fd);
         if (watch->wanted == 0) {
-            epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
-            watch->armed = 0;
+            end_idle(client, fd);
             continue;
         }
         struct lane *lane = watch->lane;
@@ -100,9 +110,8 @@ static void on_events(h2o_socket_t *socket, const char *error)
 
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
-    (void)line;
     struct handle *handle = arg;
-    return up_call_header(handle->call, size * count) ? size * count : 0;
+    return up_call_header(handle->call, line, size * count) ? size * count : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
@@ -384,6 +393,10 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
     *client = (struct up_client){.upstreams = ups, .loop = loop, .names = names};
     client->epoll = epoll_create1(EPOLL_CLOEXEC);
     gw_assert(client->epoll >= 0);
+    int pair[2];
+    gw_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    close(pair[1]);
+    client->ended = pair[0];
     client->epoll_socket =
         h2o_evloop_socket_create(loop_h2o(loop), client->epoll, H2O_SOCKET_FLAG_DONT_READ);
     client->epoll_socket->data = client;
@@ -436,6 +449,7 @@ void up_client_destroy(struct up_client **client_p)
     for (size_t i = 0; i < client->upstreams->count; i++)
         lane_close(&client->lanes[i]);
     up_calls_free_spare(client);
+    close(client->ended);
     h2o_socket_close(client->epoll_socket); /* closes the epoll set too */
     free(client->watches);
     free(client);

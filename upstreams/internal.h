@@ -161,6 +161,7 @@ struct up_client {
     struct loop *loop;
     struct offload *names;
     int epoll;
+    int ended; /* a socket whose peer is gone; see end_idle() */
     h2o_socket_t *epoll_socket;
     struct watch *watches; /* by descriptor */
     size_t watch_capacity;
@@ -232,7 +233,7 @@ void up_call_go(struct up_call *call);                   /* at the end of the tu
 void up_call_ended(struct up_call *call, CURLcode code); /* curl is done with it */
 void up_calls_free_spare(struct up_client *client);
 /* From curl's callbacks. False: stop the transfer. */
-bool up_call_header(struct up_call *call, size_t n);
+bool up_call_header(struct up_call *call, const char *line, size_t n);
 bool up_call_body(struct up_call *call, const char *bytes, size_t n);
 void up_call_connects(struct up_call *call);
 

@@ -72,6 +72,7 @@ struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
                                */
         return (struct outcome){UP_FAILED, "http_response_header_size"};
     case CURLE_BAD_CONTENT_ENCODING:
+    case CURLE_WRITE_ERROR: /* bytes behind the compressed stream; ours have their own refusals */
         return (struct outcome){UP_FAILED, "http_response_content_coding"};
     case CURLE_UNSUPPORTED_PROTOCOL: /* an answer without a status line */
     case CURLE_WEIRD_SERVER_REPLY:

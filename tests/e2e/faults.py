@@ -28,6 +28,7 @@ class Faults:
         self.open = 0
         self.busy = 0  # requests being answered right now
         self.busy_peak = 0
+        self.poisoned = []  # paths whose answers were followed by bytes that nobody asked for
         self.aborted = 0  # connections that the gateway closed while an answer was due
         self.started = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self.main()), daemon=True)
@@ -95,6 +96,34 @@ class Faults:
         name, _, argument = path.lstrip("/").partition("?")[0].partition("/")
         if name == "ok":
             writer.write(answer(JSON))
+        elif name == "ok-and-close":
+            writer.write(answer(JSON))
+            await writer.drain()
+            return False
+        elif name == "and-more":  # a little later, another answer
+            writer.write(answer(JSON))
+
+            def more():
+                writer.write(answer(b'{"poison":1}'))
+                self.poisoned.append(path)
+
+            self.loop.call_later(0.02, more)
+        elif name == "trailers":
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                         b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n"
+                         b"X-Digest: 1\r\nX-More: 2\r\n\r\n" % (len(JSON), JSON))
+        elif name == "interim":
+            writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3 + answer(JSON))
+        elif name == "endless-interim":
+            with contextlib.suppress(ConnectionError):
+                for _ in range(100000):
+                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+                    await writer.drain()
+            return False
+        elif name == "quotes":
+            count = int(argument)
+            writer.write(answer(b'{"text":"' + b"<" * count + b'","items":['
+                                + b",".join([b"{}"] * count) + b"]}"))
         elif name == "late":
             await self.wait(reader, float(argument or 1))
             writer.write(answer(JSON))
@@ -169,6 +198,10 @@ class Faults:
             writer.write(answer(body, extra="Content-Encoding: gzip\r\n"))
         elif name == "bad-gzip":
             writer.write(answer(b"not gzip at all", extra="Content-Encoding: gzip\r\n"))
+        elif name == "gzip-and-more":
+            coder = zlib.compressobj(wbits=31)
+            body = coder.compress(JSON) + coder.flush() + b"and more"
+            writer.write(answer(body, extra="Content-Encoding: gzip\r\n"))
         elif name == "header-bomb":
             writer.write(b"HTTP/1.1 200 OK\r\n")
             with contextlib.suppress(ConnectionError):

@@ -54,6 +54,8 @@ OUTCOMES = [
     ("/claims-large", "error", "http_response_body_size", 200, 502),
     ("/bomb", "error", "http_response_body_size", 200, 502),
     ("/bad-gzip", "error", "http_response_content_coding", 200, 502),
+    ("/gzip-and-more", "error", "http_response_content_coding", 200, 502),
+    ("/endless-interim", "error", "http_response_header_section_size", 100, 502),
     ("/header-bomb", "error", "http_response_header_section_size", None, 502),
 ]
 
@@ -113,7 +115,8 @@ def test_a_page_without_a_template_fails_as_json_whoever_asks(gateway, faults, a
 
 
 def test_good_answers_in_odd_shapes(gateway, faults):
-    for path, data in (("/gzip", [1, 2, 3]), ("/no-content", None), ("/json/%5B7%5D", [7])):
+    for path, data in (("/gzip", [1, 2, 3]), ("/trailers", [1, 2, 3]),
+                       ("/interim", [1, 2, 3]), ("/no-content", None), ("/json/%5B7%5D", [7])):
         page = httpx.get(gateway(config(faults.url, path)).url)
         got = page.json()["data"]["bad"]
         assert (got["items"] if isinstance(got, dict) else got) == data

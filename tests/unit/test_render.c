@@ -114,6 +114,44 @@ static void test_every_special_byte_is_escaped_wherever_it_stands(void **state)
     template_set_destroy(&set);
 }
 
+/* What a page takes, however much of it must be escaped: its own size and some slack. */
+static void test_escaping_takes_memory_in_proportion(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    char *list = malloc(2 + 3 * COUNT), *at = list, *quotes = malloc(COUNT);
+    memset(quotes, '"', COUNT);
+    *at++ = '[';
+    for (size_t i = 0; i < COUNT; i++)
+        at = stpcpy(at, i == 0 ? "{}" : ",{}");
+    *at++ = ']';
+    struct str text = {quotes, COUNT};
+    struct json_doc doc;
+    json_doc_init(&doc);
+    assert_int_equal(json_parse(&doc, list, (size_t)(at - list), 9, NULL), JSON_OK);
+    const struct json_value roots[] = {json_from_text(&text), json_root(&doc)};
+    static const char *const templates[] = {"{{.}}", "{{#.}}{{.}}{{/.}}"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct template_set *set = template_set_create(NULL);
+        struct template *template = compile(set, templates[i], NULL);
+        h2o_mem_pool_t pool;
+        struct out out;
+        h2o_mem_init_pool(&pool);
+        out_init(&out, &pool, 0);
+        size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+        assert_true(template_render(template, roots[i], &pool, &out));
+        size_t taken = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+        assert_true(out_size(&out) >= 2 * COUNT);
+        assert_true(taken < 4 * out_size(&out) + 16384);
+        h2o_mem_clear_pool(&pool);
+        template_set_destroy(&set);
+    }
+    json_doc_fini(&doc);
+    free(quotes);
+    free(list);
+}
+
 static void test_sections_ask_for_truth(void **state)
 {
     (void)state;
@@ -473,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_values_show_their_text),
         cmocka_unit_test(test_json_escapes_are_decoded),
         cmocka_unit_test(test_every_special_byte_is_escaped_wherever_it_stands),
+        cmocka_unit_test(test_escaping_takes_memory_in_proportion),
         cmocka_unit_test(test_sections_ask_for_truth),
         cmocka_unit_test(test_names_are_looked_for_from_the_innermost_context_on),
         cmocka_unit_test(test_blocks_fill_lines_and_know_their_scope),

@@ -1,0 +1,53 @@
+/* Limits of header sections under HTTP/2, which h2o 2.2.5 lacks. It takes blocks of 400 KiB, and a
+ * field that repeats an entry of the compression table costs the client one byte, but h2o an entry
+ * in the request: a connection could make it hold hundreds of megabytes. And it answers a malformed
+ * section by itself, without a handler or a log line.
+ *
+ * h2o calls its own h2o_hpack_parse_headers() through the dynamic linker, so the one here stands in
+ * front of it. A section over the limits ends the connection: after one that nobody read, the
+ * compression table is lost (RFC 9113 section 4.3). */
+#include "http/http_internal.h"
+
+#include <dlfcn.h>
+
+enum {
+    MAX_FIELDS = 1000, /* more than HTTP_MAX_FIELDS, so that most of those get a proper 431 */
+    HAS_METHOD = 1,    /* H2O_HPACK_PARSE_HEADERS_... */
+    HAS_SCHEME = 2,
+    HAS_PATH = 4
+};
+
+struct st_h2o_hpack_header_table_t;
+struct st_h2o_cache_digests_t;
+typedef int parse_headers_fn(h2o_req_t *req, struct st_h2o_hpack_header_table_t *table,
+                             const uint8_t *from, size_t n, int *pseudo_r, size_t *content_length_r,
+                             struct st_h2o_cache_digests_t **digests_r, const char **error_r);
+parse_headers_fn h2o_hpack_parse_headers;
+
+static parse_headers_fn *next;
+
+void http2_setup(void)
+{
+    next = (parse_headers_fn *)dlsym(RTLD_NEXT, "h2o_hpack_parse_headers");
+    gw_assert(next != NULL);
+}
+
+/* pseudo_r is NULL for a trailer section. */
+int h2o_hpack_parse_headers(h2o_req_t *req, struct st_h2o_hpack_header_table_t *table,
+                            const uint8_t *from, size_t n, int *pseudo_r, size_t *content_length_r,
+                            struct st_h2o_cache_digests_t **digests_r, const char **error_r)
+{
+    const int needed = HAS_METHOD | HAS_SCHEME | HAS_PATH;
+    int result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
+    if (n <= HTTP_MAX_HEAD) {
+        result = next(req, table, from, n, pseudo_r, content_length_r, digests_r, error_r);
+        if (req->headers.size > MAX_FIELDS)
+            result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
+    }
+    if (result == H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM)
+        log_by_h2o(req, 431);
+    else if ((result != 0 && result != H2O_HTTP2_ERROR_INVALID_HEADER_CHAR) ||
+             (pseudo_r != NULL && (*pseudo_r & needed) != needed))
+        log_by_h2o(req, 400);
+    return result;
+}

@@ -1,0 +1,219 @@
+"""Clients and upstreams that mean harm: each attack has one outcome, and the others go on as ever."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from conftest import HEADER, free_port
+from gateway import BINARY, ENVIRONMENT, SANITIZED, until
+
+PAGE = """
+[upstreams.u]
+url = "{url}"
+max_body = "16MiB"
+[pages.home]
+path = "/"
+[pages.home.parts.u]
+path = "/ok"
+[pages.other]
+path = "/other"
+[pages.other.parts.u]
+path = "{path}"
+"""
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADERS, SETTINGS, GOAWAY, CONTINUATION, UNKNOWN = 1, 4, 7, 9, 0x77
+END_STREAM, END_HEADERS = 1, 4
+INDEXED_AGAIN = b"\xbe"  # the newest entry of the compression table
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def literal(name, value, kept=b"\x00"):
+    """A field, RFC 7541 section 6.2; values up to 16 KiB."""
+    length, rest = bytes([min(len(value), 127)]), len(value) - 127
+    if rest >= 0:
+        length += bytes([rest]) if rest < 128 else bytes([rest % 128 + 128, rest // 128])
+    return kept + bytes([len(name)]) + name + length + value
+
+
+def head(**changed):
+    fields = {"method": b"GET", "scheme": b"http", "path": b"/", "authority": b"a", **changed}
+    return b"".join(literal(b":" + k.encode(), v) for k, v in fields.items() if v is not None)
+
+
+def http2(one, data, seconds=0.5):
+    """The frames that come back as (type, payload), until the gateway closes or is silent."""
+    got, at, frames = b"", 0, []
+    with socket.create_connection(one.host_port, timeout=seconds) as client:
+        try:
+            client.sendall(PREFACE + frame(SETTINGS, 0, 0) + data)
+            while chunk := client.recv(65536):
+                got += chunk
+        except (socket.timeout, ConnectionError):
+            pass
+    while at + 9 <= len(got):
+        n = int.from_bytes(got[at : at + 3], "big")
+        frames.append((got[at + 3], got[at + 9 : at + 9 + n]))
+        at += 9 + n
+    return frames
+
+
+def goaway_code(frames):
+    return next((int.from_bytes(p[4:8], "big") for kind, p in frames if kind == GOAWAY), None)
+
+
+def assert_serves(one):
+    assert httpx.get(one.url, timeout=20).json()["meta"]["completed"] is True
+
+
+@pytest.fixture
+def one(gateway, faults):
+    return gateway(PAGE.format(url=faults.url, path="/ok"))
+
+
+# -- HTTP/2 ----------------------------------------------------------------------------------------
+
+ENHANCE_YOUR_CALM, PROTOCOL_ERROR = 11, 1
+
+SECTIONS = [  # name, frames, GOAWAY's code (None: only the stream ends), logged status
+    ("no path", frame(HEADERS, 5, 1, head(path=None)), None, 400),
+    ("nothing at all", frame(HEADERS, 5, 1), None, 400),
+    ("upper case", frame(HEADERS, 5, 1, head() + literal(b"X-Foo", b"1")), PROTOCOL_ERROR, 400),
+    ("connection", frame(HEADERS, 5, 1, head() + literal(b"connection", b"close")), PROTOCOL_ERROR, 400),
+    ("pseudo last", frame(HEADERS, 5, 1, literal(b"x", b"1") + head()), PROTOCOL_ERROR, 400),
+    ("bad index", frame(HEADERS, 5, 1, b"\xff\xff\xff\xff\x0f"), 9, 400),
+    ("over 32 KiB", frame(HEADERS, 1, 1, head()) + frame(CONTINUATION, 0, 1, b"\x00" * 16384) * 2
+     + frame(CONTINUATION, 4, 1), ENHANCE_YOUR_CALM, 431),
+    ("over 1,000 fields", frame(HEADERS, 5, 1, head() + literal(b"x", b"1") * 1001),
+     ENHANCE_YOUR_CALM, 431),
+]
+
+
+@pytest.mark.parametrize("name,data,code,status", SECTIONS, ids=[s[0] for s in SECTIONS])
+def test_http2_header_sections_that_no_handler_sees_are_logged(one, name, data, code, status):
+    frames = http2(one, data)
+    assert goaway_code(frames) == code
+    assert not any(kind == HEADERS for kind, _ in frames), "no answer"
+    records = one.access(1)
+    assert [(r["status"], r["protocol"]) for r in records] == [(status, "HTTP/2")]
+    assert_serves(one)
+
+
+@pytest.mark.parametrize("trailers", [False, True], ids=["headers", "trailers"])
+def test_http2_fields_that_cost_a_byte_each_end_the_connection(one, trailers):
+    """An entry of the compression table, repeated 320,000 times a stream, on 20 streams."""
+    assert_serves(one)
+    rest, data = one.status("VmHWM"), b""
+    for stream in range(1, 41, 2):
+        if trailers:
+            data += frame(HEADERS, END_HEADERS, stream, head()) + frame(0, 0, stream, b"x")
+        first = b"" if trailers else head()
+        data += frame(HEADERS, END_STREAM, stream, first + literal(b"x-big", b"v" * 3900, b"\x40"))
+        data += frame(CONTINUATION, 0, stream, INDEXED_AGAIN * 16000) * 20
+        data += frame(CONTINUATION, END_HEADERS, stream)
+    http2(one, data)
+    assert one.access(2)[1]["status"] == 431
+    assert_serves(one)
+    if not SANITIZED:
+        assert one.status("VmHWM") < rest + 32768
+
+
+def test_http2_frames_of_unknown_types_are_not_logged_each(one):
+    before = len(one.log())
+    frames = http2(one, frame(UNKNOWN, 0, 0, b"x" * 20) * 20000 + frame(HEADERS, 5, 1, head()))
+    assert any(kind == HEADERS for kind, _ in frames), "they are ignored, RFC 9113 section 4.1"
+    assert len(one.log()) == before
+
+
+# -- upstreams -------------------------------------------------------------------------------------
+
+
+def test_bytes_behind_an_answer_are_not_the_next_calls_answer(gateway, faults):
+    one = gateway(PAGE.format(url=faults.url, path="/and-more"))
+    for _ in range(5):
+        poisoned = len(faults.poisoned)
+        assert httpx.get(one.url + "/other").json()["data"]["u"]["items"] == [1, 2, 3]
+        until(lambda: len(faults.poisoned) > poisoned, "the bytes behind")
+        time.sleep(0.05)  # they have arrived: it's one machine
+        assert httpx.get(one.url).json()["data"]["u"]["items"] == [1, 2, 3]
+
+
+def test_connections_that_upstreams_close_are_not_kept(gateway, faults):
+    """Their descriptors stay with curl until it looks, but the connection ends at once."""
+    one = gateway(PAGE.format(url=faults.url, path="/ok-and-close"))
+    for _ in range(20):
+        assert httpx.get(one.url + "/other").json()["data"]["u"]["items"] == [1, 2, 3]
+        assert httpx.get(one.url).json()["meta"]["completed"] is True
+    assert one.open_files() < 40
+
+
+def test_a_page_of_nothing_but_what_must_be_escaped(gateway, faults):
+    template = {"t.html": "{{u.text}}{{#u.items}}{{.}}{{/u.items}}"}
+    text = PAGE.format(url=faults.url, path="/quotes/1000000").replace(
+        'path = "/other"', 'path = "/other"\ntemplate = "t.html"')
+    one = gateway(text, template)
+    page = httpx.get(one.url + "/other", timeout=30)
+    assert page.text == "&lt;" * 1000000 + "{}" * 1000000
+    assert_serves(one)
+    if not SANITIZED:
+        assert one.status("VmHWM") < 128 * 1024
+
+
+# -- the system ------------------------------------------------------------------------------------
+
+
+def full_pipe():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+        return reader, writer
+
+
+@pytest.mark.parametrize("outputs", ["a full pipe", "closed"])
+def test_outputs_that_nobody_takes_hold_up_nothing(faults, tmp_path, outputs):
+    port = free_port()
+    config = tmp_path / "gateway.toml"
+    config.write_text(HEADER.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
+                      + PAGE.format(url=faults.url, path="/status/500"))
+    reader, writer = full_pipe()
+
+    def close_all():
+        for fd in range(3):
+            os.close(fd)
+
+    process = subprocess.Popen([BINARY, "run", "-c", config], stdout=writer, stderr=writer,
+                               env=ENVIRONMENT, preexec_fn=close_all if outputs == "closed" else None)
+    try:
+        url = f"http://127.0.0.1:{port}"
+
+        def serves():
+            try:
+                return httpx.get(url, timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        until(serves, "the first page", 30)
+        for _ in range(50):
+            assert httpx.get(url + "/other", timeout=5).status_code == 200
+        for fd in range(3) if outputs == "closed" else ():
+            assert os.readlink(f"/proc/{process.pid}/fd/{fd}") == "/dev/null"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)

@@ -5,7 +5,8 @@
  * - No timer callback. curl would work out its next timeout at every step of every transfer; we ask
  *   once a turn, and transfers have no timeouts in curl at all: ours are timers of the loop.
  * - Sockets stand in a private epoll set, whose descriptor is one socket of the loop. A socket that
- *   curl lets go of between two requests stays in it; when it wakes us then, its connection ends.
+ *   curl lets go of between two requests stays in it; when it is or becomes readable then, its
+ *   connection ends.
  * - Easy handles keep their upstream's options from call to call. */
 #include "upstreams/internal.h"
 
@@ -44,6 +45,24 @@ static struct watch *watch_of(struct up_client *client, int fd)
     return &client->watches[fd];
 }
 
+/* A connection that nobody uses is readable: the upstream closed it, or sent what nobody asked for.
+ * That would become the next call's answer, since curl takes any connection for good that isn't at
+ * its end. So it gets an end: the descriptor becomes that of a socket whose peer is gone, until
+ * curl looks at it next and closes it. */
+static void end_idle(struct up_client *client, int fd)
+{
+    epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
+    watch_of(client, fd)->armed = 0;
+    gw_assert(dup3(client->ended, fd, O_CLOEXEC) == fd);
+}
+
+/* Bytes, or an end of file. */
+static bool is_readable(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
 static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
     (void)easy;
@@ -52,6 +71,12 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     struct watch *watch = watch_of(lane->client, fd);
     watch->lane = lane;
     watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
+    /* Now, not when epoll tells: a call may take the connection in this very turn, and of an answer
+     * curl reads no byte more than it was told to expect. */
+    if (watch->wanted == 0 && is_readable(fd)) {
+        end_idle(lane->client, fd);
+        return 0;
+    }
     /* Writability must not stay armed: an idle socket is always writable. */
     if (watch->wanted == 0 ? (watch->armed & CURL_POLL_OUT) == 0 : watch->wanted == watch->armed)
         return 0;
@@ -69,17 +94,6 @@ static int on_close(void *arg, curl_socket_t fd)
     struct up_client *client = arg;
     *watch_of(client, fd) = (struct watch){0}; /* close() takes it out of the epoll set */
     return close(fd);
-}
-
-/* A connection that nobody uses became readable: the upstream closed it, or sent what nobody asked
- * for. That would become the next call's answer, since curl takes any connection for good that
- * isn't at its end. So it gets an end: the descriptor becomes that of a socket whose peer is gone,
- * until curl looks at it next and closes it. */
-static void end_idle(struct up_client *client, int fd)
-{
-    epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
-    watch_of(client, fd)->armed = 0;
-    gw_assert(dup3(client->ended, fd, O_CLOEXEC) == fd);
 }
 
 static void on_events(h2o_socket_t *socket, const char *error)

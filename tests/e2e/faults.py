@@ -108,6 +108,13 @@ class Faults:
                 self.poisoned.append(path)
 
             self.loop.call_later(0.02, more)
+        elif name == "and-more-at-once":  # behind the body, which comes apart from its head
+            whole = answer(JSON)
+            writer.write(whole[: -len(JSON)])
+            await writer.drain()
+            await asyncio.sleep(0.005)
+            writer.write(JSON + answer(b'{"poison":1}'))
+            self.poisoned.append(path)
         elif name == "trailers":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                          b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n"

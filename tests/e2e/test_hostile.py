@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -145,6 +146,19 @@ def test_bytes_behind_an_answer_are_not_the_next_calls_answer(gateway, faults):
         until(lambda: len(faults.poisoned) > poisoned, "the bytes behind")
         time.sleep(0.05)  # they have arrived: it's one machine
         assert httpx.get(one.url).json()["data"]["u"]["items"] == [1, 2, 3]
+
+
+def test_nor_that_of_a_call_in_the_same_turn(gateway, faults):
+    one = gateway(PAGE.format(url=faults.url, path="/and-more-at-once"))
+
+    def fetch(path):
+        with httpx.Client(timeout=20) as client:
+            return [client.get(one.url + path).json()["data"]["u"] for _ in range(50)]
+
+    with ThreadPoolExecutor() as threads:
+        answers = sum(threads.map(fetch, ["/", "/other"] * 3), [])
+    assert len(faults.poisoned) == 150
+    assert all(answer["items"] == [1, 2, 3] for answer in answers)
 
 
 def test_connections_that_upstreams_close_are_not_kept(gateway, faults):

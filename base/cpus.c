@@ -10,7 +10,7 @@ unsigned cpus_of_quota(struct str cpu_max)
 {
     char text[64];
     unsigned long long quota, period;
-    if (cpu_max.n >= sizeof(text))
+    if (cpu_max.n == 0 || cpu_max.n >= sizeof(text))
         return 0;
     memcpy(text, cpu_max.p, cpu_max.n);
     text[cpu_max.n] = '\0';

@@ -56,9 +56,10 @@ static inline int hex4_value(const char *p)
 /* The byte that the percent-escape at p stands for, -1 when "%XX" isn't what is there. */
 static inline int percent_byte(const char *p, const char *end)
 {
-    if (end - p < 3 || *p != '%' || hex_value(p[1]) < 0 || hex_value(p[2]) < 0)
+    if (end - p < 3 || *p != '%')
         return -1;
-    return hex_value(p[1]) << 4 | hex_value(p[2]);
+    int high = hex_value(p[1]), low = hex_value(p[2]);
+    return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
 static inline bool utf8_is_continuation(char c)

@@ -42,7 +42,8 @@ static char *join(struct template_set *set, struct str a, const char *between, s
 {
     size_t n = strlen(between);
     char *joined = h2o_mem_alloc_pool(&set->pool, a.n + n + b.n + 1);
-    memcpy(joined, a.p, a.n);
+    if (a.n != 0)
+        memcpy(joined, a.p, a.n);
     memcpy(joined + a.n, between, n);
     if (b.n != 0)
         memcpy(joined + a.n + n, b.p, b.n);

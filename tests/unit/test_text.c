@@ -32,6 +32,24 @@ static void test_digits_letters_and_token_characters(void **state)
     assert_false(has_control((struct str){NULL, 0}));
 }
 
+static void test_lists_are_cut_into_trimmed_items(void **state)
+{
+    static const char *const items[] = {"a b", "", "c", ""};
+    struct str list = STR(" a b\t,, c ,  ");
+    (void)state;
+    for (size_t i = 0; i < COUNT(items); i++) {
+        assert_true(list.n != 0);
+        assert_true(str_eq(next_item(&list, ','), str_from(items[i])));
+    }
+    assert_int_equal(list.n, 0);
+    list = (struct str){NULL, 0};
+    assert_int_equal(next_item(&list, ',').n, 0);
+    list = STR("last");
+    assert_true(str_eq(next_item(&list, ','), STR("last")));
+    assert_int_equal(next_item(&list, ',').n, 0);
+    assert_int_equal(trimmed(STR(" \t ")).n, 0);
+}
+
 static void test_escapes(void **state)
 {
     static const struct {
@@ -97,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits_letters_and_token_characters),
+        cmocka_unit_test(test_lists_are_cut_into_trimmed_items),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_utf8_of_every_code_point),
         cmocka_unit_test(test_utf8_is_refused_at_its_first_bad_byte),

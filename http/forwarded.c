@@ -258,6 +258,16 @@ static bool ends_here(struct str name)
     return false;
 }
 
+/* Whether the client said that the field is for us alone. */
+static bool is_nominated(const struct http_request *request, struct str name)
+{
+    struct str list = http_header(request, STR("connection"));
+    while (list.n != 0)
+        if (str_caseeq(next_item(&list, ','), name))
+            return true;
+    return false;
+}
+
 struct str http_forward_header(struct http_request *request, struct str name)
 {
     static const struct {
@@ -279,7 +289,7 @@ struct str http_forward_header(struct http_request *request, struct str name)
                 request->forwarded[i] = made[i].make(request);
             return request->forwarded[i].n == 0 ? (struct str){NULL, 0} : request->forwarded[i];
         }
-    if (ends_here(name))
+    if (ends_here(name) || is_nominated(request, name))
         return (struct str){NULL, 0};
     return field_combined(request, name, str_caseeq(name, STR("cookie")) ? "; " : ", ");
 }

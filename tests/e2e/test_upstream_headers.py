@@ -67,3 +67,9 @@ def test_set_headers_and_a_list_of_ones_own(gateway, faults):
     assert "accept-language" not in got and "x-forwarded-for" not in got
     one.access(1)
     assert "s3cret" not in one.log() + (one.folder / "stdout").read_text()
+
+
+def test_what_the_client_meant_for_one_connection_stays(gateway, faults):
+    one = gateway(CONFIG.format(url=faults.url, more='forward_headers = ["X-One", "X-Two"]'))
+    got = sent(one, {"X-One": "1", "X-Two": "2", "Connection": "keep-alive, x-one"})
+    assert "x-one" not in got and got["x-two"] == "2"

@@ -15,8 +15,8 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 void log_setup(enum log_level level, enum log_format format);
 
 /* From now on stdio's stderr is a stream into log_event() (LOG_DEBUG; LOG_ERROR when it begins with
- * "fatal"): h2o prints a line there for each HTTP/2 frame that it doesn't know. Once, before threads
- * start. */
+ * "fatal"): h2o prints a line there for each HTTP/2 frame that it doesn't know. Once, before
+ * threads start. */
 void log_take_stderr(void);
 
 /* `message` is a constant; `fields` is a printf format that yields `key=value key="va lue"` pairs

@@ -214,7 +214,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 # Leaks are for AddressSanitizer to find: the analyzer doesn't know memory that is kept for reuse.
 lint: ## formatting, floors, warnings as errors, gcc -fanalyzer, cppcheck
 	@packages/install build lint
-	@echo "  FORMAT"; clang-format --dry-run -Werror $(OUR_C)
+	$(Q)clang-format --dry-run -Werror $(OUR_C)
 	tests/lint/floors
 	$(MAKE) --no-print-directory BUILD=build/lint WERROR=-Werror \
 	    OPTIMIZE='-O2 -fanalyzer -Wno-analyzer-malloc-leak' build/lint/gateway

@@ -47,15 +47,23 @@ const char *log_quote(struct str value)
     return buffer;
 }
 
-/* Turns `key=value key="va lue"` into JSON members; values stay strings. */
+/* Turns `key=value key="va lue"` into JSON members; what is all digits is a number. */
 static void json_fields(struct buf *line, const char *fields)
 {
     while (*fields != '\0') {
         size_t key = strcspn(fields, "=");
-        buf_printf(line, ",\"%.*s\":\"", (int)key, fields);
+        buf_printf(line, ",\"%.*s\":", (int)key, fields);
         fields += key;
         if (*fields == '=')
             fields++;
+        size_t digits = strspn(fields, "0123456789");
+        if (digits != 0 && digits < 16 && (fields[0] != '0' || digits == 1) &&
+            (fields[digits] == ' ' || fields[digits] == '\0')) {
+            buf_append(line, fields, digits);
+            fields += digits + strspn(fields + digits, " ");
+            continue;
+        }
+        buf_append(line, "\"", 1);
         bool quoted = *fields == '"';
         if (quoted)
             fields++;

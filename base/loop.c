@@ -112,7 +112,7 @@ void timer_start(struct loop *loop, struct timer *timer, uint64_t ms)
         loop->capacity *= 2;
         loop->heap = h2o_mem_realloc(loop->heap, loop->capacity * sizeof(*loop->heap));
     }
-    timer->due_ms = loop_now_ms(loop) + ms;
+    timer->due_ms = loop_now_ms(loop) + ms + (ms != 0); /* the clock's part of a millisecond */
     sift_up(loop, ++loop->timers, (struct slot){timer->due_ms, timer});
 }
 

@@ -43,7 +43,8 @@ static inline void timer_init(struct timer *timer, void (*fn)(struct timer *time
     *timer = (struct timer){.fn = fn};
 }
 /* Starts or restarts it: fn runs in the first round of timers that begins `ms` milliseconds from
- * loop_now_ms() or later; 0 = in this turn's, or the next turn's when called from a timer or task.
+ * loop_now_ms() or later, never sooner; 0 = in this turn's, or the next turn's when called from a
+ * timer or task.
  */
 void timer_start(struct loop *loop, struct timer *timer, uint64_t ms);
 void timer_stop(struct loop *loop, struct timer *timer);

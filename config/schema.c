@@ -47,7 +47,7 @@ static const struct schema_key server_keys[] = {
 #define AT(field) .offset = offsetof(struct config_admin, field)
 static const struct schema_key admin_keys[] = {
     {"listen", VALUE_STRING, RULE_UNIX_PATH, AT(listen), .fallback = "\"127.0.0.1:9090\"",
-     .doc = "health and metrics, read-only; \"\" = off"},
+     .doc = "health, read-only; \"\" = off"},
     {"control", VALUE_STRING, RULE_UNIX_PATH, AT(control),
      .fallback = "\"unix:${GATEWAY_DATA:-data}/control.sock\"",
      .doc = "what changes things; a unix socket; \"\" = off"},

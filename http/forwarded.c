@@ -195,9 +195,19 @@ static struct str peer_name(const struct http_conn *conn)
                                         : (struct str){conn->peer, conn->peer_length};
 }
 
+/* Whether a trusted proxy keeps its chain in that field, and that chain alone: then the other field
+ * isn't begun, or the two would disagree about who the client is. */
+static bool chain_is_in(const struct http_request *request, struct str field, struct str missing)
+{
+    return request->conn->trusted && http_header(request, field).p != NULL &&
+           http_header(request, missing).p == NULL;
+}
+
 static struct str extend_for(struct http_request *request)
 {
     struct str chain = {NULL, 0}, peer = peer_name(request->conn);
+    if (chain_is_in(request, STR("forwarded"), STR("x-forwarded-for")))
+        return STR("");
     if (request->conn->trusted)
         chain = field_combined(request, STR("x-forwarded-for"), ", ");
     if (chain.p == NULL || !chain_valid(chain, false))
@@ -208,6 +218,8 @@ static struct str extend_for(struct http_request *request)
 static struct str extend_forwarded(struct http_request *request)
 {
     struct str chain = {NULL, 0}, peer = peer_name(request->conn), host = request->host;
+    if (chain_is_in(request, STR("x-forwarded-for"), STR("forwarded")))
+        return STR("");
     bool v6 = request->conn->ip.family == AF_INET6;
     bool quoted = host.n != 0 && !is_token(host); /* a host may hold ':' or brackets */
     struct str element =

@@ -1,5 +1,6 @@
 """Starting, being asked how it is, leaving."""
 
+import json
 import signal
 import socket
 import stat
@@ -48,6 +49,9 @@ def test_sigterm_finishes_what_is_under_way(gateway, faults):
     assert one.process.wait(15) == 0
     assert got[0].status_code == 200 and got[0].json()["meta"]["completed"] is True
     assert got[0].headers["connection"] == "close"
+    events = {event["msg"]: event for event in map(json.loads, one.log().splitlines())}
+    assert events["draining"]["timeout_ms"] == 10000
+    assert "stopped" in events
     assert idle.recv(1) == b""
     idle.close()
 

@@ -57,6 +57,18 @@ def test_forwarding_is_extended_for_a_trusted_proxy(gateway, faults):
     assert one.access(1)[0]["client"] == "203.0.113.9"
 
 
+def test_a_trusted_proxy_s_one_chain_stays_the_only_one(gateway, faults):
+    header = ('[server]\nlisten = ["127.0.0.1:0"]\nworkers = 1\ntrusted_proxies = ["127.0.0.1"]\n'
+              '[admin]\nlisten = ""\ncontrol = ""\n[log]\nformat = "json"\n')
+    one = gateway(CONFIG.format(url=faults.url, more=""), header=header)
+    got = sent(one, {"X-Forwarded-For": "203.0.113.9"})
+    assert got["x-forwarded-for"] == "203.0.113.9, 127.0.0.1" and "forwarded" not in got
+    got = sent(one, {"Forwarded": "for=203.0.113.9"})
+    assert got["forwarded"].startswith("for=203.0.113.9, for=127.0.0.1") and "x-forwarded-for" not in got
+    got = sent(one)
+    assert got["forwarded"].startswith("for=127.0.0.1") and got["x-forwarded-for"] == "127.0.0.1"
+
+
 def test_set_headers_and_a_list_of_ones_own(gateway, faults):
     more = ('forward_headers = ["Cookie"]\n[upstreams.u.set_headers]\n'
             'Authorization = "Bearer ${UP_TOKEN}"\nX-Api = "2"\n')

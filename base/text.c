@@ -48,6 +48,8 @@ struct str next_item(struct str *list, char separator)
 
 size_t utf8_valid_length(struct str text)
 {
+    if (text.n == 0)
+        return 0; /* of nowhere, perhaps */
     const char *p = text.p, *end = text.p + text.n;
     for (size_t n; p != end && (n = utf8_length(p, end)) != 0;)
         p += n;

@@ -266,18 +266,10 @@ static const char run_usage[] =
 
 int command_run(int argc, char **argv)
 {
-    const char *file = DEFAULT_CONFIG_FILE;
-    const struct command_option options[] = {{.name = "config", .letter = 'c', .value_r = &file}};
     int code;
-    if (!command_arguments(argc, argv,
-                           &(struct command_line){.usage = run_usage,
-                                                  .options = options,
-                                                  .option_count = COUNT(options)},
-                           &code))
-        return code;
-    struct site *site = site_open(file, true);
+    struct site *site = site_open_arguments(argc, argv, run_usage, true, &code);
     if (site == NULL)
-        return COMMAND_BAD_CONFIG;
+        return code;
     log_setup((enum log_level)site->config->log.level, (enum log_format)site->config->log.format);
     code = run(site);
     site_destroy(&site);

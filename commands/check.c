@@ -13,20 +13,14 @@ static const char usage[] =
 
 int command_check(int argc, char **argv)
 {
-    const char *file = DEFAULT_CONFIG_FILE;
-    const struct command_option options[] = {{.name = "config", .letter = 'c', .value_r = &file}};
     int code;
-    if (!command_arguments(argc, argv,
-                           &(struct command_line){
-                               .usage = usage, .options = options, .option_count = COUNT(options)},
-                           &code))
-        return code;
-    struct site *site = site_open(file, false);
+    struct site *site = site_open_arguments(argc, argv, usage, false, &code);
     if (site == NULL)
-        return COMMAND_BAD_CONFIG;
-    printf("%s: good: %zu page%s, %zu upstream%s\n", file, site->config->page_count,
-           site->config->page_count == 1 ? "" : "s", site->config->upstream_count,
-           site->config->upstream_count == 1 ? "" : "s");
+        return code;
+    const struct config *config = site->config;
+    printf("%s: good: %zu page%s, %zu upstream%s\n", config->file.p, config->page_count,
+           config->page_count == 1 ? "" : "s", config->upstream_count,
+           config->upstream_count == 1 ? "" : "s");
     site_destroy(&site);
     return COMMAND_DONE;
 }

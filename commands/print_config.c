@@ -14,17 +14,10 @@ static const char usage[] =
 
 int command_print_config(int argc, char **argv)
 {
-    const char *file = DEFAULT_CONFIG_FILE;
-    const struct command_option options[] = {{.name = "config", .letter = 'c', .value_r = &file}};
     int code;
-    if (!command_arguments(argc, argv,
-                           &(struct command_line){
-                               .usage = usage, .options = options, .option_count = COUNT(options)},
-                           &code))
-        return code;
-    struct site *site = site_open(file, false);
+    struct site *site = site_open_arguments(argc, argv, usage, false, &code);
     if (site == NULL)
-        return COMMAND_BAD_CONFIG;
+        return code;
     config_print(site->config, stdout);
     site_destroy(&site);
     return COMMAND_DONE;

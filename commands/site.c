@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "base/cpus.h"
 #include "base/log.h"
+#include "commands/commands.h"
 
 /* A stuck resolver must not keep files waiting, so names have threads of their own. */
 enum { NAME_THREADS = 4, FILE_THREADS = 4, OFFLOAD_QUEUE = 1024 };
@@ -63,4 +64,17 @@ struct site *site_open(const char *file, bool serving)
         site_destroy(&site);
     diag_destroy(&diag);
     return site;
+}
+
+struct site *site_open_arguments(int argc, char **argv, const char *usage, bool serving,
+                                 int *exit_r)
+{
+    const char *file = DEFAULT_CONFIG_FILE;
+    const struct command_option options[] = {{.name = "config", .letter = 'c', .value_r = &file}};
+    const struct command_line line = {
+        .usage = usage, .options = options, .option_count = COUNT(options)};
+    if (!command_arguments(argc, argv, &line, exit_r))
+        return NULL;
+    *exit_r = COMMAND_BAD_CONFIG;
+    return site_open(file, serving);
 }

@@ -27,6 +27,10 @@ struct site {
  * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log and
  * counts the workers. Main thread. */
 struct site *site_open(const char *file, bool serving);
+/* How a command that knows no option but -c FILE begins: reads its arguments, opens the site that
+ * they name. NULL: *exit_r is the exit code, after --help, wrong usage or errors. */
+struct site *site_open_arguments(int argc, char **argv, const char *usage, bool serving,
+                                 int *exit_r);
 /* The loops that served it have ended. */
 void site_destroy(struct site **site);
 

@@ -171,8 +171,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     return 0;
 }
 
-/* -- replies that stall
- * ----------------------------------------------------------------------------- */
+/* -- replies that stall ----------------------------------------------------------------------- */
 
 void sending_begins(struct http_request *request)
 {
@@ -206,8 +205,7 @@ static void sweep(struct timer *timer)
         timer_start(http->loop, &http->sweep, http->server->sweep_ms);
 }
 
-/* -- the server
- * ------------------------------------------------------------------------------------- */
+/* -- the server ------------------------------------------------------------------------------- */
 
 static void add_site(struct http_server *server, struct http_site *site, const char *name)
 {
@@ -327,8 +325,7 @@ bool http_server_listen(struct http_server *server, unsigned loops, const char *
     return true;
 }
 
-/* -- a loop
- * ----------------------------------------------------------------------------------------- */
+/* -- a loop ----------------------------------------------------------------------------------- */
 
 static void tell_idle(struct task *task)
 {

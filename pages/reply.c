@@ -94,7 +94,7 @@ static struct str server_timing(const struct page_run *run, uint64_t render_us)
 static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
 {
     struct http_request *request = run->request;
-    bool complete = run->refused == EXPAND_OK && run_is_complete(run);
+    bool complete = is_page && run_is_complete(run);
     http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
     if (is_page) /* problems say no-store themselves */
         http_add_header(request, "cache-control",
@@ -252,6 +252,19 @@ static void note_size(_Atomic size_t *expected, size_t size)
         atomic_store_explicit(expected, next, memory_order_relaxed);
 }
 
+/* Rendering hit one of its limits: half a page must not pass for a whole one. */
+static void reply_unrendered(struct page_run *run)
+{
+    static _Atomic bool warned; /* by whatever data comes: once is enough */
+    if (!atomic_exchange(&warned, true))
+        log_event(LOG_ERROR, "template too deep or page too large", "page=%s",
+                  log_quote(run->page->config->name));
+    add_headers(run, false, 0);
+    http_problem_reply(run->request, &(struct http_problem){.status = 500,
+                                                            .type = "rendering-failed",
+                                                            .title = "The page can't be rendered"});
+}
+
 static void reply_html(struct page_run *run)
 {
     enum { MAX_EXPECTED = 1 << 18, SLACK = 64 };
@@ -263,9 +276,8 @@ static void reply_html(struct page_run *run)
     struct out out;
     out_init(&out, run->request->pool, expected < MAX_EXPECTED ? expected + SLACK : MAX_EXPECTED);
     if (!template_render(page->template, view_root(run), run->request->pool, &out)) {
-        static _Atomic bool warned; /* by whatever data comes: once is enough */
-        if (!atomic_exchange(&warned, true))
-            log_event(LOG_WARN, "template too deep", "page=%s", log_quote(page->config->name));
+        reply_unrendered(run);
+        return;
     }
     note_size(&page->html_size, out_size(&out));
     add_headers(run, true, timed ? clock_us() - began_us : 0);

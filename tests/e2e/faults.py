@@ -112,7 +112,7 @@ class Faults:
             whole = answer(JSON)
             writer.write(whole[: -len(JSON)])
             await writer.drain()
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # so that the kernel sends them apart
             writer.write(JSON + answer(b'{"poison":1}'))
             self.poisoned.append(path)
         elif name == "trailers":

@@ -28,7 +28,7 @@ def until(condition, what="it", seconds=15):
     end = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.01)
+        time.sleep(0.01)  # between two looks
     return result
 
 
@@ -64,7 +64,7 @@ class Gateway:
         while not re.search(r'"?msg"?[=:]"ready"', self.log()):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise AssertionError(f"the gateway did not start: {self.log()}")
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks
         found = re.findall(r'"?msg"?[=:]"listening".*?address"?[=:]"?([^\s",]+)', self.log())
         public = len(tomllib.loads(self.config.read_text())["server"]["listen"])
         self.addresses = found[:public]
@@ -98,7 +98,7 @@ class Gateway:
             if len(records) >= count or time.monotonic() > end:
                 assert len(records) >= count, f"{len(records)} access records, not {count}"
                 return records
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks
 
     def status(self, field):
         """A number of /proc/PID/status, in KiB where the kernel says kB ("RssAnon")."""

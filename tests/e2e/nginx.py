@@ -66,7 +66,7 @@ class Nginx:
         ).read_text().strip():
             assert self.process.poll() is None, (self.folder / "stderr").read_text()
             assert time.monotonic() < end, "nginx did not start"
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks
         return self
 
     def requests(self, count=0):
@@ -76,7 +76,7 @@ class Nginx:
             lines = (self.folder / "access.log").read_text().splitlines()
             if len(lines) >= count or time.monotonic() > end:
                 break
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks
         assert len(lines) >= count, f"nginx answered {len(lines)} requests, not {count}"
         records = [json.loads(line) for line in lines]
         for record in records:

@@ -50,7 +50,7 @@ def services(tmp_path):
                 break
             except httpx.TransportError:
                 assert process.poll() is None, (tmp_path / "stub.out").read_text()
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two looks
     yield f"http://127.0.0.1:{promo}", f"http://127.0.0.1:{recco}"
     process.terminate()
     assert process.wait(15) == 0

@@ -200,3 +200,16 @@ path = "/head/{{query.name}}"
     assert refused.status_code == 400
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.json()["detail"] == "query.name would leave its segment of a path"
+
+
+def test_a_page_that_cannot_be_rendered_whole_is_not_sent_by_half(gateway, nginx):
+    upstream = nginx({"promo.json": PROMO, "recco.json": RECCO})
+    endless = {"index.html": "<p>{{#promo.banner}}{{>index}}{{/promo.banner}}</p>"}
+    one = gateway(config(upstream.url, upstream.url), endless)
+    page = httpx.get(one.url)
+    assert page.status_code == 500
+    assert page.headers["x-page-completed"] == "false"
+    assert page.headers["cache-control"] == "no-store"
+    assert "<p><p>" not in page.text
+    assert one.access(1)[0]["status"] == 500
+    assert "template too deep" in one.log()

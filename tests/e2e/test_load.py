@@ -48,7 +48,7 @@ async def test_a_thousand_pages_at_once_on_a_slow_upstream(gateway, faults):
     waiting = [asyncio.create_task(fetch(one.host_port)) for _ in range(pages)]
     peak = rest
     while not all(task.done() for task in waiting):
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # between two looks at the memory
         peak = max(peak, one.status("RssAnon"))
     answers = [task.result() for task in waiting]
     assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)

@@ -43,10 +43,10 @@ CFLAGS   += -std=c11 $(OPTIMIZE) $(HARDEN) $(CWARN)
 CXXFLAGS ?= -g
 CXXFLAGS += -std=c++17 -DNDEBUG $(OPTIMIZE) $(HARDEN) $(WARNINGS)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS   := -lh2o-evloop -lcurl -lssl -lcrypto -lz -lpthread -lstdc++
+LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedcrypto -lmagic -lssl -lcrypto -lz -lpthread -lstdc++
 
 # Top floor first: the order of linking, and of who may include whom.
-FOLDERS := commands pages http upstreams observe render config base
+FOLDERS := commands files pages http upstreams stores crypto observe render config base
 
 sources  = $(wildcard $(1)/*.c $(1)/*.cc)
 objects  = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(call sources,$(1))))

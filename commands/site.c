@@ -33,7 +33,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     }
     site->templates = template_set_create(config->templates_dir.p);
     site->upstreams = upstreams_create(config, diag);
-    site->server = http_server_create(config, site->files, site->access, diag);
+    site->server = http_server_create(config, NULL, site->files, site->access, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     return site;
 }

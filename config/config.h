@@ -31,16 +31,21 @@ struct config_pairs {
 
 enum config_need { NEED_OPTIONAL, NEED_REQUIRED };
 enum config_tls_version { TLS_1_2, TLS_1_3 };
+enum config_auth { AUTH_PUBLIC, AUTH_TOKEN, AUTH_SIGNED };
+enum config_disposition { DISPOSITION_ATTACHMENT, DISPOSITION_INLINE };
 
-struct config_server {            /* [server] */
-    struct config_strings listen; /* "host:port", "[v6]:port", "unix:/path" */
-    uint32_t workers;             /* 0 = one a CPU that affinity and the cgroup allow */
-    uint32_t max_connections;     /* in the whole process */
-    uint64_t request_timeout_ms;  /* a request's head and body, and an idle keep-alive connection */
-    uint64_t drain_timeout_ms;    /* after SIGTERM */
-    uint64_t max_body;            /* bytes of a request's body, where a route takes one */
-    bool server_timing;           /* send Server-Timing */
-    struct str error_template;    /* under templates/; "" = the built-in page */
+struct config_server {                     /* [server] */
+    struct config_strings listen;          /* "host:port", "[v6]:port", "unix:/path" */
+    uint32_t workers;                      /* 0 = one a CPU that affinity and the cgroup allow */
+    uint32_t max_connections;              /* in the whole process */
+    uint64_t head_timeout_ms;              /* from a head's first byte to its last */
+    uint64_t idle_timeout_ms;              /* a connection without a request */
+    uint64_t body_idle_timeout_ms;         /* a body of which nothing arrives */
+    uint64_t body_min_rate;                /* bytes a second, over any body_idle_timeout; 0 = any */
+    uint64_t drain_timeout_ms;             /* after SIGTERM */
+    uint64_t max_body;                     /* bytes of a request's body, but for uploads */
+    bool server_timing;                    /* send Server-Timing */
+    struct str error_template;             /* under templates/; "" = the built-in page */
     struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
 };
 
@@ -105,6 +110,46 @@ struct config_static { /* [static.NAME] */
     uint64_t max_age_ms; /* Cache-Control: max-age */
 };
 
+struct config_data {   /* [data] */
+    struct str dir;    /* absolute: the database and the secret live there */
+    struct str secret; /* what keys are derived from; "" = the file "secret" in dir */
+};
+
+struct config_token { /* [tokens.NAME] */
+    struct str name;
+    struct str digest; /* "sha256:" and 64 hexadecimal digits */
+};
+
+struct config_upload { /* [uploads.NAME] */
+    struct str name;
+    struct str path;                   /* "/upload" */
+    struct str dir;                    /* absolute */
+    uint64_t max_size;                 /* bytes of one file */
+    uint32_t max_files;                /* in one form */
+    struct config_strings allow_types; /* "image/png", "image/" and a star; empty = all */
+    struct config_strings fields;      /* names of a form's other fields, kept with its files */
+    struct str redirect;               /* where a form's sender goes afterwards */
+    struct str template;      /* of the upload page, under templates/; "" = the built-in one */
+    uint8_t auth;             /* enum config_auth */
+    uint32_t max_concurrent;  /* uploads under way */
+    uint64_t quota;           /* bytes in all; 0 = no limit */
+    uint64_t client_quota;    /* bytes of one client; 0 = no limit */
+    uint64_t expire_after_ms; /* partial uploads that nobody goes on with */
+    uint64_t lock_timeout_ms; /* waiting for who holds a partial upload */
+};
+
+struct config_download { /* [downloads.NAME] */
+    struct str name;
+    struct str path;     /* URL prefix, "/files" */
+    struct str from;     /* name of an upload route, whose files are served by id; or "" and */
+    struct str dir;      /* absolute: a plain directory */
+    uint8_t auth;        /* enum config_auth */
+    uint8_t disposition; /* enum config_disposition */
+    bool listing;
+    uint32_t page_size;  /* files on a page of the listing */
+    uint64_t max_age_ms; /* Cache-Control: max-age */
+};
+
 struct config {
     struct str file;          /* as given */
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
@@ -118,6 +163,13 @@ struct config {
     size_t page_count;
     struct config_static *statics;
     size_t static_count;
+    struct config_data data;
+    struct config_token *tokens;
+    size_t token_count;
+    struct config_upload *uploads;
+    size_t upload_count;
+    struct config_download *downloads;
+    size_t download_count;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 
@@ -137,6 +189,7 @@ void config_destroy(struct config **config);
 struct pos config_pos(const struct config *config, const void *field);
 
 const struct config_upstream *config_find_upstream(const struct config *config, struct str name);
+const struct config_upload *config_find_upload(const struct config *config, struct str name);
 
 /* Prints the effective configuration as TOML that reads back the same. A value that came from
  * ${NAME} is printed as it stood, ${NAME} and all, so secrets show their name, never themselves. */

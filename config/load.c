@@ -405,3 +405,11 @@ const struct config_upstream *config_find_upstream(const struct config *config, 
             return &config->upstreams[i];
     return NULL;
 }
+
+const struct config_upload *config_find_upload(const struct config *config, struct str name)
+{
+    for (size_t i = 0; i < config->upload_count; i++)
+        if (str_eq(config->uploads[i].name, name))
+            return &config->uploads[i];
+    return NULL;
+}

@@ -9,6 +9,7 @@
 #define HOURS(n)   (SECONDS(n) * 3600)
 #define KIB(n)     ((uint64_t)(n) << 10)
 #define GIB(n)     ((uint64_t)(n) << 30)
+#define TIB(n)     ((uint64_t)(n) << 40)
 
 /* Of static char tables; NULL ends each. */
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -16,6 +17,8 @@ static const char *const log_formats[] = {"logfmt", "json", NULL};
 static const char *const access_words[] = {"stdout", "off", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const needs[] = {"optional", "required", NULL};
+static const char *const auths[] = {"public", "token", "signed", NULL};
+static const char *const dispositions[] = {"attachment", "inline", NULL};
 static const char *const reserved_parts[] = {"request", "page", "parts", NULL};
 
 /* clang-format off */
@@ -29,12 +32,18 @@ static const struct schema_key server_keys[] = {
      .doc = "loop threads; 0 = one a CPU that the process may use"},
     {"max_connections", VALUE_COUNT, AT(max_connections), .fallback = "10000",
      .min = 1, .max = 1000000, .doc = "client connections in the whole process"},
-    {"request_timeout", VALUE_DURATION, AT(request_timeout_ms), .fallback = "\"10s\"",
-     .min = 1, .max = HOURS(1), .doc = "a request's head and body; an idle kept-alive connection"},
+    {"head_timeout", VALUE_DURATION, AT(head_timeout_ms), .fallback = "\"10s\"",
+     .min = 1, .max = HOURS(1), .doc = "a request's head, from its first byte to its last"},
+    {"idle_timeout", VALUE_DURATION, AT(idle_timeout_ms), .fallback = "\"10s\"",
+     .min = 1, .max = HOURS(1), .doc = "a connection without a request"},
+    {"body_idle_timeout", VALUE_DURATION, AT(body_idle_timeout_ms), .fallback = "\"30s\"",
+     .min = 1, .max = HOURS(1), .doc = "a request's body of which nothing arrives"},
+    {"body_min_rate", VALUE_SIZE, AT(body_min_rate), .fallback = "\"128\"", .max = GIB(1),
+     .doc = "bytes a second that a body must keep up over body_idle_timeout; 0 = any"},
     {"drain_timeout", VALUE_DURATION, AT(drain_timeout_ms), .fallback = "\"10s\"",
      .max = HOURS(1), .doc = "after SIGTERM, for requests under way"},
     {"max_body", VALUE_SIZE, AT(max_body), .fallback = "\"1MiB\"",
-     .max = GIB(1), .doc = "a request's body, where a route takes one"},
+     .max = GIB(1), .doc = "a request's body, but for uploads"},
     {"server_timing", VALUE_BOOL, AT(server_timing), .fallback = "false",
      .doc = "send Server-Timing with each page"},
     {"error_template", VALUE_STRING, AT(error_template), .fallback = "\"\"",
@@ -148,6 +157,74 @@ static const struct schema_key static_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_data, field)
+static const struct schema_key data_keys[] = {
+    {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir),
+     .fallback = "\"${GATEWAY_DATA:-data}\"",
+     .doc = "where what must not be lost is kept: the database, the secret"},
+    {"secret", VALUE_STRING, AT(secret), .fallback = "\"\"",
+     .doc = "what keys are derived from; \"\" = the file secret in dir, made when missing"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_token, field)
+static const struct schema_key token_keys[] = {
+    {"digest", VALUE_STRING, RULE_NOT_EMPTY, AT(digest),
+     .doc = "of a bearer token: \"sha256:\" and 64 hexadecimal digits (gateway token)"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_upload, field)
+static const struct schema_key upload_keys[] = {
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path), .doc = "the form's address, \"/upload\""},
+    {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir), .doc = "where files are kept"},
+    {"max_size", VALUE_SIZE, AT(max_size), .fallback = "\"1GiB\"", .min = 1, .max = TIB(16),
+     .doc = "one file"},
+    {"max_files", VALUE_COUNT, AT(max_files), .fallback = "16", .min = 1, .max = 1000,
+     .doc = "in one form"},
+    {"allow_types", VALUE_STRINGS, RULE_NOT_EMPTY, AT(allow_types), .fallback = "[]",
+     .doc = "media types by content, \"image/*\"; [] = all"},
+    {"fields", VALUE_STRINGS, RULE_NOT_EMPTY, AT(fields), .fallback = "[]",
+     .doc = "a form's other fields, kept with its files"},
+    {"redirect", VALUE_STRING, RULE_NOT_EMPTY, AT(redirect), .fallback = "\"/\"",
+     .doc = "where a browser goes after its form was taken"},
+    {"template", VALUE_STRING, AT(template), .fallback = "\"\"",
+     .doc = "the upload page, under templates/; \"\" = the built-in one"},
+    {"auth", VALUE_WORD, AT(auth), .fallback = "\"token\"", .words = auths,
+     .doc = "who may upload and delete: public, token or signed"},
+    {"max_concurrent", VALUE_COUNT, AT(max_concurrent), .fallback = "256", .min = 1,
+     .max = 100000, .doc = "uploads under way; more get 503"},
+    {"quota", VALUE_SIZE, AT(quota), .fallback = "\"0\"", .max = TIB(1024),
+     .doc = "bytes kept in all; 0 = no limit"},
+    {"client_quota", VALUE_SIZE, AT(client_quota), .fallback = "\"0\"", .max = TIB(1024),
+     .doc = "bytes kept of one client; 0 = no limit"},
+    {"expire_after", VALUE_DURATION, AT(expire_after_ms), .fallback = "\"24h\"",
+     .min = 1, .max = HOURS(24 * 365), .doc = "partial uploads that nobody goes on with"},
+    {"lock_timeout", VALUE_DURATION, AT(lock_timeout_ms), .fallback = "\"20s\"",
+     .min = 1, .max = HOURS(1), .doc = "waiting for who still holds a partial upload"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_download, field)
+static const struct schema_key download_keys[] = {
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path), .doc = "URL prefix, \"/files\""},
+    {"from", VALUE_STRING, AT(from), .fallback = "\"\"",
+     .doc = "an upload section, whose files are served by id; either this or dir"},
+    {"dir", VALUE_STRING, RULE_PATH, AT(dir), .fallback = "\"\"",
+     .doc = "a plain folder; either this or from"},
+    {"auth", VALUE_WORD, AT(auth), .fallback = "\"public\"", .words = auths,
+     .doc = "who may read: public, token or signed"},
+    {"disposition", VALUE_WORD, AT(disposition), .fallback = "\"attachment\"",
+     .words = dispositions, .doc = "attachment (saved) or inline (shown)"},
+    {"listing", VALUE_BOOL, AT(listing), .fallback = "false",
+     .doc = "show what there is, as HTML or JSON"},
+    {"page_size", VALUE_COUNT, AT(page_size), .fallback = "100", .min = 1, .max = 10000,
+     .doc = "files on a page of the listing"},
+    {"max_age", VALUE_DURATION, AT(max_age_ms), .fallback = "\"0s\"", .max = HOURS(24 * 365),
+     .doc = "Cache-Control: max-age"},
+};
+#undef AT
+
 #define KEYS(table)     .keys = (table), .key_count = COUNT(table)
 #define SECTIONS(table) .sections = (table), .section_count = COUNT(table)
 
@@ -180,6 +257,17 @@ static const struct schema_section sections[] = {
     {"static.*", "static", SECTION_NAMED, KEYS(static_keys),
      .offset = offsetof(struct config, statics),
      .count_offset = offsetof(struct config, static_count), .size = sizeof(struct config_static)},
+    {"data", "data", SECTION_TABLE, KEYS(data_keys), .offset = offsetof(struct config, data)},
+    {"tokens.*", "tokens", SECTION_NAMED, KEYS(token_keys),
+     .offset = offsetof(struct config, tokens),
+     .count_offset = offsetof(struct config, token_count), .size = sizeof(struct config_token)},
+    {"uploads.*", "uploads", SECTION_NAMED, KEYS(upload_keys),
+     .offset = offsetof(struct config, uploads),
+     .count_offset = offsetof(struct config, upload_count), .size = sizeof(struct config_upload)},
+    {"downloads.*", "downloads", SECTION_NAMED, KEYS(download_keys),
+     .offset = offsetof(struct config, downloads),
+     .count_offset = offsetof(struct config, download_count),
+     .size = sizeof(struct config_download)},
 };
 
 /* clang-format on */
@@ -191,6 +279,9 @@ _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");
 _Static_assert(offsetof(struct config_static, name) == 0, "");
+_Static_assert(offsetof(struct config_token, name) == 0, "");
+_Static_assert(offsetof(struct config_upload, name) == 0, "");
+_Static_assert(offsetof(struct config_download, name) == 0, "");
 
 /* "duration", "array of strings": how documents and messages call the key's type. */
 static const char *type_name(const struct schema_key *key)

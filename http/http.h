@@ -15,6 +15,7 @@
 #include "base/offload.h"
 #include "base/out.h"
 #include "config/config.h"
+#include "crypto/crypto.h"
 #include "observe/observe.h"
 
 #define HTTP_MAX_PARAMS 8
@@ -38,6 +39,7 @@ struct http_request {
     struct str query;  /* without '?', as received */
     struct str id;     /* X-Request-Id: the client's when well-formed, else ours */
     struct str client; /* address of the client, as far as proxies are trusted */
+    struct str user;   /* who http_authorize() found it to be: "token:ci", else "" */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
     uint64_t started_us;
@@ -64,10 +66,24 @@ struct http_request {
 /* Must reply, now or later, unless the client leaves first. */
 typedef void http_handler_fn(struct http_request *request, void *arg);
 
-enum http_methods { HTTP_GET = 1, HTTP_HEAD = 2, HTTP_POST = 4 };
+/* HTTP_OPTIONS: the handler answers OPTIONS, which http/ does otherwise. HTTP_READS_BODY: the
+ * handler runs as soon as the head is in, and reads the body itself; for other routes a body is
+ * taken and thrown away (up to [server] max_body) before the handler runs. */
+enum http_methods {
+    HTTP_GET = 1,
+    HTTP_HEAD = 2,
+    HTTP_POST = 4,
+    HTTP_PUT = 8,
+    HTTP_PATCH = 16,
+    HTTP_DELETE = 32,
+    HTTP_OPTIONS = 64,
+    HTTP_READS_BODY = 256
+};
 
-struct http_server *http_server_create(const struct config *config, struct offload *files,
-                                       struct access_log *access, struct diag *diag);
+/* secret: for links and forms; NULL while a configuration is only checked. */
+struct http_server *http_server_create(const struct config *config, const struct secret *secret,
+                                       struct offload *files, struct access_log *access,
+                                       struct diag *diag);
 void http_server_destroy(struct http_server **server);
 
 /* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes
@@ -107,6 +123,75 @@ bool http_wants_json(const struct http_request *request);
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
 
+/* -- a request's body -------------------------------------------------------------------------- */
+
+enum http_body_end {
+    BODY_WHOLE,
+    BODY_TOO_LARGE, /* more than was allowed; answer 413 */
+    BODY_TOO_SLOW,  /* under body_min_rate, or nothing for body_idle_timeout; answer 408 */
+    BODY_MALFORMED  /* chunks that aren't (RFC 9112 section 7.1); answer 400 */
+};
+
+/* Where a body goes; the reader's, in memory that lives as long as the request's pool. Its bytes
+ * are read from the socket straight into the reader's memory: what the reader doesn't take is left
+ * in the socket, which is all the backpressure there is (HTTP/2: h2o has spilled the body to a file
+ * by then, and it is copied from there). */
+struct http_body_reader {
+    /* Where the next bytes go, and how many there is room for; NULL: nowhere for now, until
+     * http_body_resume(). */
+    char *(*room)(struct http_body_reader *reader, size_t *n_r);
+    /* n > 0 bytes of the body were put where room() said. May reply, which ends the reading. */
+    void (*got)(struct http_body_reader *reader, size_t n);
+    /* Once, after the last got(); not when a reply has begun or the client has left (then the
+     * request's pool goes, as always). The reader replies, now or later. */
+    void (*end)(struct http_body_reader *reader, enum http_body_end how);
+};
+/* Content-Length, 0 without a body, UINT64_MAX when it isn't announced. */
+uint64_t http_body_length(const struct http_request *request);
+/* Begins to read, once, from a handler with HTTP_READS_BODY or later; sends the 100 that a client
+ * may wait for (RFC 9110 section 10.1.1). max: bytes, UINT64_MAX = no limit. Calls back from here
+ * on, maybe before it returns. A reply that begins before the body's end is fine: what is left is
+ * thrown away when it is little, else the connection closes once the client has read the reply. */
+void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);
+/* There is room again. Calls back, maybe before it returns. */
+void http_body_resume(struct http_request *request);
+/* The whole body in the request's pool, for small ones: fn is called once, with BODY_WHOLE and the
+ * bytes, or what went wrong. */
+void http_body_collect(struct http_request *request, size_t max,
+                       void (*fn)(struct http_request *request, enum http_body_end how,
+                                  struct str body, void *arg),
+                       void *arg);
+/* Answers what is answered to an end that isn't BODY_WHOLE. */
+void http_body_refuse(struct http_request *request, enum http_body_end how);
+
+/* -- who may ----------------------------------------------------------------------------------- */
+
+enum http_right { HTTP_MAY_READ, HTTP_MAY_WRITE };
+/* Whether the request may do it: AUTH_PUBLIC always, AUTH_TOKEN with `Authorization: Bearer` and a
+ * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token).
+ * Sets request->user. False: 401 or 403 was replied. */
+bool http_authorize(struct http_request *request, enum config_auth auth, enum http_right right);
+/* "path?query&expires=…&sig=…" in the request's pool, with which AUTH_SIGNED lets pass until
+ * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?'. */
+struct str http_signed_url(struct http_request *request, enum http_right right, struct str path,
+                           struct str query, uint64_t expires_s);
+/* Whether the section's auth can work: tokens where they are needed. Adds errors at `at`. */
+void http_check_auth(const struct http_server *server, enum config_auth auth, struct pos at,
+                     struct diag *diag);
+
+/* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
+ * send them with a visitor's browser. */
+struct str http_csrf_token(struct http_request *request); /* sets the cookie when there is none */
+enum http_csrf {
+    CSRF_FINE,   /* or not needed: Authorization or no cookie, and not from another site */
+    CSRF_NEEDED, /* `token` is not there, or not in X-CSRF-Token: the form's field may still come */
+    CSRF_WRONG
+};
+/* token: the form's field; "" = not seen (yet): X-CSRF-Token is looked at. */
+enum http_csrf http_csrf_check(struct http_request *request, struct str token);
+/* 403, and a page that says why. */
+void http_csrf_refuse(struct http_request *request);
+
 /* -- replying ---------------------------------------------------------------------------------- */
 
 void http_add_header(struct http_request *request, const char *lower_case_name, struct str value);
@@ -135,6 +220,32 @@ struct http_problem {
     const char *allow;      /* 405: value of Allow */
 };
 void http_problem_reply(struct http_request *request, const struct http_problem *problem);
+
+/* -- files --------------------------------------------------------------------------------------
+ */
+
+/* An open file to be sent: with validators, preconditions, ranges (RFC 9110 sections 13 and 14:
+ * one, several, If-Range, 416), for GET and HEAD; reads that would wait for the disk go to
+ * `offload`. */
+struct http_file {
+    int fd; /* owned from here on */
+    uint64_t size;
+    bool in_memory;  /* reading it never waits (tmpfs) */
+    struct str etag; /* strong, quotes included; in the request's pool, as all strings here */
+    time_t modified;
+    const char *type;         /* media type */
+    const char *encoding;     /* Content-Encoding of the variant that fd is; NULL = none */
+    bool vary;                /* there may be other encodings: Vary: Accept-Encoding */
+    struct str cache_control; /* "" = none */
+    struct str disposition;   /* value of Content-Disposition, "" = none */
+    struct str repr_digest;   /* value of Repr-Digest (RFC 9530), "" = none */
+};
+void http_send_file(struct http_request *request, const struct http_file *file,
+                    struct offload *offload);
+/* `attachment; filename="x.pdf"; filename*=UTF-8''…` (RFC 6266, RFC 8187) for any name: what can't
+ * be in a file's name is replaced. In the pool. */
+struct str http_disposition(h2o_mem_pool_t *pool, enum config_disposition disposition,
+                            struct str name);
 
 /* -- running ----------------------------------------------------------------------------------- */
 

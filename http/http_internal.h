@@ -40,6 +40,7 @@ struct listener {
 
 struct http_server {
     const struct config *config;
+    const struct secret *secret; /* borrowed; NULL while a configuration is only checked */
     struct access_log *access;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;

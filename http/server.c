@@ -252,12 +252,14 @@ static void read_addresses(struct http_server *server, struct diag *diag)
                    control->p);
 }
 
-struct http_server *http_server_create(const struct config *config, struct offload *files,
-                                       struct access_log *access, struct diag *diag)
+struct http_server *http_server_create(const struct config *config, const struct secret *secret,
+                                       struct offload *files, struct access_log *access,
+                                       struct diag *diag)
 {
     struct http_server *server = h2o_mem_alloc(sizeof(*server));
     memset(server, 0, sizeof(*server));
     server->config = config;
+    server->secret = secret;
     server->access = access;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
@@ -265,8 +267,8 @@ struct http_server *http_server_create(const struct config *config, struct offlo
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("gateway"));
     server->h2o.max_request_entity_size = config->server.max_body;
-    server->h2o.http1.req_timeout = config->server.request_timeout_ms;
-    server->h2o.http2.idle_timeout = config->server.request_timeout_ms;
+    server->h2o.http1.req_timeout = config->server.idle_timeout_ms;
+    server->h2o.http2.idle_timeout = config->server.idle_timeout_ms;
     add_site(server, &server->main, "main");
     add_site(server, &server->admin, "admin");
     add_site(server, &server->control, "control");

@@ -125,7 +125,7 @@ int main(int argc, char **argv)
     struct config config = {
         .server = {.listen = {&listen, 1},
                    .max_connections = 1000,
-                   .request_timeout_ms = 10000,
+                   .idle_timeout_ms = 10000,
                    .max_body = 1 << 20,
                    .trusted_proxies = {trusted, COUNT(trusted)}},
         .admin = {.listen = str_from(argc > 2 ? argv[2] : ""),
@@ -135,7 +135,7 @@ int main(int argc, char **argv)
         getenv("ACCESS_LOG") != NULL ? access_log_open(getenv("ACCESS_LOG"), LOG_LOGFMT, 1) : NULL;
     log_setup(LOG_INFO, LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
-    struct http_server *server = http_server_create(&config, NULL, access, diag);
+    struct http_server *server = http_server_create(&config, NULL, NULL, access, diag);
     struct pos at = {0};
     http_route_add(server, "hello", HTTP_GET, STR("/"), hello, NULL, at, diag);
     http_route_add(server, "slow", HTTP_GET, STR("/slow"), slow_start, NULL, at, diag);

@@ -16,7 +16,7 @@ static void test_an_empty_file_is_all_defaults(void **state)
     assert_str(c->server.listen.items[0], "127.0.0.1:8080");
     assert_int_equal(c->server.workers, 0);
     assert_int_equal(c->server.max_connections, 10000);
-    assert_int_equal(c->server.request_timeout_ms, 10000);
+    assert_int_equal(c->server.idle_timeout_ms, 10000);
     assert_int_equal(c->server.drain_timeout_ms, 10000);
     assert_int_equal(c->server.max_body, 1 << 20);
     assert_false(c->server.server_timing);
@@ -79,7 +79,7 @@ static void test_each_key_reaches_its_field(void **state)
     (void)state;
     struct config *c = parse_well(
         "[server]\nlisten = ['a:1', \"unix:run/g.sock\"]\nworkers = 3\nmax_connections = 0x10\n"
-        "request_timeout = '1.5s'\ndrain_timeout = '0s'\nmax_body = '2kB'\nserver_timing = true\n"
+        "idle_timeout = '1.5s'\ndrain_timeout = '0s'\nmax_body = '2kB'\nserver_timing = true\n"
         "error_template = 'e.html'\ntrusted_proxies = ['10.0.0.0/8']\n"
         "[admin]\nlisten = 'b:2'\ncontrol = ''\n"
         "[log]\nlevel = 'warn'\nformat = 'json'\naccess = 'logs/a.log'\n"
@@ -99,7 +99,7 @@ static void test_each_key_reaches_its_field(void **state)
     assert_str(c->server.listen.items[1], "unix:" DIR "/run/g.sock");
     assert_int_equal(c->server.workers, 3);
     assert_int_equal(c->server.max_connections, 16);
-    assert_int_equal(c->server.request_timeout_ms, 1500);
+    assert_int_equal(c->server.idle_timeout_ms, 1500);
     assert_int_equal(c->server.drain_timeout_ms, 0);
     assert_int_equal(c->server.max_body, 2000);
     assert_true(c->server.server_timing);
@@ -213,11 +213,11 @@ static void test_environment_fills_strings_and_nothing_more(void **state)
     setenv("GW_TIME", "3", 1);
     struct config *c =
         parse_well("[server]\nworkers = '${GW_WORKERS}'\nserver_timing = '${GW_TRUE}'\n"
-                   "request_timeout = '${GW_TIME}s'\nmax_connections = '1${GW_WORKERS}'\n"
+                   "idle_timeout = '${GW_TIME}s'\nmax_connections = '1${GW_WORKERS}'\n"
                    "[log]\nlevel = '${GW_LEVEL:-error}'");
     assert_int_equal(c->server.workers, 7);
     assert_true(c->server.server_timing);
-    assert_int_equal(c->server.request_timeout_ms, 3000);
+    assert_int_equal(c->server.idle_timeout_ms, 3000);
     assert_int_equal(c->server.max_connections, 17);
     assert_int_equal(c->log.level, LOG_ERROR);
     config_destroy(&c);

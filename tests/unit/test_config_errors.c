@@ -34,12 +34,12 @@ static void test_wrong_types_say_what_is_expected(void **state)
 {
     (void)state;
     static const struct error_row rows[] = {
-        {"[server]\nrequest_timeout = 800",
-         "t:2:19: error: request_timeout: expected a duration like \"800ms\", got integer 800\n"},
-        {"[server]\nrequest_timeout = \"800\"",
-         "t:2:19: error: request_timeout: expected a duration like \"800ms\", got \"800\"\n"},
-        {"[server]\nrequest_timeout = 07:32:00",
-         "t:2:19: error: request_timeout: expected a duration like \"800ms\", got time 07:32:00\n"},
+        {"[server]\nidle_timeout = 800",
+         "t:2:16: error: idle_timeout: expected a duration like \"800ms\", got integer 800\n"},
+        {"[server]\nidle_timeout = \"800\"",
+         "t:2:16: error: idle_timeout: expected a duration like \"800ms\", got \"800\"\n"},
+        {"[server]\nidle_timeout = 07:32:00",
+         "t:2:16: error: idle_timeout: expected a duration like \"800ms\", got time 07:32:00\n"},
         {"[server]\nmax_body = 1_000",
          "t:2:12: error: max_body: expected a size like \"10MiB\", got integer 1_000\n"},
         {"[server]\nmax_body = \"10 MB\"",
@@ -95,11 +95,11 @@ static void test_numbers_have_bounds(void **state)
         {"[server]\nmax_connections = 9223372036854775807",
          "t:2:19: error: max_connections: out of range: expected 1 to 1000000, got integer "
          "9223372036854775807\n"},
-        {"[server]\nrequest_timeout = '1h'", ""},
-        {"[server]\nrequest_timeout = '3600001ms'",
-         "t:2:19: error: request_timeout: out of range: expected 1ms to 1h, got \"3600001ms\"\n"},
-        {"[server]\nrequest_timeout = '0s'",
-         "t:2:19: error: request_timeout: out of range: expected 1ms to 1h, got \"0s\"\n"},
+        {"[server]\nidle_timeout = '1h'", ""},
+        {"[server]\nidle_timeout = '3600001ms'",
+         "t:2:16: error: idle_timeout: out of range: expected 1ms to 1h, got \"3600001ms\"\n"},
+        {"[server]\nidle_timeout = '0s'",
+         "t:2:16: error: idle_timeout: out of range: expected 1ms to 1h, got \"0s\"\n"},
         {"[upstreams.a]\nurl = 'http://a'\nmax_body = '0'",
          "t:3:12: error: max_body: out of range: expected 1B to 1GiB, got \"0\"\n"},
         {"[static.a]\npath = '/a'\ndir = 'a'\nmax_age = '366d'",
@@ -227,8 +227,8 @@ static void test_environment_errors_stand_at_their_reference(void **state)
         {"[server]\nerror_template = \"\"\"a\nb\"\"\"",
          "t:2:22: error: control character U+000A in a string\n"},
         /* The words of a bad value from outside are not shown. */
-        {"[server]\nrequest_timeout = '${GW_SET}'\nworkers = '${GW_SET}'",
-         "t:2:19: error: request_timeout: expected a duration like \"800ms\", got \"${GW_SET}\"\n"
+        {"[server]\nidle_timeout = '${GW_SET}'\nworkers = '${GW_SET}'",
+         "t:2:16: error: idle_timeout: expected a duration like \"800ms\", got \"${GW_SET}\"\n"
          "t:3:11: error: workers: expected an integer, got \"${GW_SET}\"\n"},
         {"[log]\nlevel = '${GW_SET}'\naccess = '${GW_EMPTY}'",
          "t:2:9: error: level: expected \"debug\", \"info\", \"warn\" or \"error\", got "

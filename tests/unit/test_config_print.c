@@ -33,7 +33,7 @@ static void same_server(const struct config_server *a, const struct config_serve
     same_strings(a->listen, b->listen);
     assert_int_equal(a->workers, b->workers);
     assert_int_equal(a->max_connections, b->max_connections);
-    assert_int_equal(a->request_timeout_ms, b->request_timeout_ms);
+    assert_int_equal(a->idle_timeout_ms, b->idle_timeout_ms);
     assert_int_equal(a->drain_timeout_ms, b->drain_timeout_ms);
     assert_int_equal(a->max_body, b->max_body);
     assert_int_equal(a->server_timing, b->server_timing);
@@ -118,7 +118,7 @@ static const char everything[] =
     "listen = ['${GW_LISTEN:-[::1]:80}', 'unix:run/\\\"$${x}.sock', \"\xc3\xa9:1\"]\n"
     "workers = '${GW_WORKERS:-3}'\n"
     "max_connections = 77\n"
-    "request_timeout = '90s'\n"
+    "idle_timeout = '90s'\n"
     "drain_timeout = '${GW_DRAIN:-1.5}s'\n"
     "max_body = '10MB'\n"
     "server_timing = '${GW_TIMING:-true}'\n"
@@ -170,7 +170,7 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "\"\xc3\xa9:1\"]",
         "\nworkers         = \"${GW_WORKERS:-3}\" ",
         "\nmax_connections = 77 ",
-        "\nrequest_timeout = \"90s\" ",
+        "\nidle_timeout = \"90s\" ",
         "\ndrain_timeout   = \"${GW_DRAIN:-1.5}s\" ",
         "\nmax_body        = \"10MB\" ",
         "\nserver_timing   = \"${GW_TIMING:-true}\" ",

@@ -160,7 +160,7 @@ static void start(uint32_t max_connections)
         .templates_dir = str_from(it.dir),
         .server = {.listen = {it.addresses, 2},
                    .max_connections = max_connections,
-                   .request_timeout_ms = 5000,
+                   .idle_timeout_ms = 5000,
                    .max_body = 1000},
         .admin = {.listen = STR("127.0.0.1:0"), .control = str_from(it.control)},
     };
@@ -171,7 +171,7 @@ static void start(uint32_t max_connections)
     sem_init(&it.idle, 0, 0);
     it.access = access_log_open(it.log, LOG_LOGFMT, 1);
     it.diag = diag_create();
-    it.server = http_server_create(&it.config, NULL, it.access, it.diag);
+    it.server = http_server_create(&it.config, NULL, NULL, it.access, it.diag);
     http_route_add(it.server, "home", HTTP_GET, STR("/"), hello, NULL, at, it.diag);
     http_route_add(it.server, "name", HTTP_GET | HTTP_POST, STR("/name/{name}"), hello, NULL, at,
                    it.diag);

@@ -1,0 +1,57 @@
+/* multipart/form-data (RFC 7578, RFC 2046 section 5.1), incremental: bytes go in as they come, in
+ * pieces of any size, events come out; part data is a view of what went in, never copied, and never
+ * held back but for the few bytes that may begin a boundary (those come as a view of the parser's
+ * own copy). Pure: no memory but this struct, no clock, any thread. */
+#ifndef GW_FILES_MULTIPART_H
+#define GW_FILES_MULTIPART_H
+
+#include "base/base.h"
+
+enum {
+    MULTIPART_BOUNDARY_MAX = 70,   /* RFC 2046 */
+    MULTIPART_HEAD_MAX = 8 * 1024, /* bytes of one part's header section */
+    MULTIPART_NAME_MAX = 4 * 1024  /* bytes of a decoded field's or file's name */
+};
+
+enum multipart_event {
+    MULTIPART_MORE, /* all bytes are used up */
+    MULTIPART_PART, /* a part begins: part */
+    MULTIPART_DATA, /* bytes of it: data */
+    MULTIPART_END,  /* the part is whole */
+    MULTIPART_DONE, /* the closing boundary was seen; what follows (epilogue) is ignored */
+    MULTIPART_ERROR /* error: constant text; nothing more comes */
+};
+
+/* Valid until the next multipart_next(). Names are UTF-8 (invalid bytes have become U+FFFD),
+ * decoded in every form that browsers and clients send: quoted with %22 %0D %0A (WHATWG), backslash
+ * escapes, filename* (RFC 8187, though RFC 7578 forbids it), RFC 2047 words left alone. A path
+ * before the file's name is cut off ("C:\x\y.txt" -> "y.txt"). */
+struct multipart_part {
+    struct str name;     /* of the field */
+    struct str filename; /* "" may be a file whose name is empty: see is_file */
+    bool is_file;        /* it has a filename parameter */
+    struct str type;     /* Content-Type, "" = none */
+};
+
+struct multipart {
+    /* outputs of multipart_next() */
+    struct multipart_part part;
+    struct str data;
+    const char *error;
+    /* private: see multipart.c */
+    unsigned state;
+    uint16_t boundary_n, matched, head_n, held_n;
+    char boundary[4 + MULTIPART_BOUNDARY_MAX]; /* CR LF - - and the boundary */
+    char held[4 + MULTIPART_BOUNDARY_MAX];
+    char head[MULTIPART_HEAD_MAX];
+    char names[2 * MULTIPART_NAME_MAX];
+};
+
+/* content_type: the request's. False: it isn't multipart/form-data with a valid boundary. */
+bool multipart_init(struct multipart *multipart, struct str content_type);
+/* Looks at *bytes, moves it past what was used. Call again until MULTIPART_MORE. */
+enum multipart_event multipart_next(struct multipart *multipart, struct str *bytes);
+/* At the body's end: whether the form was whole. */
+bool multipart_finished(const struct multipart *multipart);
+
+#endif

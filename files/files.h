@@ -1,6 +1,7 @@
 /* files/: uploads (forms, raw bodies, resumable ones) and downloads of what they left, and of plain
  * directories.
  *
+ *   files.c      which request goes to which of them
  *   storage.h    an upload route's directory: admission, quotas, making files whole, removing,
  * sweep spool.h      a request's bytes on their way to disk: bounded buffers, offload jobs, digests
  *   multipart.h  multipart/form-data, incremental

@@ -1,0 +1,46 @@
+/* What the files of files/ share. Nobody else includes it. */
+#ifndef GW_FILES_INTERNAL_H
+#define GW_FILES_INTERNAL_H
+
+#include "files/files.h"
+#include "files/storage.h"
+
+struct upload_page;
+
+/* One [uploads.NAME]: made when the configuration is read, read-only from then on. */
+struct upload_route {
+    const struct config_upload *config;
+    struct storage *storage;
+    struct upload_page *page;
+    struct str path;     /* "/upload", without a slash at its end */
+    struct str download; /* path of the first [downloads.NAME] that serves its files; "" = none */
+};
+
+/* The item's id or name in "PATH/{item}": request->params[0]. */
+enum { ITEM_PARAM = 0 };
+
+/* -- upload.c: forms and raw bodies ----------------------------------------------------------- */
+
+/* POST PATH: multipart/form-data, or anything else as one raw body. PUT PATH or PATH/{name}: raw.
+ */
+void upload_receive(struct http_request *request, struct upload_route *route);
+/* DELETE PATH/{id} of a whole file. */
+void upload_delete(struct http_request *request, struct upload_route *route, struct str id);
+/* {"id","name","size","type","sha256","url"} of a whole file. */
+void upload_print_file(struct out *out, const struct upload_route *route,
+                       const struct incoming *file);
+/* Answers what isn't STORAGE_OK, as a problem. */
+void upload_refuse(struct http_request *request, enum storage_result result);
+/* Whose upload it is: request->user, or "address:…". In the request's pool. */
+struct str upload_owner(struct http_request *request);
+
+/* -- tus.c: resumable uploads ----------------------------------------------------------------- */
+
+/* Whether the request is one of tus 1.0: it has Tus-Resumable, or it is an OPTIONS, HEAD or PATCH
+ * (also by X-HTTP-Method-Override) of a path of the route. */
+bool tus_wants(const struct http_request *request);
+void tus_handle(struct http_request *request, struct upload_route *route);
+/* Partial uploads whose time is over; on an offload thread, every minute. */
+void tus_expire(struct upload_route *route);
+
+#endif

@@ -9,6 +9,7 @@
  *   json.h     JSON: bytes -> tape of positions -> values, and back
  *   loop.h     one event loop a thread: timers, end-of-turn tasks, messages from other threads
  *   offload.h  a few threads for what blocks
+ *   folders.h  making folders
  *   cpus.h     how many CPUs there are to use
  */
 #ifndef GW_BASE_H

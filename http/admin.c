@@ -2,10 +2,9 @@
  * sites like the public one, with routes of their own; file rights guard the control socket. */
 #include "http/http_internal.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include "base/folders.h"
 #include "base/log.h"
 
 /* draft-inadarei-api-health-check-06, when asked for it. */
@@ -64,18 +63,6 @@ void admin_init(struct http_server *server, struct diag *diag)
                diag);
 }
 
-/* Makes the folders that lead to the socket. */
-static bool make_folders(const char *path)
-{
-    char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
-        if (mkdir(folder, 0750) != 0 && errno != EEXIST)
-            return false;
-    }
-    return true;
-}
-
 static bool open_site(struct http_loop *http, const struct http_site *site,
                       const struct address *address, unsigned mode)
 {
@@ -102,9 +89,10 @@ bool http_admin_start(struct http_loop *http, const struct http_admin *admin, co
             return false;
     if (config->control.n == 0 || address_parse(config->control, addresses, error_r) == 0)
         return true;
-    if (!make_folders(addresses[0].sa.local.sun_path)) {
+    int error = folders_make_for(addresses[0].sa.local.sun_path, 0750);
+    if (error != 0) {
         snprintf(server->error, sizeof(server->error), "can't make the folder of %s: %s",
-                 config->control.p, strerror(errno));
+                 config->control.p, strerror(error));
         return false;
     }
     return open_site(http, &server->control, &addresses[0], 0600);

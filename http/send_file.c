@@ -18,7 +18,7 @@
 
 enum {
     CHUNK_SMALL = 16 * 1024,
-    CHUNK_LARGE = 128 * 1024,
+    CHUNK_LARGE = 256 * 1024,
     SPARE_SMALL = 64, /* chunks kept for the next file */
     SPARE_LARGE = 16,
     READ_AHEAD = 2 * 1024 * 1024,

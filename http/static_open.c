@@ -217,6 +217,8 @@ int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r
     char name[PATH_MAX];
     if (path.n >= sizeof(name) || !path_allowed(path))
         return ENOENT;
+    if (path.n != 0 && path.p[path.n - 1] == '/')
+        path.n--;
     if (path.n != 0)
         memcpy(name, path.p, path.n);
     memcpy(name + path.n, path.n == 0 ? "." : "", path.n == 0 ? 2 : 1);

@@ -67,6 +67,7 @@ function show(item, state, text) {
   again.hidden = !["failed", "stopped", "cancelled"].includes(state);
   again.textContent = state === "stopped" ? "Resume" : "Try again";
   again.setAttribute("aria-label", `${again.textContent}: ${item.file.name}`);
+  x.hidden = state === "done";
   x.setAttribute("aria-label", `${active ? "Cancel" : "Remove"} ${item.file.name}`);
   if (state === "done" && item.result) {
     const {url: link, type, sha256} = item.result;

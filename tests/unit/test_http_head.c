@@ -208,7 +208,8 @@ static void test_what_is_hidden_is_gone_and_nothing_else(void **state)
         assert_int_equal(scan.size, strlen(head));
         head_hide(&scan, head);
         assert_string_equal(head, heads[i].after);
-        for (size_t at = 0; at < strlen(head); at++)
+        assert_false(head_hid(&scan, 0));
+        for (size_t at = 1; at < strlen(head); at++)
             assert_int_equal(head_hid(&scan, at), head[at] == '-' && head[at - 1] == '\n');
     }
 }

@@ -330,6 +330,7 @@ static void closed(void *data)
     struct http_conn *conn = data;
     struct http_loop *http = conn->http;
     log_unfinished(conn);
+    http2_closed(conn);
     buf_fini(&conn->line);
     task_cancel(&conn->rehook);
     timer_stop(http->loop, &conn->probe);

@@ -182,6 +182,7 @@ void problem_reply_status(struct http_request *request, int status, const char *
     } known[] = {
         {400, "bad-request", "This request makes no sense"},
         {404, "not-found", "There is no such page"},
+        {408, "request-timeout", "The request took too long to arrive"},
         {413, "content-too-large", "The request is too large"},
         {414, "uri-too-long", "The address is too long"},
         {431, "head-too-large", "The request's head is too large"},

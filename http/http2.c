@@ -38,12 +38,14 @@ int h2o_hpack_parse_headers(h2o_req_t *req, struct hpack_table *table, const uin
         if (req->headers.size > MAX_FIELDS)
             result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
     }
+    if (pseudo_r == NULL)
+        return result; /* trailers: their request has a handler, and gets its line from there */
     if (result == H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM)
         log_by_h2o(req, 431);
     else if ((result != 0 && result != H2O_HTTP2_ERROR_INVALID_HEADER_CHAR) ||
-             (pseudo_r != NULL && (*pseudo_r & needed) != needed))
+             (*pseudo_r & needed) != needed)
         log_by_h2o(req, 400);
-    else if (result == 0 && pseudo_r != NULL)
+    else if (result == 0)
         http2_body_open(req, *content_length_r);
     return result;
 }

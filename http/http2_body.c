@@ -352,10 +352,10 @@ static void take_data(struct http2_body *body, size_t padded, struct http2_data 
         pump(body);
 }
 
-/* A trailer section ends the body. Its fields are dropped (RFC 9110 section 6.5.1), but must be
- * parsed: the compression table goes on with them. */
-static int take_trailers(struct http2_body *body, const struct http2_frame *frame,
-                         const char **error_r)
+/* The fields are dropped (RFC 9110 section 6.5.1), but must be parsed: the compression table goes
+ * on with them. */
+static int parse_trailers(struct http2_body *body, const struct http2_frame *frame,
+                          const char **error_r)
 {
     h2o_req_t *req = &body->stream->req;
     struct http2_headers headers;
@@ -374,8 +374,20 @@ static int take_trailers(struct http2_body *body, const struct http2_frame *fram
     error = h2o_hpack_parse_headers(req, &body->h2o->input_table, headers.p, headers.n, NULL,
                                     &length, NULL, error_r);
     req->headers.size = fields;
+    return error;
+}
+
+/* A trailer section ends the body; one that is no good ends the connection, and the answer is for
+ * the log. */
+static int take_trailers(struct http2_body *body, const struct http2_frame *frame,
+                         const char **error_r)
+{
+    int error = parse_trailers(body, frame, error_r);
     if (error == 0)
         end_of_stream(body);
+    else if (body->request != NULL && wanted(body))
+        problem_reply_status(body->request, error == H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM ? 431 : 400,
+                             *error_r);
     return error;
 }
 

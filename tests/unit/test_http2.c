@@ -153,7 +153,7 @@ static int setup(void **state)
         .server = {.listen = {&it.address, 1},
                    .max_connections = 100,
                    .idle_timeout_ms = 5000,
-                   .body_idle_timeout_ms = IDLE_MS,
+                   .body_idle_timeout_ms = 60000,
                    .body_min_rate = MIN_RATE,
                    .max_body = MAX_BODY},
     };
@@ -489,6 +489,7 @@ static void test_a_reader_without_room_holds_its_client_back(void **state)
 {
     enum { ALL = 5000000 };
     (void)state;
+    it.config.server.body_idle_timeout_ms = IDLE_MS;
     struct peer *peer = dial(0);
     it.closed = true;
     post(peer, 1, "/take", NULL, NULL);
@@ -659,6 +660,7 @@ static void test_slow_bodies_are_cut_and_honest_ones_are_not(void **state)
 {
     static const char *paths[] = {"/take", "/page"};
     (void)state;
+    it.config.server.body_idle_timeout_ms = IDLE_MS;
     for (size_t i = 0; i < COUNT(paths); i++) {
         struct peer *idle = dial(0), *dripping = dial(1), *honest = dial(2);
         uint64_t begin_ms = real_ms(), sent = 0, drips = 0;
@@ -695,6 +697,7 @@ static void test_many_streams_share_the_rate_of_their_connection(void **state)
 {
     enum { COUNT_OF = 10 };
     (void)state;
+    it.config.server.body_idle_timeout_ms = IDLE_MS;
     struct peer *peer = dial(0);
     uint64_t begin_ms = real_ms(), sent = 0;
     for (uint32_t i = 0; i < COUNT_OF; i++)
@@ -718,7 +721,6 @@ static void test_memory_for_bodies_is_bounded_in_the_whole_process(void **state)
     enum { PEERS = 11, EACH = 100, BUDGET = 64 << 20 };
     size_t refused = 0, reading;
     (void)state;
-    it.config.server.body_idle_timeout_ms = 60000;
     it.closed = true;
     for (size_t i = 0; i < PEERS; i++)
         dial(i);
@@ -754,7 +756,6 @@ static void test_memory_for_bodies_is_bounded_in_the_whole_process(void **state)
 static void test_rooms_are_wide_only_while_there_is_plenty(void **state)
 {
     (void)state;
-    it.config.server.body_idle_timeout_ms = 60000;
     it.closed = true;
     int64_t last = INT64_MAX;
     uint64_t widths[3] = {0};
@@ -869,6 +870,39 @@ static void test_trailers_end_a_body_and_are_dropped(void **state)
     TURN_UNTIL(peer, peer->closed);
     assert_int_equal(peer->goaway, PROTOCOL_ERROR);
     hang_up(peer);
+}
+
+/* What it says of a request is checked where that matters: it has one line, and only one. */
+static void test_each_request_with_a_body_has_its_line_in_the_log(void **state)
+{
+    char fields[64], line[512];
+    (void)state;
+    struct peer *peer = dial(0);
+    post(peer, 1, "/take", NULL, NULL);
+    frame(peer, HEADERS, END_STREAM | END_HEADERS, 1, fields, field(fields, "UPPER", "x"));
+    TURN_UNTIL(peer, peer->closed);
+    hang_up(peer);
+    peer = dial(0);
+    post(peer, 1, "/take", NULL, NULL);
+    data_at(peer, 1, 0, 10, END_STREAM);
+    assert_answer(peer, 1, 200, "10");
+    post(peer, 3, "/small", "content-length", "5001");
+    assert_answer(peer, 3, 413, "0");
+    post(peer, 5, "/take", NULL, NULL);
+    TURN_UNTIL(peer, it.last != NULL);
+    hang_up(peer);
+    static const char *expected[] = {"route=take status=400", "route=take status=200",
+                                     "route=small status=413", "route=take status=499"};
+    access_log_close(&it.access);
+    it.server->access = NULL;
+    FILE *log = fopen(it.log, "r");
+    for (size_t i = 0; i < COUNT(expected); i++) {
+        assert_non_null(fgets(line, sizeof(line), log));
+        if (strstr(line, expected[i]) == NULL)
+            fail_msg("no \"%s\" in: %s", expected[i], line);
+    }
+    assert_null(fgets(line, sizeof(line), log));
+    fclose(log);
 }
 
 static void test_heads_of_several_frames_between_a_bodys(void **state)
@@ -1017,6 +1051,7 @@ int main(void)
         TEST(test_a_client_that_leaves_gives_everything_back),
         TEST(test_a_reply_may_come_before_the_body),
         TEST(test_trailers_end_a_body_and_are_dropped),
+        TEST(test_each_request_with_a_body_has_its_line_in_the_log),
         TEST(test_heads_of_several_frames_between_a_bodys),
         TEST(test_data_after_the_end_of_a_body_is_an_error_of_the_stream),
         TEST(test_a_client_that_waits_is_told_to_go_on),

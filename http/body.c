@@ -147,6 +147,7 @@ static char *find_room(struct http_body *body, size_t *n_r)
         body->again = false;
         to = body->reader->room(body->reader, n_r);
     } while (to == NULL && body->again);
+    gw_assert(to == NULL || *n_r != 0);
     return to;
 }
 

@@ -555,6 +555,7 @@ void http2_body_open(h2o_req_t *req, size_t announced)
     body->refused = body->over = !reserve(body, FIRST_ROOM, 0);
 }
 
+/* NULL for HTTP/1, too. */
 static struct http2_body *body_of(const struct http_request *request)
 {
     struct http2_body *body = request->conn->bodies;

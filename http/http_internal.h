@@ -196,6 +196,8 @@ void guard_watch(struct http_conn *conn, struct http_request *request);
 void guard_watch_again(struct http_conn *conn);
 /* The client of HTTP/1 is gone: ends connection and request. */
 void guard_left(struct http_conn *conn);
+/* Sends a 100 (Continue). False: the client is gone. */
+bool guard_continue(struct http_conn *conn);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
 /* The request's memory is about to go. */
@@ -217,14 +219,17 @@ void linger_after_reply(h2o_req_t *req);
 
 /* HTTP/1: makes request->body of what the head says. */
 void body_announced(struct http_request *request);
-/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
-void body_discard(struct http_request *request, void (*then)(struct http_request *request));
 /* A reply begins: nobody reads the body any more. Decides whether the connection can live on. True:
  * it can't, and the client may still be sending. */
 bool body_reply(struct http_request *request);
 /* The request is over: where it ends in sock->input, and what is still to come of it. */
 size_t body_input_end(const struct http_request *request, uint64_t *to_come_r);
 void body_dispose(struct http_request *request);
+
+/* -- body_readers.c ---------------------------------------------------------------------------- */
+
+/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
+void body_discard(struct http_request *request, void (*then)(struct http_request *request));
 
 /* -- http2.c, http2_body.c --------------------------------------------------------------------- */
 

@@ -167,7 +167,7 @@ void guard_close_all(struct http_loop *http);
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
 void guard_abort(struct http_conn *conn);
 
-/* -- http2.c, http2_body.c --------------------------------------------------------------------- */
+/* -- http2.c, http2_frames.c, http2_body.c ----------------------------------------------------- */
 
 /* Once, before h2o reads anything. */
 void http2_setup(void);

@@ -529,6 +529,14 @@ static void test_a_reader_without_room_holds_its_client_back(void **state)
     http2_body_resume(it.last->request);
     assert_answer(peer, 1, 200, "5000000");
     assert_int_equal(http2_bodies_reserved(), 0);
+
+    /* Little came, and it still waits for the reader. */
+    it.closed = true;
+    post(peer, 5, "/take", NULL, NULL);
+    data_at(peer, 5, 0, 10, 0);
+    for (uint64_t begin_ms = real_ms(); real_ms() - begin_ms < 3 * IDLE_MS;)
+        turn(peer);
+    assert_int_equal(peer->streams[5].status, 0);
     hang_up(peer);
 }
 

@@ -10,6 +10,7 @@
 #define H2O_USE_EPOLL 1
 #endif
 #include <h2o.h>
+#include <sys/stat.h>
 #include "base/diag.h"
 #include "base/loop.h"
 #include "base/offload.h"
@@ -20,6 +21,7 @@
 
 #define HTTP_MAX_PARAMS 8
 
+struct http_body;
 struct http_conn;
 struct http_route;
 struct http_server;
@@ -53,12 +55,14 @@ struct http_request {
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
+    struct http_body *body;  /* HTTP/1's; NULL: none */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
+    struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
 };
 
 /* -- routes ------------------------------------------------------------------------------------ */
@@ -137,8 +141,9 @@ enum http_body_end {
  * in the socket, which is all the backpressure there is (HTTP/2: the stream's window, of which at
  * most 1 MiB waits in memory). */
 struct http_body_reader {
-    /* Where the next bytes go, and how many there is room for; NULL: nowhere for now, until
-     * http_body_resume(). */
+    /* Where the next bytes go, and how many (not 0) there is room for; NULL: nowhere for now, until
+     * http_body_resume(). When the length isn't announced, also asked for once the whole body is
+     * there: what follows it must be read to tell that it ends. */
     char *(*room)(struct http_body_reader *reader, size_t *n_r);
     /* n > 0 bytes of the body were put where room() said. May reply, which ends the reading. */
     void (*got)(struct http_body_reader *reader, size_t n);
@@ -153,14 +158,13 @@ uint64_t http_body_length(const struct http_request *request);
  * on, maybe before it returns. A reply that begins before the body's end is fine: what is left is
  * thrown away when it is little, else the connection closes once the client has read the reply. */
 void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);
-/* There is room again. Calls back, maybe before it returns. */
+/* There is room again. Calls back, maybe before it returns. Nothing once the reading is over. */
 void http_body_resume(struct http_request *request);
 /* The whole body in the request's pool, for small ones: fn is called once, with BODY_WHOLE and the
  * bytes, or what went wrong. */
-void http_body_collect(struct http_request *request, size_t max,
-                       void (*fn)(struct http_request *request, enum http_body_end how,
-                                  struct str body, void *arg),
-                       void *arg);
+typedef void http_body_fn(struct http_request *request, enum http_body_end how, struct str body,
+                          void *arg);
+void http_body_collect(struct http_request *request, size_t max, http_body_fn *fn, void *arg);
 /* Answers what is answered to an end that isn't BODY_WHOLE. */
 void http_body_refuse(struct http_request *request, enum http_body_end how);
 
@@ -168,11 +172,13 @@ void http_body_refuse(struct http_request *request, enum http_body_end how);
 
 enum http_right { HTTP_MAY_READ, HTTP_MAY_WRITE };
 /* Whether the request may do it: AUTH_PUBLIC always, AUTH_TOKEN with `Authorization: Bearer` and a
- * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token).
- * Sets request->user. False: 401 or 403 was replied. */
+ * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token); a
+ * link to write lets read too. Sets request->user whenever a token was sent and is known. False:
+ * 401 or 403 was replied. */
 bool http_authorize(struct http_request *request, enum config_auth auth, enum http_right right);
 /* "path?query&expires=…&sig=…" in the request's pool, with which AUTH_SIGNED lets pass until
- * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?'. */
+ * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?', of which
+ * an earlier expires and sig are left out. */
 struct str http_signed_url(struct http_request *request, enum http_right right, struct str path,
                            struct str query, uint64_t expires_s);
 /* Whether the section's auth can work: tokens where they are needed. Adds errors at `at`. */
@@ -180,12 +186,13 @@ void http_check_auth(const struct http_server *server, enum config_auth auth, st
                      struct diag *diag);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
- * send them with a visitor's browser. */
-struct str http_csrf_token(struct http_request *request); /* sets the cookie when there is none */
+ * send them with a visitor's browser. Good for 12 hours; in the request's pool. Sets the cookie
+ * when there is none (before the reply begins), so no cache may keep the reply. */
+struct str http_csrf_token(struct http_request *request);
 enum http_csrf {
     CSRF_FINE,   /* or not needed: Authorization or no cookie, and not from another site */
     CSRF_NEEDED, /* `token` is not there, or not in X-CSRF-Token: the form's field may still come */
-    CSRF_WRONG
+    CSRF_WRONG   /* not ours, too old, of another visitor; or the browser tells of another site */
 };
 /* token: the form's field; "" = not seen (yet): X-CSRF-Token is looked at. */
 enum http_csrf http_csrf_check(struct http_request *request, struct str token);
@@ -224,14 +231,12 @@ void http_problem_reply(struct http_request *request, const struct http_problem 
 /* -- files --------------------------------------------------------------------------------------
  */
 
-/* An open file to be sent: with validators, preconditions, ranges (RFC 9110 sections 13 and 14:
- * one, several, If-Range, 416), for GET and HEAD; reads that would wait for the disk go to
- * `offload`. */
+/* An open file to be sent. Strings are in the request's pool, or stay longer. */
 struct http_file {
-    int fd; /* owned from here on */
+    int fd; /* owned by http_send_file() from there on */
     uint64_t size;
     bool in_memory;  /* reading it never waits (tmpfs) */
-    struct str etag; /* strong, quotes included; in the request's pool, as all strings here */
+    struct str etag; /* strong, quotes included */
     time_t modified;
     const char *type;         /* media type */
     const char *encoding;     /* Content-Encoding of the variant that fd is; NULL = none */
@@ -240,8 +245,41 @@ struct http_file {
     struct str disposition;   /* value of Content-Disposition, "" = none */
     struct str repr_digest;   /* value of Repr-Digest (RFC 9530), "" = none */
 };
+/* Replies with it, for GET and HEAD: validators, preconditions, ranges (RFC 9110 sections 13 and
+ * 14: one, several, If-Range, 416). Reads that would wait for the disk go to `reads`. */
 void http_send_file(struct http_request *request, const struct http_file *file,
-                    struct offload *offload);
+                    struct offload *reads);
+/* Answers what is answered when a file can't be opened or read: 404, 403, 503 or 500 by errno;
+ * EBUSY is the full queue of the offload. */
+void http_refuse_file(struct http_request *request, int error);
+
+/* A directory that files are served from: regular files below it, nothing hidden (a segment that
+ * begins with '.'). Read-only once open: any loop. */
+struct http_dir;
+/* NULL: *error_r is errno. */
+struct http_dir *http_dir_open(const char *path, struct offload *reads, int *error_r);
+void http_dir_close(struct http_dir **dir);
+
+enum http_dir_flags {
+    HTTP_DIR_INDEX = 1, /* a path that ends in '/' means index.html there */
+    HTTP_DIR_CODED = 2  /* PATH.br or PATH.gz when Accept-Encoding prefers it and it isn't older */
+};
+/* error 0: the file, complete but for cache_control, disposition and repr_digest. EISDIR: the path
+ * is a directory's, or ends in '/' (then nobody has looked). */
+typedef void http_found_fn(struct http_request *request, int error, struct http_file *file,
+                           void *arg);
+/* Opens `path` (decoded, relative, a client's). Calls found() before it returns when the kernel
+ * need not ask the disk, else later, unless the client leaves first. `arg` and `path` stay. */
+void http_dir_find(struct http_request *request, struct http_dir *dir, struct str path,
+                   unsigned flags, http_found_fn *found, void *arg);
+/* The media type that the ending of a file's name stands for. */
+const char *http_dir_type(const struct http_dir *dir, struct str name);
+/* Not on a loop: opens the directory `path` below it ("" or "a/b/"), to be read. 0 or errno; the
+ * descriptor is the caller's. */
+int http_dir_list(const struct http_dir *dir, struct str path, int *fd_r);
+/* Not on a loop: what http_dir_find() would find there, file or directory. 0 or errno. */
+int http_dir_stat(const struct http_dir *dir, struct str path, struct stat *stat_r);
+
 /* `attachment; filename="x.pdf"; filename*=UTF-8''…` (RFC 6266, RFC 8187) for any name: what can't
  * be in a file's name is replaced. In the pool. */
 struct str http_disposition(h2o_mem_pool_t *pool, enum config_disposition disposition,

@@ -388,50 +388,17 @@ void http2_body_resume(struct http_request *request)
         pump(body);
 }
 
-/* -- bodies that no handler reads -------------------------------------------------------------- */
-
-struct discard {
-    struct http_body_reader reader;
-    struct http_request *request;
-};
-
-static char *discard_room(struct http_body_reader *reader, size_t *n_r)
+bool http2_body_admit(struct http_request *request)
 {
-    static _Thread_local char nowhere[16384];
-    (void)reader;
-    *n_r = sizeof(nowhere);
-    return nowhere;
-}
-
-static void discard_got(struct http_body_reader *reader, size_t n)
-{
-    (void)reader;
-    (void)n;
-}
-
-static void discard_end(struct http_body_reader *reader, enum http_body_end how)
-{
-    struct http_request *request = CONTAINER_OF(reader, struct discard, reader)->request;
-    if (how == BODY_WHOLE)
-        route_run(request);
-    else
-        problem_reply_status(request, how == BODY_TOO_LARGE ? 413 : 408, NULL);
-}
-
-bool http2_body_first(struct http_request *request)
-{
-    struct http2_body *body = request->conn->bodies == NULL ? NULL : body_of(request);
+    struct http2_body *body = body_of(request);
     if (body == NULL)
-        return false;
+        return true;
     if (route_reads_body(request->route)) {
         if (body->refused)
             refuse(body, request);
-        return body->refused;
+        return !body->refused;
     }
-    struct discard *discard = h2o_mem_alloc_pool(request->pool, sizeof(*discard));
-    *discard = (struct discard){{discard_room, discard_got, discard_end}, request};
-    give_back(body);
+    give_back(body); /* what throws bodies away always has room */
     body->over = false;
-    http2_body_read(request, &discard->reader, request->server->config->server.max_body);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "http/address.h"
+#include "http/chunked.h"
 #include "http/head.h"
 #include "http/http.h"
 #include "render/render.h"
@@ -22,6 +23,41 @@ bool route_reads_body(const struct http_route *route);
 /* As http_route_match(). */
 int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
+
+/* -- authorize.c, csrf.c ----------------------------------------------------------------------- */
+
+struct auth_token {
+    uint8_t digest[32];
+    char *user; /* owned: "token:NAME" */
+    size_t user_n;
+};
+
+/* Keys and tokens as requests need them, made once. */
+struct http_auth {
+    struct key links, forms;
+    struct auth_token *tokens; /* owned */
+    size_t token_count;
+};
+void auth_init(struct http_auth *auth, const struct config *config, const struct secret *secret);
+void auth_fini(struct http_auth *auth);
+
+enum auth_verdict {
+    VERDICT_FINE,
+    VERDICT_TOKEN_NEEDED,
+    VERDICT_TOKEN_INVALID,
+    VERDICT_LINK_NEEDED,
+    VERDICT_LINK_INVALID,
+    VERDICT_LINK_EXPIRED
+};
+/* http_authorize() without its reply and its clock. */
+enum auth_verdict auth_judge(struct http_request *request, enum config_auth auth,
+                             enum http_right right, uint64_t now_s);
+
+/* Tokens of forms: what goes into them and what comes back. */
+enum { CSRF_TOKEN_LENGTH = 54 };
+void csrf_make(const struct key *key, struct str cookie, uint64_t expires_s,
+               char text_r[CSRF_TOKEN_LENGTH + 1]);
+bool csrf_valid(const struct key *key, struct str cookie, struct str text, uint64_t now_s);
 
 /* -- server.c ---------------------------------------------------------------------------------- */
 
@@ -41,7 +77,7 @@ struct listener {
 
 struct http_server {
     const struct config *config;
-    const struct secret *secret; /* borrowed; NULL while a configuration is only checked */
+    struct http_auth auth;
     struct access_log *access;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;
@@ -86,6 +122,7 @@ struct http_loop {
     struct http_conn *spare; /* closed ones, kept for reuse */
     uint32_t main_conns, admin_conns;
     h2o_linklist_t sending; /* http_request.sending */
+    struct chunks *chunks;  /* send_file.c's */
     struct timer sweep;     /* looks at them */
     uint64_t random[2];
     bool draining;
@@ -129,9 +166,13 @@ struct http_conn {
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
-    struct buf line; /* method and target of a head that no handler has yet, for the log */
+    struct buf line;   /* method and target of a head that no handler has yet, for the log */
+    struct buf behind; /* bytes of the next request that can't be in sock->input yet */
+    uint64_t skip;     /* bytes of the last request's body that are thrown away as they come */
     struct task rehook;
+    struct timer head_clock;
     struct timer probe;
+    uint64_t linger_until_ms;
     struct ip ip;
     char peer[INET6_ADDRSTRLEN]; /* "192.0.2.1", "unix" */
     uint8_t peer_length;
@@ -139,7 +180,6 @@ struct http_conn {
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
     bool unseen;                  /* h2o has a head, but neither handler nor log know of it yet */
-    bool left;                    /* the peer closed, as opposed to us */
     uint32_t active, served;      /* requests */
     bool bodies_seen;             /* HTTP/2: a body came, its window is known to the client */
     struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
@@ -152,20 +192,39 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
 struct http_conn *guard_conn(const h2o_req_t *req);
 /* Before the handler runs: from now on a client that leaves ends the request. */
 void guard_watch(struct http_conn *conn, struct http_request *request);
+/* The same, after the body's reader had the socket (HTTP/1). */
+void guard_watch_again(struct http_conn *conn);
+/* The client of HTTP/1 is gone: ends connection and request. */
+void guard_left(struct http_conn *conn);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
-/* After the reply to a refused head: closes only when the client has seen it. */
-void guard_linger(struct http_conn *conn);
-/* h2o answered by itself, and that was logged. */
-void guard_seen(struct http_conn *conn);
 /* The request's memory is about to go. */
-void guard_done(struct http_conn *conn, h2o_req_t *req);
+void guard_done(struct http_conn *conn, struct http_request *request);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */
 void guard_close_idle(struct http_loop *http, bool fresh);
 void guard_close_all(struct http_loop *http);
 /* Bytes of replies that the peer has acknowledged so far, or anything that moves with them. */
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
 void guard_abort(struct http_conn *conn);
+
+/* -- linger.c ---------------------------------------------------------------------------------- */
+
+/* Between h2o_start_response() and the first h2o_send(), HTTP/1: the connection closes only when
+ * the client has seen the reply. */
+void linger_after_reply(h2o_req_t *req);
+
+/* -- body.c ------------------------------------------------------------------------------------ */
+
+/* HTTP/1: makes request->body of what the head says. */
+void body_announced(struct http_request *request);
+/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
+void body_discard(struct http_request *request, void (*then)(struct http_request *request));
+/* A reply begins: nobody reads the body any more. Decides whether the connection can live on. True:
+ * it can't, and the client may still be sending. */
+bool body_reply(struct http_request *request);
+/* The request is over: where it ends in sock->input, and what is still to come of it. */
+size_t body_input_end(const struct http_request *request, uint64_t *to_come_r);
+void body_dispose(struct http_request *request);
 
 /* -- http2.c, http2_frames.c, http2_body.c ----------------------------------------------------- */
 
@@ -176,9 +235,8 @@ void http2_read_frames(h2o_req_t *req);
 /* The fields of a head are parsed, and h2o has not acted on them yet: takes over its body, when one
  * follows. announced: Content-Length, SIZE_MAX = unknown. */
 void http2_body_open(h2o_req_t *req, size_t announced);
-/* Before the route is run. True: the request was refused, or its body is thrown away first and the
- * route is run then. */
-bool http2_body_first(struct http_request *request);
+/* Before the route is run. False: there is no memory for a body that it reads, 503 was answered. */
+bool http2_body_admit(struct http_request *request);
 /* The connection is gone. */
 void http2_closed(struct http_conn *conn);
 /* HTTP/2's side of http_body_length(), http_body_read() and http_body_resume(). */
@@ -204,6 +262,12 @@ struct str field_combined(const struct http_request *request, struct str name,
 struct str forwarded_client(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */
 bool accept_prefers_json(struct str accept);
+
+/* -- send_file.c ------------------------------------------------------------------------------- */
+
+/* Memory for files on their way, kept for the next one. */
+struct chunks *chunks_create(void);
+void chunks_destroy(struct chunks **chunks);
 
 /* -- decode.c ---------------------------------------------------------------------------------- */
 

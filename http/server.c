@@ -3,8 +3,8 @@
  *
  * h2o routes nothing here. Each of its hosts (the public site, the admin listener, the control
  * socket) has one handler for every path, and our routes decide. What h2o answers before a handler
- * is asked (a body that breaks off, say) ends on the host's fallback path; a logger sits there, so
- * that no request goes without its line. */
+ * is asked (a malformed field under HTTP/2, say) ends on the host's fallback path; a logger sits
+ * there, so that no request goes without its line. */
 #include "http/http_internal.h"
 
 #include <stdlib.h>
@@ -58,6 +58,7 @@ static void on_dispose(void *arg)
     h2o_req_t *req = request->h2o;
     if (h2o_linklist_is_linked(&request->sending))
         h2o_linklist_unlink(&request->sending);
+    body_dispose(request);
     if (request->site->is_main && request->server->access != NULL) {
         struct access_record record = {
             .id = request->id,
@@ -77,7 +78,7 @@ static void on_dispose(void *arg)
         };
         http_log(request->conn->http, &record);
     }
-    guard_done(request->conn, req);
+    guard_done(request->conn, request);
 }
 
 void log_by_h2o(h2o_req_t *req, int status)
@@ -103,7 +104,6 @@ static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
 {
     (void)logger;
     log_by_h2o(req, req->res.status);
-    guard_seen(guard_conn(req));
 }
 
 static void reply_options(struct http_request *request, unsigned methods)
@@ -129,15 +129,20 @@ static void dispatch(struct http_request *request)
     bool options = str_eq(request->method, STR("OPTIONS"));
     int status = request_check(request, &reason);
     if (status == 0 && options && str_eq(request->target, STR("*"))) {
-        reply_options(request, HTTP_GET | HTTP_HEAD | HTTP_POST);
+        reply_options(request,
+                      HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE);
         return;
     }
     if (status == 0)
         status = routes_match(request->site->routes, request);
     switch (status) {
     case 0:
-        if (!http2_body_first(request))
+        if (!http2_body_admit(request))
+            return;
+        if (route_reads_body(request->route))
             route_run(request);
+        else
+            body_discard(request, route_run);
         return;
     case 405:
         if (options)
@@ -166,7 +171,6 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
         request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
-        guard_linger(conn);
         return 0;
     }
     dispatch(request);
@@ -261,7 +265,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     struct http_server *server = h2o_mem_alloc(sizeof(*server));
     memset(server, 0, sizeof(*server));
     server->config = config;
-    server->secret = secret;
+    auth_init(&server->auth, config, secret);
     server->access = access;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
@@ -297,6 +301,7 @@ void http_server_destroy(struct http_server **server_p)
         listener_close(&server->listeners[i]);
     for (size_t i = 0; i < server->static_count; i++)
         http_static_unmount(&server->statics[i]);
+    auth_fini(&server->auth);
     free(server->statics);
     free(server->listeners);
     free(server->addresses);
@@ -359,6 +364,7 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
     http->loop = loop;
     h2o_linklist_init_anchor(&http->conns);
     h2o_linklist_init_anchor(&http->sending);
+    http->chunks = chunks_create();
     timer_init(&http->sweep, sweep);
     timer_init(&http->drain_timer, drain_again);
     task_init(&http->idle_task, tell_idle);
@@ -417,6 +423,7 @@ void http_loop_destroy(struct http_loop **http_p)
         http->spare = conn->next_spare;
         free(conn);
     }
+    chunks_destroy(&http->chunks);
     free(http->listening);
     free(http);
     *http_p = NULL;

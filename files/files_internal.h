@@ -31,6 +31,9 @@ void upload_print_file(struct out *out, const struct upload_route *route,
                        const struct incoming *file);
 /* Answers what isn't STORAGE_OK, as a problem. */
 void upload_refuse(struct http_request *request, enum storage_result result);
+/* On a loop's thread, after its last turn, when the offloads and the store are stopped: frees what
+ * their answers would have. */
+void upload_loop_stop(void);
 /* Whose upload it is: request->user, or "address:…". In the request's pool. */
 struct str upload_owner(struct http_request *request);
 

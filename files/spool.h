@@ -78,7 +78,7 @@ void spool_flush(struct spool *spool);
 /* What is not being written yet is thrown away; idle() comes when no job is under way, maybe before
  * this returns. Then the owner may free the memory (after spool_fini()). */
 void spool_abandon(struct spool *spool);
-/* It is idle, or was never used. */
+/* It is idle, or was never used, or `disk` is stopped. */
 void spool_fini(struct spool *spool);
 
 #endif

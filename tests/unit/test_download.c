@@ -7,9 +7,11 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "base/text.h"
 #include "files/download.h"
 #include "http/http_internal.h"
+#include "http/signed_url.h"
 
 static const char CONFIG[] = "[server]\n"
                              "listen = [\"127.0.0.1:0\"]\n"
@@ -31,7 +33,22 @@ static const char CONFIG[] = "[server]\n"
                              "[downloads.shown]\n"
                              "path = \"/shown/\"\n"
                              "from = \"main\"\n"
-                             "disposition = \"inline\"\n";
+                             "disposition = \"inline\"\n"
+                             "[tokens.ci]\n"
+                             /* of "token" */
+                             "digest = \"sha256:3c469e9d6c5875d37a43f353d4f88e61"
+                             "fcf812c66eee3457465a40b0da4153e0\"\n"
+                             "[downloads.guarded]\n"
+                             "path = \"/guarded\"\n"
+                             "from = \"main\"\n"
+                             "auth = \"token\"\n"
+                             "listing = true\n"
+                             "[downloads.signed]\n"
+                             "path = \"/signed\"\n"
+                             "dir = \"www\"\n"
+                             "auth = \"signed\"\n"
+                             "listing = true\n"
+                             "page_size = 2\n";
 
 static struct {
     struct diag *diag;
@@ -40,7 +57,8 @@ static struct {
     struct template_set *templates;
     struct offload *reads;
     struct http_server *server;
-    struct download *downloads[2];
+    struct download *downloads[4];
+    struct secret secret;
     struct loop *loop;
     struct http_loop *http;
     pthread_t thread;
@@ -58,6 +76,21 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* content NULL: a folder. */
+static void put_site_file(const char *name, const char *content)
+{
+    char whole[128];
+    snprintf(whole, sizeof(whole), "%s/%s", it.root, name);
+    if (content == NULL) {
+        assert_int_equal(mkdir(whole, 0755), 0);
+        return;
+    }
+    FILE *file = fopen(whole, "w");
+    assert_non_null(file);
+    fputs(content, file);
+    fclose(file);
+}
+
 static int start(void **state)
 {
     const char *error = NULL;
@@ -69,6 +102,12 @@ static int start(void **state)
     assert_non_null(mkdtemp(it.root));
     snprintf(up, sizeof(up), "%s/up", it.root);
     assert_int_equal(mkdir(up, 0755), 0);
+    put_site_file("www", NULL);
+    put_site_file("www/a b.txt", "first");
+    put_site_file("www/c%41.txt", "second");
+    put_site_file("www/sub", NULL);
+    put_site_file("www/sub/deep.txt", "deep");
+    random_bytes(&it.secret, sizeof(it.secret));
     sem_init(&it.busy, 0, 0);
     sem_init(&it.go_on, 0, 0);
     it.store = open_store();
@@ -76,7 +115,7 @@ static int start(void **state)
     it.config = config_parse(str_from(CONFIG), "gateway.toml", it.root, it.diag);
     it.templates = template_set_create(NULL);
     it.reads = offload_create("reads", 1, 1);
-    it.server = http_server_create(it.config, NULL, it.reads, NULL, it.diag);
+    it.server = http_server_create(it.config, &it.secret, it.reads, NULL, it.diag);
     for (size_t i = 0; i < COUNT(it.downloads); i++)
         it.downloads[i] = download_mount(it.server, it.config, &it.config->downloads[i], it.store,
                                          it.templates, it.reads, it.diag);
@@ -516,6 +555,100 @@ static void test_a_cursor_that_is_none_of_ours(void **state)
     }
 }
 
+static void test_a_token_opens_files_and_listings(void **state)
+{
+    (void)state;
+    struct id id = put_file("bytes", text_file);
+    char target[64];
+    snprintf(target, sizeof(target), "/guarded/%s", id.text);
+    static const struct {
+        const char *fields;
+        int status;
+    } cases[] = {{"", 401},
+                 {"Authorization: Bearer guess\r\n", 401},
+                 {"Authorization: Bearer token\r\n", 200}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        get(target, cases[i].fields);
+        check_status(cases[i].status);
+        if (cases[i].status == 200)
+            check_has("\r\ncache-control: private, no-cache\r\n");
+        get("/guarded/", cases[i].fields);
+        check_status(cases[i].status);
+        get("/guarded/none", cases[i].fields); /* who may not learns nothing */
+        check_status(cases[i].status == 200 ? 404 : 401);
+    }
+}
+
+static const char *sign(const char *path_signed, uint64_t expires_s)
+{
+    static char url[256];
+    struct key key = secret_key(&it.secret, SIGNED_URL_PURPOSE);
+    int at = snprintf(url, sizeof(url), "%s?", path_signed);
+    size_t n =
+        signed_url_write(&key, HTTP_MAY_READ, str_from(path_signed), STR(""), expires_s, url + at);
+    url[(size_t)at + n] = '\0';
+    return url;
+}
+
+/* The nth "url" of the last answer. */
+static const char *listed_url(unsigned nth)
+{
+    static char url[256];
+    const char *at = answer;
+    do
+        at = strstr(at, "\"url\":\"") + 7;
+    while (nth-- != 0);
+    assert_int_equal(sscanf(at, "%255[^\"]", url), 1);
+    return url;
+}
+
+static void test_a_signed_link_opens_what_it_names(void **state)
+{
+    (void)state;
+    uint64_t soon = (uint64_t)time(NULL) + 100;
+    get("/signed/a%20b.txt", "");
+    check_status(403);
+    get(sign("/signed/a%20b.txt", soon), "");
+    check_status(200);
+    check_body("first");
+    check_has("\r\ncache-control: private, no-cache\r\n");
+    get(sign("/signed/a%20b.txt", 1000), "");
+    check_status(403);
+    get("/signed/", "");
+    check_status(403);
+}
+
+/* A listing that a link opened leads on, as long as that link does. */
+static void test_the_links_of_a_signed_listing_are_signed(void **state)
+{
+    (void)state;
+    char expires[64], page[256];
+    uint64_t soon = (uint64_t)time(NULL) + 100;
+    snprintf(expires, sizeof(expires), "expires=%llu", (unsigned long long)soon);
+    snprintf(page, sizeof(page), "%s", sign("/signed/", soon));
+    static const char *const bodies[] = {"first", "second"};
+    for (unsigned i = 0; i < COUNT(bodies); i++) {
+        get(page, "Accept: application/json\r\n");
+        check_status(200);
+        assert_non_null(strstr(listed_url(i), expires));
+        get(listed_url(i), "");
+        check_status(200);
+        check_body(bodies[i]);
+    }
+    get(page, "Accept: application/json\r\n");
+    get(next_page(), "Accept: application/json\r\n");
+    check_status(200);
+    check_has("\"name\":\"sub/\"");
+    get(listed_url(0), "Accept: application/json\r\n");
+    check_status(200);
+    get(listed_url(0), "");
+    check_body("deep");
+    /* Who comes with a token keeps coming with it: links without an end are not made. */
+    get("/signed/", "Accept: application/json\r\nAuthorization: Bearer token\r\n");
+    check_status(200);
+    check_has("\"url\":\"/signed/a%20b.txt\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +663,9 @@ int main(void)
         cmocka_unit_test(test_a_listing_is_paged_from_the_newest),
         cmocka_unit_test(test_a_listing_shows_names_as_text),
         cmocka_unit_test(test_a_cursor_that_is_none_of_ours),
+        cmocka_unit_test(test_a_token_opens_files_and_listings),
+        cmocka_unit_test(test_a_signed_link_opens_what_it_names),
+        cmocka_unit_test(test_the_links_of_a_signed_listing_are_signed),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

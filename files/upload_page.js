@@ -274,6 +274,8 @@ async function slices(item) {
   let offset = await where(item), xhr;
   if (offset < 0)
     offset = await create(item);
+  else if (offset > item.sent)
+    running.samples = []; // what had come before is no speed
   do {
     if (offset > (item.kept || 0))
       item.failures = 0; // it gets on
@@ -371,7 +373,7 @@ async function next(group) {
 const fresh = () => those("done").filter((item) => !item.past);
 
 async function run() {
-  running = {samples: [], said: 0};
+  running = {samples: [{now: performance.now(), sent: 0}], said: 0};
   for (const item of those("done"))
     item.past = true;
   $("summary").hidden = true;

@@ -41,12 +41,12 @@ SLICE = 16 * MIB  # the page's
 
 class Gate:
     """A TCP proxy. open() lets everything through; let(n) n bytes more towards the gateway; cut() ends
-    all connections as a dead network does."""
+    all connections as a dead network does; while `dead` is set new ones end at once."""
 
     def __init__(self, target):
         self.target = target
         self.changed = threading.Condition()
-        self.budget, self.passed = None, 0
+        self.budget, self.passed, self.dead = None, 0, False
         self.pairs = []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # little waits in front of it
@@ -90,6 +90,9 @@ class Gate:
                 client, _ = self.listener.accept()
             except OSError:
                 return
+            if self.dead:
+                self.end(client)
+                continue
             pair = (client, socket.create_connection(self.target))
             with self.changed:
                 self.pairs.append(pair)
@@ -288,7 +291,7 @@ def test_progress_is_shown(site, visit, make):
     until(lambda: (page.percent() or 0) > 10, "progress", 60)
     state, words = page.rows()["film.mp4"]
     assert state == "sending" and "%" in words
-    until(lambda: "/s" in page.text("numbers"), "a speed")
+    until(lambda: "MiB/s" in page.text("numbers"), "a speed")
     assert "of 40 MiB" in page.text("numbers") and "left" in page.text("numbers")
     assert page.percent() < 60, "the gate has let pass 10 MiB of 40, and buffers hold little"
     gate.open()
@@ -350,6 +353,33 @@ def test_a_dropped_connection_goes_on_where_it_stopped(site, visit, make):
     assert page.download("film.mp4") == film.read_bytes()
     assert len(kept(folder)) == 1
     assert page.driver.execute_script("return localStorage.length") == 0
+
+
+def test_after_five_tries_the_visitor_is_asked(site, visit, make):
+    gate, _ = site()
+    page = visit(gate.url)
+    page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": """
+        const wait = setTimeout, waits = window.waits = [];
+        window.setTimeout = (fn, ms) => { waits.push(ms); return wait(fn, ms / 20); };"""})
+    page = Page(page.driver, gate.url)
+    film = make("film.mp4", 24 * MIB)
+    page.choose(film)
+    gate.let(20 * MIB)
+    page.submit()
+    until(lambda: gate.passed >= 19 * MIB and gate.budget <= 0, "the second slice to be under way", 60)
+    gate.dead = True
+    gate.cut()
+    until(lambda: page.states() == {"film.mp4": "stopped"}, "the last try", 60)
+    waits = page.driver.execute_script("return waits.filter((ms) => ms < 60000)")
+    assert [ms for ms in waits if ms >= 500][-5:] == [500, 1000, 2000, 4000, 8000]
+    assert "connection was lost" in page.rows()["film.mp4"][1]
+    gate.dead = False
+    before = gate.passed
+    gate.open()
+    page.press("Resume: film.mp4")
+    page.all_done("film.mp4")
+    assert gate.passed - before < 24 * MIB - SLICE + MIB, "the first slice was not sent again"
+    assert page.download("film.mp4") == film.read_bytes()
 
 
 def test_a_reloaded_page_goes_on_with_the_same_file(site, visit, make):

@@ -382,6 +382,18 @@ def test_after_five_tries_the_visitor_is_asked(site, visit, make):
     assert page.download("film.mp4") == film.read_bytes()
 
 
+def test_a_busy_server_is_tried_again(site, visit, make):
+    gate, _ = site("max_concurrent = 1")
+    page = visit(gate.url)
+    with socket.create_connection(gate.target) as holder:
+        holder.sendall(b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegun")
+        page.choose(make("a.bin", 1000))
+        until(lambda: httpx.put(gate.url + "/upload", content=b"x").status_code == 503, "the place to be taken")
+        page.submit()
+        until(lambda: "Trying again" in page.rows()["a.bin"][1], "the refusal")
+    page.all_done("a.bin")
+
+
 def test_a_reloaded_page_goes_on_with_the_same_file(site, visit, make):
     gate, folder = site()
     page = visit(gate.url)

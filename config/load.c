@@ -285,22 +285,6 @@ static void read_section(struct reader *r, const struct schema_section *section,
 
 /* -- the whole -------------------------------------------------------------------------------- */
 
-/* A client certificate and its key come together, or are both left out, also for who looks for
- * further errors. */
-static void check_certificates(struct reader *r)
-{
-    for (size_t i = 0; i < r->config->upstream_count; i++) {
-        struct config_tls *tls = &r->config->upstreams[i].tls;
-        bool has_cert = tls->cert_file.n != 0;
-        if (has_cert == (tls->key_file.n != 0))
-            continue;
-        diag_error(r->diag, config_pos(r->config, has_cert ? &tls->cert_file : &tls->key_file),
-                   has_cert ? "cert_file needs key_file beside it"
-                            : "key_file needs cert_file beside it");
-        tls->cert_file = tls->key_file = STR("");
-    }
-}
-
 static void write_defaults(const struct schema_section *section, struct buf *to)
 {
     gw_assert(buf_printf(to, "[\"%s\"]\n", section->path));
@@ -345,7 +329,7 @@ static void fill(struct config *config, const struct toml_doc *doc, struct diag 
     struct reader r = {config, &config->private->pool, diag, silent, doc, defaults};
     read_section(&r, &schema_root, doc->root, config);
     qsort(config->private->places, config->private->place_count, sizeof(struct place), by_field);
-    check_certificates(&r);
+    reader_check(&r);
     diag_destroy(&silent);
     toml_free(&defaults);
 }

@@ -1,4 +1,5 @@
-/* load.c walks the sections, read.c reads a value, headers.c a table of headers. */
+/* load.c walks the sections, read.c reads a value, headers.c a table of headers, check.c looks at
+ * values together. */
 #ifndef GW_CONFIG_LOAD_INTERNAL_H
 #define GW_CONFIG_LOAD_INTERNAL_H
 
@@ -27,6 +28,9 @@ bool reader_value(struct reader *r, const struct schema_key *key, const struct i
 
 /* A table of headers; NULL when there is none. */
 void reader_pairs(struct reader *r, const struct toml_node *table, struct config_pairs *to);
+
+/* When all is read and the places are sorted. */
+void reader_check(struct reader *r);
 
 void reader_record(struct reader *r, struct place place);
 /* Keeps how a value stood when the environment had a part in it. */

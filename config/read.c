@@ -3,6 +3,8 @@
 
 #include <sys/un.h>
 
+enum { SECRET_MIN = 32 };
+
 static struct pos at_of(const struct input *in)
 {
     return in->instead != NULL ? *in->instead : in->node->at;
@@ -129,6 +131,56 @@ static bool is_word(const char *const *words, struct str text, uint8_t *index_r)
     return false;
 }
 
+/* The message never shows the value. */
+static bool secret_text(struct reader *r, const struct schema_key *key, const struct input *in,
+                        struct str text)
+{
+    if (config_expand_bare(r->pool, in->node->text).n != 0) {
+        diag_error(r->diag, at_of(in),
+                   "%s: a secret may not stand in the file; write \"${NAME}\" for it and set NAME "
+                   "in the environment, or leave it out",
+                   key->name);
+        return false;
+    }
+    if (text.n != 0 && text.n < SECRET_MIN) {
+        diag_error(r->diag, at_of(in), "%s: %zu bytes; at least %d are needed", key->name, text.n,
+                   SECRET_MIN);
+        return false;
+    }
+    return true;
+}
+
+static bool digest_text(struct reader *r, const struct schema_key *key, const struct input *in,
+                        struct str text)
+{
+    const struct str prefix = STR("sha256:");
+    bool sound = text.n == prefix.n + 64 && memcmp(text.p, prefix.p, prefix.n) == 0;
+    for (size_t i = prefix.n; sound && i < text.n; i++)
+        sound = hex_value(text.p[i]) >= 0;
+    if (!sound)
+        diag_error(r->diag, at_of(in),
+                   "%s: expected \"sha256:\" and 64 hexadecimal digits (`gateway token` makes one)",
+                   key->name);
+    return sound;
+}
+
+/* RFC 9110 section 8.3.1, without parameters; the subtype may be a star. */
+static bool media_type(struct reader *r, const struct schema_key *key, const struct input *in,
+                       struct str text)
+{
+    const char *slash = memchr(text.p, '/', text.n);
+    size_t n = slash != NULL ? (size_t)(slash - text.p) : 0;
+    struct str type = {text.p, n}, subtype = {text.p + n + 1, text.n - n - 1};
+    if (slash != NULL && is_token(type) && is_token(subtype) && memchr(type.p, '*', n) == NULL &&
+        (memchr(subtype.p, '*', subtype.n) == NULL || subtype.n == 1))
+        return true;
+    char got[CONFIG_GOT_TEXT];
+    diag_error(r->diag, at_of(in),
+               "%s: expected a media type like \"image/png\" or \"image/*\", got %s", key->name,
+               reader_describe(in->node, got));
+    return false;
+}
+
 static bool follow_rules(struct reader *r, const struct schema_key *key, const struct input *in,
                          struct str *text)
 {
@@ -146,6 +198,12 @@ static bool follow_rules(struct reader *r, const struct schema_key *key, const s
             key->name);
         return false;
     }
+    if (key->rules & RULE_SECRET)
+        return secret_text(r, key, in, *text);
+    if (key->rules & RULE_DIGEST)
+        return digest_text(r, key, in, *text);
+    if (key->rules & RULE_MEDIA)
+        return media_type(r, key, in, *text);
     if ((key->rules & RULE_UNIX_PATH) && text->n >= 5 && memcmp(text->p, "unix:", 5) == 0)
         return unix_path(r, key, in, text);
     if ((key->rules & RULE_PATH) && text->n != 0 && !is_word(key->words, *text, &index))

@@ -162,14 +162,14 @@ static const struct schema_key data_keys[] = {
     {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir),
      .fallback = "\"${GATEWAY_DATA:-data}\"",
      .doc = "where what must not be lost is kept: the database, the secret"},
-    {"secret", VALUE_STRING, AT(secret), .fallback = "\"\"",
+    {"secret", VALUE_STRING, RULE_SECRET, AT(secret), .fallback = "\"\"",
      .doc = "what keys are derived from; \"\" = the file secret in dir, made when missing"},
 };
 #undef AT
 
 #define AT(field) .offset = offsetof(struct config_token, field)
 static const struct schema_key token_keys[] = {
-    {"digest", VALUE_STRING, RULE_NOT_EMPTY, AT(digest),
+    {"digest", VALUE_STRING, RULE_NOT_EMPTY | RULE_DIGEST, AT(digest),
      .doc = "of a bearer token: \"sha256:\" and 64 hexadecimal digits (gateway token)"},
 };
 #undef AT
@@ -182,7 +182,8 @@ static const struct schema_key upload_keys[] = {
      .doc = "one file"},
     {"max_files", VALUE_COUNT, AT(max_files), .fallback = "16", .min = 1, .max = 1000,
      .doc = "in one form"},
-    {"allow_types", VALUE_STRINGS, RULE_NOT_EMPTY, AT(allow_types), .fallback = "[]",
+    {"allow_types", VALUE_STRINGS, RULE_NOT_EMPTY | RULE_MEDIA, AT(allow_types),
+     .fallback = "[]",
      .doc = "media types by content, \"image/*\"; [] = all"},
     {"fields", VALUE_STRINGS, RULE_NOT_EMPTY, AT(fields), .fallback = "[]",
      .doc = "a form's other fields, kept with its files"},

@@ -23,7 +23,10 @@ enum value_rule {
     RULE_PATH = 2,      /* a file's path, made absolute; words are left alone */
     RULE_UNIX_PATH = 4, /* what follows "unix:" is a path, made absolute, short enough to bind */
     RULE_URL = 8,       /* may carry a password, but not a literal one */
-    RULE_OWN_NAME = 16  /* empty means the name of its table */
+    RULE_OWN_NAME = 16, /* empty means the name of its table */
+    RULE_SECRET = 32,   /* nothing of it may stand in the file; long enough, or empty */
+    RULE_DIGEST = 64,   /* "sha256:" and 64 hexadecimal digits */
+    RULE_MEDIA = 128    /* a media type, or all of one kind: "image/png", "image/" and a star */
 };
 
 struct schema_key {

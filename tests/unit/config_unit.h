@@ -12,6 +12,7 @@
 
 #define DIR      "/etc/gateway"
 #define UPSTREAM "[upstreams.a]\nurl = 'http://a'\n"
+#define UPLOAD   "[uploads.main]\npath = '/u'\ndir = 'u'\n"
 
 /* The configuration of a text, and its errors as printed (to be freed). */
 static inline struct config *parse_in(const char *dir, struct str text, char **errors_r)

@@ -16,7 +16,10 @@ static void test_an_empty_file_is_all_defaults(void **state)
     assert_str(c->server.listen.items[0], "127.0.0.1:8080");
     assert_int_equal(c->server.workers, 0);
     assert_int_equal(c->server.max_connections, 10000);
+    assert_int_equal(c->server.head_timeout_ms, 10000);
     assert_int_equal(c->server.idle_timeout_ms, 10000);
+    assert_int_equal(c->server.body_idle_timeout_ms, 30000);
+    assert_int_equal(c->server.body_min_rate, 128);
     assert_int_equal(c->server.drain_timeout_ms, 10000);
     assert_int_equal(c->server.max_body, 1 << 20);
     assert_false(c->server.server_timing);
@@ -30,11 +33,18 @@ static void test_an_empty_file_is_all_defaults(void **state)
     assert_int_equal(c->upstream_count, 0);
     assert_int_equal(c->page_count, 0);
     assert_int_equal(c->static_count, 0);
+    assert_str(c->data.dir, DIR "/data");
+    assert_str(c->data.secret, "");
+    assert_int_equal(c->token_count, 0);
+    assert_int_equal(c->upload_count, 0);
+    assert_int_equal(c->download_count, 0);
     config_destroy(&c);
     assert_null(c);
 
     c = parse_well("[upstreams.a]\nurl = 'http://a'\n[pages.p]\npath = '/'\n[pages.p.parts.x]\n"
-                   "[static.s]\npath = '/s'\ndir = '/s'");
+                   "[static.s]\npath = '/s'\ndir = '/s'\n"
+                   "[uploads.u]\npath = '/u'\ndir = '/u'\n"
+                   "[downloads.d]\npath = '/d'\ndir = '/d'");
     const struct config_upstream *up = &c->upstreams[0];
     assert_int_equal(up->connect_timeout_ms, 500);
     assert_int_equal(up->timeout_ms, 1000);
@@ -71,15 +81,39 @@ static void test_an_empty_file_is_all_defaults(void **state)
     assert_int_equal(part->deny.count, 0);
     assert_str(part->into, "");
     assert_int_equal(c->statics[0].max_age_ms, 0);
+    const struct config_upload *upload = &c->uploads[0];
+    assert_int_equal(upload->max_size, 1 << 30);
+    assert_int_equal(upload->max_files, 16);
+    assert_int_equal(upload->allow_types.count, 0);
+    assert_int_equal(upload->fields.count, 0);
+    assert_str(upload->redirect, "/");
+    assert_str(upload->template, "");
+    assert_int_equal(upload->auth, AUTH_TOKEN);
+    assert_int_equal(upload->max_concurrent, 256);
+    assert_int_equal(upload->quota, 0);
+    assert_int_equal(upload->client_quota, 0);
+    assert_int_equal(upload->expire_after_ms, 86400000);
+    assert_int_equal(upload->lock_timeout_ms, 20000);
+    const struct config_download *download = &c->downloads[0];
+    assert_str(download->from, "");
+    assert_int_equal(download->auth, AUTH_PUBLIC);
+    assert_int_equal(download->disposition, DISPOSITION_ATTACHMENT);
+    assert_false(download->listing);
+    assert_int_equal(download->page_size, 100);
+    assert_int_equal(download->max_age_ms, 0);
     config_destroy(&c);
 }
+
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static void test_each_key_reaches_its_field(void **state)
 {
     (void)state;
+    setenv("GW_SECRET", "correct horse battery staple, twice", 1);
     struct config *c = parse_well(
         "[server]\nlisten = ['a:1', \"unix:run/g.sock\"]\nworkers = 3\nmax_connections = 0x10\n"
-        "idle_timeout = '1.5s'\ndrain_timeout = '0s'\nmax_body = '2kB'\nserver_timing = true\n"
+        "head_timeout = '3s'\nidle_timeout = '1.5s'\nbody_idle_timeout = '4s'\n"
+        "body_min_rate = '1KiB'\ndrain_timeout = '0s'\nmax_body = '2kB'\nserver_timing = true\n"
         "error_template = 'e.html'\ntrusted_proxies = ['10.0.0.0/8']\n"
         "[admin]\nlisten = 'b:2'\ncontrol = ''\n"
         "[log]\nlevel = 'warn'\nformat = 'json'\naccess = 'logs/a.log'\n"
@@ -93,13 +127,26 @@ static void test_each_key_reaches_its_field(void **state)
         "[pages.p]\npath = '/{id}'\ntemplate = 't.html'\ndeadline = '1m'\n"
         "[pages.p.parts.x]\nupstream = 'u'\npath = '/x/{path.id}'\nneed = 'required'\n"
         "timeout = '10ms'\nselect = 's'\nallow = ['a', 'b']\ndeny = ['d']\ninto = '.'\n"
-        "[static.s]\npath = '/s'\ndir = 'pub'\nmax_age = '7d'\n");
+        "[static.s]\npath = '/s'\ndir = 'pub'\nmax_age = '7d'\n"
+        "[data]\ndir = 'd'\nsecret = '${GW_SECRET}'\n"
+        "[tokens.ci]\ndigest = 'sha256:" DIGEST "'\n"
+        "[uploads.v]\npath = '/v'\ndir = 'v'\n"
+        "[uploads.u]\npath = '/u'\ndir = '${GW_UPLOADS:-up}/u'\nmax_size = '5TiB'\n"
+        "max_files = 2\nallow_types = ['image/png', 'text/*']\nfields = ['who', 'why']\n"
+        "redirect = '/thanks'\ntemplate = 'u.html'\nauth = 'signed'\nmax_concurrent = 9\n"
+        "quota = '10GiB'\nclient_quota = '11MB'\nexpire_after = '7d'\nlock_timeout = '12ms'\n"
+        "[downloads.d]\npath = '/d'\nfrom = 'u'\nauth = 'token'\ndisposition = 'inline'\n"
+        "listing = true\npage_size = 13\nmax_age = '14s'\n"
+        "[downloads.e]\npath = '/e'\ndir = 'files'\n");
     assert_int_equal(c->server.listen.count, 2);
     assert_str(c->server.listen.items[0], "a:1");
     assert_str(c->server.listen.items[1], "unix:" DIR "/run/g.sock");
     assert_int_equal(c->server.workers, 3);
     assert_int_equal(c->server.max_connections, 16);
+    assert_int_equal(c->server.head_timeout_ms, 3000);
     assert_int_equal(c->server.idle_timeout_ms, 1500);
+    assert_int_equal(c->server.body_idle_timeout_ms, 4000);
+    assert_int_equal(c->server.body_min_rate, 1024);
     assert_int_equal(c->server.drain_timeout_ms, 0);
     assert_int_equal(c->server.max_body, 2000);
     assert_true(c->server.server_timing);
@@ -151,7 +198,46 @@ static void test_each_key_reaches_its_field(void **state)
     assert_str(c->statics[0].path, "/s");
     assert_str(c->statics[0].dir, DIR "/pub");
     assert_int_equal(c->statics[0].max_age_ms, 604800000);
+    assert_str(c->data.dir, DIR "/d");
+    assert_str(c->data.secret, "correct horse battery staple, twice");
+    assert_int_equal(c->token_count, 1);
+    assert_str(c->tokens[0].name, "ci");
+    assert_str(c->tokens[0].digest, "sha256:" DIGEST);
+    assert_int_equal(c->upload_count, 2);
+    const struct config_upload *upload = config_find_upload(c, STR("u"));
+    assert_ptr_equal(upload, &c->uploads[1]);
+    assert_null(config_find_upload(c, STR("uu")));
+    assert_str(upload->path, "/u");
+    assert_str(upload->dir, DIR "/up/u");
+    assert_int_equal(upload->max_size, (uint64_t)5 << 40);
+    assert_int_equal(upload->max_files, 2);
+    assert_int_equal(upload->allow_types.count, 2);
+    assert_str(upload->allow_types.items[0], "image/png");
+    assert_str(upload->allow_types.items[1], "text/*");
+    assert_int_equal(upload->fields.count, 2);
+    assert_str(upload->fields.items[1], "why");
+    assert_str(upload->redirect, "/thanks");
+    assert_str(upload->template, "u.html");
+    assert_int_equal(upload->auth, AUTH_SIGNED);
+    assert_int_equal(upload->max_concurrent, 9);
+    assert_int_equal(upload->quota, (uint64_t)10 << 30);
+    assert_int_equal(upload->client_quota, 11000000);
+    assert_int_equal(upload->expire_after_ms, 604800000);
+    assert_int_equal(upload->lock_timeout_ms, 12);
+    const struct config_download *download = &c->downloads[0];
+    assert_str(download->name, "d");
+    assert_str(download->path, "/d");
+    assert_str(download->from, "u");
+    assert_str(download->dir, "");
+    assert_int_equal(download->auth, AUTH_TOKEN);
+    assert_int_equal(download->disposition, DISPOSITION_INLINE);
+    assert_true(download->listing);
+    assert_int_equal(download->page_size, 13);
+    assert_int_equal(download->max_age_ms, 14000);
+    assert_str(c->downloads[1].from, "");
+    assert_str(c->downloads[1].dir, DIR "/files");
     config_destroy(&c);
+    unsetenv("GW_SECRET");
 }
 
 static void test_parts_keep_the_order_of_the_file(void **state)
@@ -328,7 +414,9 @@ static void test_what_is_wrong_is_replaced_by_something_sound(void **state)
         parse_in(DIR,
                  STR("[server]\nlisten = 3\nmax_body = 'x'\ntrusted_proxies = ['', 'a']\n"
                      "[upstreams.a]\nurl = 5\nset_headers = { a = 5, d = 'e', D = 'f', g = 'h' }\n"
-                     "[pages]\nx = 3\n[pages.p]\n[pages.p.parts]\nq = 1\nr = {}"),
+                     "[pages]\nx = 3\n[pages.p]\n[pages.p.parts]\nq = 1\nr = {}\n"
+                     "[data]\nsecret = 'short'\n[uploads.u]\nallow_types = ['x']\n"
+                     "[downloads.d]\nfrom = 'v'\n[downloads.e]\nfrom = 'u'\ndir = 'e'\n"),
                  &errors);
     free(errors);
     assert_str(c->server.listen.items[0], "127.0.0.1:8080");
@@ -346,6 +434,14 @@ static void test_what_is_wrong_is_replaced_by_something_sound(void **state)
     assert_str(c->pages[0].path, "");
     assert_int_equal(c->pages[0].part_count, 1);
     assert_str(c->pages[0].parts[0].name, "r");
+    assert_str(c->data.dir, "");
+    assert_str(c->data.secret, "");
+    assert_str(c->uploads[0].path, "");
+    assert_int_equal(c->uploads[0].allow_types.count, 0);
+    assert_str(c->downloads[0].from, "");
+    assert_str(c->downloads[0].dir, "");
+    assert_str(c->downloads[1].from, "u");
+    assert_str(c->downloads[1].dir, "");
     config_destroy(&c);
     unsetenv("GATEWAY_DATA");
 

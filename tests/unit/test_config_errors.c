@@ -25,6 +25,17 @@ static void test_unknown_keys_come_with_a_guess(void **state)
          "t:3:13: error: unknown key \"paht\"; did you mean \"path\"?\n"},
         {"[static.a]\npath = '/a'\ndir = 'a'\nmaxage = '1h'",
          "t:4:1: error: unknown key \"maxage\"; did you mean \"max_age\"?\n"},
+        {"[upload.a]\n[donwloads.a]\n[token.a]\n[datum]",
+         "t:1:2: error: unknown key \"upload\"; did you mean \"uploads\"?\n"
+         "t:2:2: error: unknown key \"donwloads\"; did you mean \"downloads\"?\n"
+         "t:3:2: error: unknown key \"token\"; did you mean \"tokens\"?\n"
+         "t:4:2: error: unknown key \"datum\"\n"},
+        {"[server]\nrequest_timeout = '1s'\nquota = '1'",
+         "t:2:1: error: unknown key \"request_timeout\"\n"
+         "t:3:1: error: unknown key \"quota\" here; it belongs in [uploads.*]\n"},
+        {UPLOAD "max_file = 3\nallow_type = []",
+         "t:4:1: error: unknown key \"max_file\"; did you mean \"max_files\"?\n"
+         "t:5:1: error: unknown key \"allow_type\"; did you mean \"allow_types\"?\n"},
         {"\"\\n\\u0000x\" = 1", "t:1:1: error: unknown key \"?\"\n"},
     };
     assert_errors(rows, COUNT(rows));
@@ -102,6 +113,23 @@ static void test_numbers_have_bounds(void **state)
          "t:2:16: error: idle_timeout: out of range: expected 1ms to 1h, got \"0s\"\n"},
         {"[upstreams.a]\nurl = 'http://a'\nmax_body = '0'",
          "t:3:12: error: max_body: out of range: expected 1B to 1GiB, got \"0\"\n"},
+        {"[server]\nhead_timeout = '0s'\nbody_idle_timeout = '61m'\nbody_min_rate = '2GiB'",
+         "t:2:16: error: head_timeout: out of range: expected 1ms to 1h, got \"0s\"\n"
+         "t:3:21: error: body_idle_timeout: out of range: expected 1ms to 1h, got \"61m\"\n"
+         "t:4:17: error: body_min_rate: out of range: expected 0B to 1GiB, got \"2GiB\"\n"},
+        {UPLOAD "max_size = '16TiB'\nmax_files = 1000\nmax_concurrent = 1\nquota = '1024TiB'", ""},
+        {UPLOAD "max_size = '0'\nmax_files = 0\nmax_concurrent = 0\nquota = '1025TiB'\n"
+                "client_quota = '1025TiB'\nexpire_after = '366d'\nlock_timeout = '2h'",
+         "t:4:12: error: max_size: out of range: expected 1B to 16TiB, got \"0\"\n"
+         "t:5:13: error: max_files: out of range: expected 1 to 1000, got integer 0\n"
+         "t:6:18: error: max_concurrent: out of range: expected 1 to 100000, got integer 0\n"
+         "t:7:9: error: quota: out of range: expected 0B to 1024TiB, got \"1025TiB\"\n"
+         "t:8:16: error: client_quota: out of range: expected 0B to 1024TiB, got \"1025TiB\"\n"
+         "t:9:16: error: expire_after: out of range: expected 1ms to 365d, got \"366d\"\n"
+         "t:10:16: error: lock_timeout: out of range: expected 1ms to 1h, got \"2h\"\n"},
+        {"[downloads.a]\npath = '/a'\ndir = 'a'\npage_size = 10001\nmax_age = '366d'",
+         "t:4:13: error: page_size: out of range: expected 1 to 10000, got integer 10001\n"
+         "t:5:11: error: max_age: out of range: expected 0s to 365d, got \"366d\"\n"},
         {"[static.a]\npath = '/a'\ndir = 'a'\nmax_age = '366d'",
          "t:4:11: error: max_age: out of range: expected 0s to 365d, got \"366d\"\n"},
     };
@@ -125,6 +153,11 @@ static void test_required_keys_are_missed_at_their_table(void **state)
         {"[static.a]", "t:1:1: error: missing key \"path\": URL prefix, \"/assets\"\n"
                        "t:1:1: error: missing key \"dir\": the folder it shows\n"},
         {"[pages.home]\npath = '/'", ""},
+        {"[uploads.a]\n[tokens.a]",
+         "t:1:1: error: missing key \"path\": the form's address, \"/upload\"\n"
+         "t:1:1: error: missing key \"dir\": where files are kept\n"
+         "t:2:1: error: missing key \"digest\": of a bearer token: \"sha256:\" and 64 hexadecimal "
+         "digits (gateway token)\n"},
     };
     assert_errors(rows, COUNT(rows));
 }
@@ -144,6 +177,11 @@ static void test_some_strings_may_not_be_empty(void **state)
          "t:2:8: error: path: may not be empty\n"
          "t:4:10: error: allow: may not be empty\n"
          "t:5:9: error: deny: may not be empty\n"},
+        {UPLOAD "allow_types = ['']\nfields = ['']\nredirect = ''\n[data]\ndir = ''",
+         "t:4:16: error: allow_types: may not be empty\n"
+         "t:5:11: error: fields: may not be empty\n"
+         "t:6:12: error: redirect: may not be empty\n"
+         "t:8:7: error: dir: may not be empty\n"},
         {"[admin]\nlisten = ''\ncontrol = ''\n[server]\nlisten = []\nerror_template = ''", ""},
         {"[admin]\ncontrol = 'unix:'", "t:2:11: error: control: \"unix:\" without a path\n"},
     };
@@ -242,9 +280,12 @@ static void test_environment_errors_stand_at_their_reference(void **state)
     /* A default that the environment spoils is an error at the table, or at the file. */
     setenv("GATEWAY_DATA", "a\tb", 1);
     static const struct error_row spoilt[] = {
-        {"\n[admin]", "t:2:1: error: the value of ${GATEWAY_DATA} holds a control character\n"},
-        {"", "t: error: the value of ${GATEWAY_DATA} holds a control character\n"},
-        {"admin.control = 3", "t:1:17: error: control: expected a string, got integer 3\n"},
+        {"\n[admin]\n[data]",
+         "t:2:1: error: the value of ${GATEWAY_DATA} holds a control character\n"
+         "t:3:1: error: the value of ${GATEWAY_DATA} holds a control character\n"},
+        {"data.dir = 'd'", "t: error: the value of ${GATEWAY_DATA} holds a control character\n"},
+        {"admin.control = 3\ndata.dir = 'd'",
+         "t:1:17: error: control: expected a string, got integer 3\n"},
     };
     assert_errors(spoilt, COUNT(spoilt));
     unsetenv("GATEWAY_DATA");
@@ -305,6 +346,94 @@ static void test_secrets_do_not_stand_in_the_file(void **state)
     assert_errors(rows, COUNT(rows));
 }
 
+static void test_the_data_secret_comes_from_outside_and_is_long_enough(void **state)
+{
+    (void)state;
+    setenv("GW_SHORT", "0123456789abcdef0123456789abcde", 1);
+    setenv("GW_SECRET", "0123456789abcdef0123456789abcdef", 1);
+    unsetenv("GW_NONE");
+#define NO_DATA_SECRET                                                                    \
+    ": a secret may not stand in the file; write \"${NAME}\" for it and set NAME in the " \
+    "environment, or leave it out\n"
+    static const struct error_row rows[] = {
+        {"[data]\nsecret = '${GW_SECRET}'", ""},
+        {"[data]\nsecret = '${GW_NONE:-}'", ""},
+        {"[data]\nsecret = ''", ""},
+        {"[data]\nsecret = '0123456789abcdef0123456789abcdef'",
+         "t:2:10: error: secret" NO_DATA_SECRET},
+        {"[data]\nsecret = '${GW_NONE:-0123456789abcdef0123456789abcdef}'",
+         "t:2:10: error: secret" NO_DATA_SECRET},
+        {"[data]\nsecret = '$${GW_SECRET}'", "t:2:10: error: secret" NO_DATA_SECRET},
+        {"[data]\nsecret = '${GW_SECRET}x'", "t:2:10: error: secret" NO_DATA_SECRET},
+        {"[data]\nsecret = '${GW_SHORT}'",
+         "t:2:10: error: secret: 31 bytes; at least 32 are needed\n"},
+    };
+    assert_errors(rows, COUNT(rows));
+}
+
+static void test_a_token_is_told_by_its_digest(void **state)
+{
+    (void)state;
+#define HEX_60 "0123456789abcdefABCDEF0123456789abcdefABCDEF0123456789abcdef"
+#define BAD_DIGEST                                                                            \
+    "t:2:10: error: digest: expected \"sha256:\" and 64 hexadecimal digits (`gateway token` " \
+    "makes one)\n"
+    setenv("GW_DIGEST", "sha256:" HEX_60 "0000", 1);
+    static const struct error_row rows[] = {
+        {"[tokens.a]\ndigest = 'sha256:" HEX_60 "0000'", ""},
+        {"[tokens.a]\ndigest = '${GW_DIGEST}'", ""},
+        {"[tokens.a]\ndigest = 'sha256:" HEX_60 "000'", BAD_DIGEST},
+        {"[tokens.a]\ndigest = 'sha256:" HEX_60 "00000'", BAD_DIGEST},
+        {"[tokens.a]\ndigest = 'sha256:" HEX_60 "000g'", BAD_DIGEST},
+        {"[tokens.a]\ndigest = 'sha512:" HEX_60 "0000'", BAD_DIGEST},
+        {"[tokens.a]\ndigest = '" HEX_60 "00000000000'", BAD_DIGEST},
+        {"[tokens.a]\ndigest = 'my token'", BAD_DIGEST},
+        {"[tokens.a]\ndigest = ''", "t:2:10: error: digest: may not be empty\n"},
+    };
+    assert_errors(rows, COUNT(rows));
+}
+
+static void test_allowed_types_are_media_types(void **state)
+{
+    (void)state;
+#define BAD_TYPE(column, type)                                                         \
+    "t:4:" column ": error: allow_types: expected a media type like \"image/png\" or " \
+    "\"image/*\", got \"" type "\"\n"
+    static const struct error_row rows[] = {
+        {UPLOAD "allow_types = ['image/png', 'image/*', 'application/vnd.x+json']", ""},
+        {UPLOAD "allow_types = ['image', 'png/', '/png', '*/*']",
+         BAD_TYPE("16", "image") BAD_TYPE("25", "png/") BAD_TYPE("33", "/png")
+             BAD_TYPE("41", "*/*")},
+        {UPLOAD "allow_types = ['image/p*', 'a/b/c', 'a/b;q=1', 'text/ plain']",
+         BAD_TYPE("16", "image/p*") BAD_TYPE("28", "a/b/c") BAD_TYPE("37", "a/b;q=1")
+             BAD_TYPE("48", "text/ plain")},
+    };
+    assert_errors(rows, COUNT(rows));
+}
+
+static void test_downloads_come_from_an_upload_or_a_folder(void **state)
+{
+    (void)state;
+    static const struct error_row rows[] = {
+        {UPLOAD "[downloads.d]\npath = '/d'\nfrom = 'main'", ""},
+        {"[downloads.d]\npath = '/d'\ndir = 'd'", ""},
+        {"[downloads.d]\npath = '/d'\nfrom = ''\ndir = 'd'", ""},
+        {"[downloads.d]\npath = '/d'",
+         "t:1:1: error: a download needs \"from\" (an upload section) or \"dir\" (a plain "
+         "folder)\n"},
+        {"[downloads.d]\npath = '/d'\nfrom = ''",
+         "t:3:8: error: a download needs \"from\" (an upload section) or \"dir\" (a plain "
+         "folder)\n"},
+        {UPLOAD "[downloads.d]\npath = '/d'\ndir = 'd'\nfrom = 'main'",
+         "t:6:7: error: a download has either \"from\" or \"dir\", not both\n"},
+        {UPLOAD "[downloads.d]\npath = '/d'\nfrom = 'mian'",
+         "t:6:8: error: unknown upload \"mian\"; did you mean \"main\"?\n"},
+        {"[downloads.d]\npath = '/d'\nfrom = 'pictures'",
+         "t:3:8: error: unknown upload \"pictures\"; there is no [uploads.pictures]\n"},
+    };
+    assert_errors(rows, COUNT(rows));
+}
+
 static void test_all_errors_of_a_file_are_told_at_once(void **state)
 {
     (void)state;
@@ -340,6 +469,10 @@ int main(void)
         cmocka_unit_test(test_environment_errors_stand_at_their_reference),
         cmocka_unit_test(test_set_headers_is_a_table_of_lines),
         cmocka_unit_test(test_secrets_do_not_stand_in_the_file),
+        cmocka_unit_test(test_the_data_secret_comes_from_outside_and_is_long_enough),
+        cmocka_unit_test(test_a_token_is_told_by_its_digest),
+        cmocka_unit_test(test_allowed_types_are_media_types),
+        cmocka_unit_test(test_downloads_come_from_an_upload_or_a_folder),
         cmocka_unit_test(test_all_errors_of_a_file_are_told_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

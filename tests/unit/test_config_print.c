@@ -33,7 +33,10 @@ static void same_server(const struct config_server *a, const struct config_serve
     same_strings(a->listen, b->listen);
     assert_int_equal(a->workers, b->workers);
     assert_int_equal(a->max_connections, b->max_connections);
+    assert_int_equal(a->head_timeout_ms, b->head_timeout_ms);
     assert_int_equal(a->idle_timeout_ms, b->idle_timeout_ms);
+    assert_int_equal(a->body_idle_timeout_ms, b->body_idle_timeout_ms);
+    assert_int_equal(a->body_min_rate, b->body_min_rate);
     assert_int_equal(a->drain_timeout_ms, b->drain_timeout_ms);
     assert_int_equal(a->max_body, b->max_body);
     assert_int_equal(a->server_timing, b->server_timing);
@@ -87,6 +90,38 @@ static void same_page(const struct config_page *a, const struct config_page *b)
     }
 }
 
+static void same_upload(const struct config_upload *a, const struct config_upload *b)
+{
+    same_str(a->name, b->name);
+    same_str(a->path, b->path);
+    same_str(a->dir, b->dir);
+    assert_int_equal(a->max_size, b->max_size);
+    assert_int_equal(a->max_files, b->max_files);
+    same_strings(a->allow_types, b->allow_types);
+    same_strings(a->fields, b->fields);
+    same_str(a->redirect, b->redirect);
+    same_str(a->template, b->template);
+    assert_int_equal(a->auth, b->auth);
+    assert_int_equal(a->max_concurrent, b->max_concurrent);
+    assert_int_equal(a->quota, b->quota);
+    assert_int_equal(a->client_quota, b->client_quota);
+    assert_int_equal(a->expire_after_ms, b->expire_after_ms);
+    assert_int_equal(a->lock_timeout_ms, b->lock_timeout_ms);
+}
+
+static void same_download(const struct config_download *a, const struct config_download *b)
+{
+    same_str(a->name, b->name);
+    same_str(a->path, b->path);
+    same_str(a->from, b->from);
+    same_str(a->dir, b->dir);
+    assert_int_equal(a->auth, b->auth);
+    assert_int_equal(a->disposition, b->disposition);
+    assert_int_equal(a->listing, b->listing);
+    assert_int_equal(a->page_size, b->page_size);
+    assert_int_equal(a->max_age_ms, b->max_age_ms);
+}
+
 static void same_config(const struct config *a, const struct config *b)
 {
     same_str(a->dir, b->dir);
@@ -109,16 +144,34 @@ static void same_config(const struct config *a, const struct config *b)
         same_str(a->statics[i].dir, b->statics[i].dir);
         assert_int_equal(a->statics[i].max_age_ms, b->statics[i].max_age_ms);
     }
+    same_str(a->data.dir, b->data.dir);
+    same_str(a->data.secret, b->data.secret);
+    assert_int_equal(a->token_count, b->token_count);
+    for (size_t i = 0; i < a->token_count; i++) {
+        same_str(a->tokens[i].name, b->tokens[i].name);
+        same_str(a->tokens[i].digest, b->tokens[i].digest);
+    }
+    assert_int_equal(a->upload_count, b->upload_count);
+    for (size_t i = 0; i < a->upload_count; i++)
+        same_upload(&a->uploads[i], &b->uploads[i]);
+    assert_int_equal(a->download_count, b->download_count);
+    for (size_t i = 0; i < a->download_count; i++)
+        same_download(&a->downloads[i], &b->downloads[i]);
 }
 
 /* -- printing ---------------------------------------------------------------------------------- */
+
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static const char everything[] =
     "[server]\n"
     "listen = ['${GW_LISTEN:-[::1]:80}', 'unix:run/\\\"$${x}.sock', \"\xc3\xa9:1\"]\n"
     "workers = '${GW_WORKERS:-3}'\n"
     "max_connections = 77\n"
+    "head_timeout = '7s'\n"
     "idle_timeout = '90s'\n"
+    "body_idle_timeout = '2m'\n"
+    "body_min_rate = '3kB'\n"
     "drain_timeout = '${GW_DRAIN:-1.5}s'\n"
     "max_body = '10MB'\n"
     "server_timing = '${GW_TIMING:-true}'\n"
@@ -139,13 +192,23 @@ static const char everything[] =
     "[pages.second.parts.a]\nselect = 'data.items'\nallow = ['x', 'y.z']\ndeny = ['q']\n"
     "into = '.'\npath = '/{?query.a*}'\n"
     "[static.s]\npath = '/s'\ndir = 's'\nmax_age = '25h'\n"
-    "[static.r]\npath = '/r'\ndir = '${GW_STATIC:-/srv}/r'\n";
+    "[static.r]\npath = '/r'\ndir = '${GW_STATIC:-/srv}/r'\n"
+    "[data]\ndir = '${GW_DATA:-d}/kept'\nsecret = '${GW_SECRET}'\n"
+    "[tokens.ci]\ndigest = 'sha256:" DIGEST "'\n"
+    "[uploads.u]\npath = '/u'\ndir = 'u'\nmax_size = '3TiB'\nmax_files = 4\n"
+    "allow_types = ['image/*']\nfields = ['who', '$${why}']\nredirect = '/thanks'\n"
+    "template = 'u.html'\nauth = 'signed'\nmax_concurrent = 5\nquota = '6GB'\n"
+    "client_quota = '7MB'\nexpire_after = '8d'\nlock_timeout = '9s'\n"
+    "[downloads.d]\npath = '/d'\nfrom = 'u'\nauth = 'token'\ndisposition = 'inline'\n"
+    "listing = true\npage_size = 10\nmax_age = '11m'\n"
+    "[downloads.e]\npath = '/e'\ndir = 'e'\n";
 
 static void test_what_is_printed_reads_back_the_same(void **state)
 {
     (void)state;
     setenv("GW_PASSWORD", "open sesame", 1);
     setenv("GW_TOKEN", "t0p-s3cret", 1);
+    setenv("GW_SECRET", "a s3cret of more than thirty-two characters", 1);
     setenv("GW_WORKERS", "5", 1);
     const char *const texts[] = {"", everything};
     for (size_t i = 0; i < COUNT(texts); i++) {
@@ -166,15 +229,18 @@ static void test_every_value_is_printed_and_no_secret(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "listen          = [\"${GW_LISTEN:-[::1]:80}\", \"unix:" DIR "/run/\\\\\\\"$${x}.sock\", "
+        "listen            = [\"${GW_LISTEN:-[::1]:80}\", \"unix:" DIR "/run/\\\\\\\"$${x}.sock\", "
         "\"\xc3\xa9:1\"]",
-        "\nworkers         = \"${GW_WORKERS:-3}\" ",
-        "\nmax_connections = 77 ",
-        "\nidle_timeout = \"90s\" ",
-        "\ndrain_timeout   = \"${GW_DRAIN:-1.5}s\" ",
-        "\nmax_body        = \"10MB\" ",
-        "\nserver_timing   = \"${GW_TIMING:-true}\" ",
-        "\nerror_template  = \"$${x} $$${y} $z {}\" ",
+        "\nworkers           = \"${GW_WORKERS:-3}\" ",
+        "\nmax_connections   = 77 ",
+        "\nhead_timeout      = \"7s\" ",
+        "\nbody_idle_timeout = \"2m\" ",
+        "\nbody_min_rate     = \"3kB\" ",
+        "\nidle_timeout      = \"90s\" ",
+        "\ndrain_timeout     = \"${GW_DRAIN:-1.5}s\" ",
+        "\nmax_body          = \"10MB\" ",
+        "\nserver_timing     = \"${GW_TIMING:-true}\" ",
+        "\nerror_template    = \"$${x} $$${y} $z {}\" ",
         "\nlisten  = \"\" ",
         "\ncontrol = \"unix:${GATEWAY_DATA:-data}/c.sock\" ",
         "\naccess = \"" DIR "/a$${b}.log\" ",
@@ -192,9 +258,37 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "\ntimeout  = \"0s\"\n",
         "\nmax_age = \"25h\" ",
         "\ndir     = \"${GW_STATIC:-/srv}/r\"\n",
+        "\n[data]\ndir    = \"${GW_DATA:-d}/kept\" ",
+        "\nsecret = \"${GW_SECRET}\" ",
+        "\ndigest = \"sha256:" DIGEST "\" ",
+        "\n[uploads.u]\npath           = \"/u\" ",
+        "\ndir            = \"" DIR "/u\" ",
+        "\nmax_size       = \"3TiB\" ",
+        "\nmax_files      = 4 ",
+        "\nallow_types    = [\"image/*\"] ",
+        "\nfields         = [\"who\", \"$${why}\"] ",
+        "\nredirect       = \"/thanks\" ",
+        "\ntemplate       = \"u.html\" ",
+        "\nauth           = \"signed\" ",
+        "\nmax_concurrent = 5 ",
+        "\nquota          = \"6GB\" ",
+        "\nclient_quota   = \"7MB\" ",
+        "\nexpire_after   = \"8d\" ",
+        "\nlock_timeout   = \"9s\" ",
+        "\n[downloads.d]\npath        = \"/d\" ",
+        "\nfrom        = \"u\" ",
+        "\ndir         = \"\" ",
+        "\nauth        = \"token\" ",
+        "\ndisposition = \"inline\" ",
+        "\nlisting     = true ",
+        "\npage_size   = 10 ",
+        "\nmax_age     = \"11m\" ",
+        "\n[downloads.e]\npath        = \"/e\"\nfrom        = \"\"\n",
+        "\ndir         = \"" DIR "/e\"\n",
     };
     setenv("GW_PASSWORD", "open sesame", 1);
     setenv("GW_TOKEN", "t0p-s3cret", 1);
+    setenv("GW_SECRET", "a s3cret of more than thirty-two characters", 1);
     struct config *config = parse_well(everything);
     char *printed = print(config);
     for (size_t i = 0; i < COUNT(lines); i++)
@@ -218,6 +312,11 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "[pages.first]",
         "[static.s]",
         "[static.r]",
+        "[data]",
+        "[tokens.ci]",
+        "[uploads.u]",
+        "[downloads.d]",
+        "[downloads.e]",
     };
     const char *at = printed;
     for (size_t i = 0; i < COUNT(order); i++) {
@@ -321,7 +420,7 @@ static void test_the_document_names_every_key(void **state)
     struct document document = {.text = text};
     config_each_key(look_for_key, &document);
     free(text);
-    assert_int_equal(document.keys, 44);
+    assert_int_equal(document.keys, 72);
     assert_int_equal(document.missing, 0);
 }
 

@@ -303,7 +303,6 @@ static void on_committed(struct storage_commit *commit)
 static void make_whole(struct partial *partial)
 {
     partial->incoming.file.digests[0] = partial->sha256;
-    partial->incoming.file.digests[1] = NULL; /* the writer's own */
     partial->incoming.name = partial->record.name;
     partial->files[0] = &partial->incoming;
     partial->commit = (struct storage_commit){.storage = partial->storage,
@@ -334,10 +333,6 @@ static void digest_work(struct offload_job *job)
             break;
         }
         digest_update(partial->sha256, piece, (size_t)n);
-        if (partial->digested == 0 && file->head != NULL) {
-            file->head_n = (size_t)n < SPOOL_HEAD ? (size_t)n : SPOOL_HEAD;
-            memcpy(file->head, piece, file->head_n);
-        }
         partial->digested += (uint64_t)n;
     }
     free(piece);

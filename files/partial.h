@@ -34,7 +34,7 @@ struct partial {
     enum storage_result result;   /* of the last operation */
     struct partial_record record; /* as it is in the store; its strings are in record.memory */
     struct file_record file;      /* PARTIAL_WHOLE; likewise */
-    /* Its file, once opened for writing; where a spool writes. digests[1] is the writer's own. */
+    /* Its file, once opened for writing; where a spool writes. */
     struct incoming incoming;
     /* private */
     void (*done)(struct partial *partial);

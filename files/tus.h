@@ -32,7 +32,6 @@ struct tus {
     struct spool spool;
     struct http_body_reader reader;
     struct digest *digest; /* of this request's bytes: owned; NULL without a checksum */
-    char *room;            /* where its next bytes go */
     bool spooling;         /* the spool is in use */
     bool receiving;        /* the body is being read */
     bool ended;            /* it ended as `how` says */

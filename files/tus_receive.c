@@ -129,16 +129,18 @@ static void on_checkpoint(struct partial *partial)
 }
 
 /* The spool writes in order and holds so many bytes at most: what was received before those is
- * written, or spool.error says that it isn't. */
+ * written, unless a write has failed. */
 static void maybe_checkpoint(struct tus *tus)
 {
     uint64_t received = tus->partial.incoming.file.offset, now_ms = loop_now_ms(tus->loop);
     uint64_t recorded = tus->partial.record.offset;
-    if (tus->saving || tus->has_checksum || tus->method == HTTP_POST || tus->spool.error != 0 ||
+    if (tus->saving || tus->has_checksum || tus->method == HTTP_POST ||
         received <= recorded + IN_FLIGHT)
         return;
     uint64_t written = received - IN_FLIGHT;
     if (written - recorded < CHECKPOINT_BYTES && now_ms - tus->saved_ms < CHECKPOINT_MS)
+        return;
+    if (spool_failed(&tus->spool)) /* idle() is about to tell */
         return;
     tus->saving = true;
     tus->saved_ms = now_ms;
@@ -155,8 +157,7 @@ static void stop(struct tus *tus)
 
 static char *on_room(struct http_body_reader *reader, size_t *n_r)
 {
-    struct tus *tus = CONTAINER_OF(reader, struct tus, reader);
-    return tus->room = spool_room(&tus->spool, n_r);
+    return spool_room(&CONTAINER_OF(reader, struct tus, reader)->spool, n_r);
 }
 
 static void on_got(struct http_body_reader *reader, size_t n)
@@ -172,10 +173,10 @@ static void on_got(struct http_body_reader *reader, size_t n)
             return;
         }
     }
-    spool_keep(&tus->spool, file, tus->room, n);
+    size_t room;
+    spool_keep(&tus->spool, file, spool_room(&tus->spool, &room), n);
     spool_push(&tus->spool, n);
-    if (tus->receiving) /* no write has failed */
-        maybe_checkpoint(tus);
+    maybe_checkpoint(tus);
 }
 
 static void on_body_end(struct http_body_reader *reader, enum http_body_end how)
@@ -225,11 +226,11 @@ void tus_receive(struct tus *tus)
     struct spool_file *file = &tus->partial.incoming.file;
     if (file->offset == 0 && http_body_length(tus->request) == tus->size)
         partial_digest_now(&tus->partial);
-    if (tus->has_checksum)
-        file->digests[1] = tus->digest = digest_create(tus->checksum.kind);
     spool_init(&tus->spool, tus->loop, storage_disk(tus->route->storage));
     tus->spool.room = on_spool_room;
     tus->spool.idle = on_idle;
+    if (tus->has_checksum)
+        tus->spool.whole[0] = tus->digest = digest_create(tus->checksum.kind);
     tus->spooling = true;
     tus->receiving = true;
     tus->saved_ms = loop_now_ms(tus->loop);

@@ -30,10 +30,12 @@ void sha256(const void *bytes, size_t n, uint8_t value_r[32]);
 struct secret {
     uint8_t bytes[32];
 };
-/* From a text of at least 32 characters that the user keeps, the same on every machine. */
+/* From a text of at least 32 bytes that the user keeps, the same on every machine. False: it is
+ * shorter. */
 bool secret_from_text(struct str text, struct secret *secret_r);
-/* From a file of ours: 64 hexadecimal digits, mode 0600. `create`: makes it when it is missing, so
- * that of several processes that start at once all end up with the same. Returns NULL, or what is
+/* From a file of ours: 64 hexadecimal digits, mode 0600 (one that others may use is refused).
+ * `create`: makes it and its folder when missing, so that of several processes that start at once
+ * all end up with the same. Returns NULL, or what is
  * wrong with it (in `error`, which holds error_size bytes). */
 const char *secret_load(const char *path, bool create, struct secret *secret_r, char *error,
                         size_t error_size);
@@ -65,6 +67,7 @@ size_t base64url_encode(const void *bytes, size_t n, char *text_r);
 bool base64url_decode(struct str text, uint8_t *bytes_r, size_t *n_r);
 /* Lower-case hexadecimal digits and NUL: 2 * n + 1 bytes. */
 void hex_encode(const void *bytes, size_t n, char *text_r);
+/* 2 * n digits of either case, exactly. */
 bool hex_decode(struct str text, uint8_t *bytes_r, size_t n);
 
 #endif

@@ -14,20 +14,22 @@
 
 struct store;
 
-/* Opens or makes the file, brings its schema up to date, starts the writer. NULL with *error_r (in
- * static or the thread's memory) when it can't be used: a newer schema, no SQLite file, no room. */
+/* Opens the file or makes it (mode 0600; its directory must be there), brings its schema up to
+ * date, starts the writer. NULL with *error_r (one line that names the file, in the thread's
+ * memory) when it can't be used: a newer schema, no SQLite file or another program's, no room. */
 struct store *store_open(const char *path, const char **error_r);
-/* Writes what still waits (their done() still comes), then stops the writer: no loop may be running
- * any more, what was answered waits in the loops' queues. */
+/* Writes what still waits, then stops the writer; from then on store_submit() refuses. The loops
+ * have ended: their done() stay in the loops' queues. Reading goes on until store_close(). */
 void store_stop(struct store *store);
+/* Stops it, when that wasn't done yet, and frees it. */
 void store_close(struct store **store);
 
 enum store_result {
     STORE_OK,
     STORE_ABSENT, /* there is no such row */
-    STORE_FULL,   /* the disk is */
-    STORE_BUSY,   /* too much waits to be written */
-    STORE_FAILED  /* was logged */
+    STORE_FULL,   /* the disk is; works again once there is room */
+    STORE_BUSY,   /* too much waits to be written, or another process doesn't let go of the file */
+    STORE_FAILED  /* was logged; an id that is there already is one cause */
 };
 
 enum { STORE_ID = 32 }; /* characters of an id: 128 random bits as lower-case hexadecimal digits */
@@ -39,7 +41,7 @@ struct file_record {
     struct str type;      /* media type, by content */
     struct str owner;     /* "token:ci", "address:192.0.2.1" */
     struct str fields;    /* JSON object of the form's other fields, "" = none */
-    uint64_t size;
+    uint64_t size;        /* below 2^63 */
     uint8_t sha256[32];
     int64_t created_ms;
     char *memory; /* as read: what the strings point into, owned by the reader, free() */
@@ -57,41 +59,45 @@ struct partial_record {
 
 /* -- writing ---------------------------------------------------------------------------------- */
 
-/* What happens, all of it or nothing, in this order. Embed it; it and all it points to stays the
- * submitter's to keep until done() is called, on `loop` (NULL: never called, result is not told).
- */
+/* What happens, all of it or nothing, in this order. Embed it; it and all it points to stays as it
+ * is until done() is called, once it is on the disk or failed: on `loop`, or when that is NULL on
+ * the store's own thread, where it must be quick. done NULL: until store_stop(). */
 struct store_write {
     const struct file_record *add_files;
     size_t add_file_count;
     struct str remove_file;                   /* STORE_ABSENT when it isn't there; "" = none */
-    const struct partial_record *put_partial; /* made, or its offset, size and expiry brought up to
-                                                 date */
-    struct str remove_partial;                /* no matter whether it was there */
+    const struct partial_record *put_partial; /* made; or its size, offset, expiry and metadata
+                                                 brought up to date */
+    struct str remove_partial;                /* no matter whether it was there; "" = none */
     void (*done)(struct store_write *write);
     struct loop *loop;
     enum store_result result;
     struct message message;   /* private */
     struct store_write *next; /* private */
 };
-/* Any thread. False: STORE_BUSY, nothing was taken. */
+/* Any thread. False: STORE_BUSY, nothing was taken. Writes happen in the order of their submission.
+ */
 bool store_submit(struct store *store, struct store_write *write);
 
 /* -- reading: not on a loop -------------------------------------------------------------------- */
+
+/* What isn't STORE_OK leaves nothing to free. A reader sees every write whose done() was called. */
 
 enum store_result store_find_file(struct store *store, struct str id, struct file_record *file_r);
 enum store_result store_find_partial(struct store *store, struct str id,
                                      struct partial_record *partial_r);
 /* Files of a route, newest first, `limit` of them after the one with (created_ms, id) `after_ms`,
- * `after_id` (INT64_MAX, "" = from the start). The array is one free(); so is each memory. */
+ * `after_id` (INT64_MAX, "" = from the start); of the same millisecond, by descending id. The array
+ * is one free(); so is each memory. */
 enum store_result store_list_files(struct store *store, struct str route, int64_t after_ms,
                                    struct str after_id, size_t limit, struct file_record **files_r,
                                    size_t *count_r);
-/* Partial uploads whose time is over, at most `limit`. */
+/* Partial uploads whose expires_ms is now_ms or earlier, the oldest `limit` of them. */
 enum store_result store_list_expired(struct store *store, struct str route, int64_t now_ms,
                                      size_t limit, struct partial_record **partials_r,
                                      size_t *count_r);
 /* Bytes kept for each owner of a route: whole files, and of partial ones what they will have (what
- * they have when that is not known). */
+ * they have when that is not known). Each owner comes once; fn must not read from the store. */
 enum store_result store_each_owner(struct store *store, struct str route,
                                    void (*fn)(void *arg, struct str owner, uint64_t bytes),
                                    void *arg);

@@ -1,0 +1,107 @@
+/* What the file holds, and how a file of an earlier gateway becomes one of today's. A step that was
+ * released is never changed again, another one is added; PRAGMA user_version counts those that were
+ * done. Steps must leave what a running gateway of the version before can still use, or an upgrade
+ * isn't without interruption. */
+#include "stores/store_internal.h"
+
+#include <stdlib.h>
+
+/* "gway", in the file's header: another program's database is never touched. */
+enum { APPLICATION_ID = 0x67776179 };
+
+/* Index files_by_time serves pages of a list, read backwards; files_by_owner holds all that quotas
+ * ask for. */
+static const char *const steps[] = {
+    "PRAGMA application_id = 0x67776179;"
+    "CREATE TABLE files ("
+    " id TEXT NOT NULL PRIMARY KEY,"
+    " route TEXT NOT NULL,"
+    " name TEXT NOT NULL,"
+    " type TEXT NOT NULL,"
+    " owner TEXT NOT NULL,"
+    " fields TEXT NOT NULL,"
+    " size INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL,"
+    " sha256 BLOB NOT NULL CHECK (length(sha256) = 32)"
+    ") STRICT;"
+    "CREATE INDEX files_by_time ON files (route, created_ms, id);"
+    "CREATE INDEX files_by_owner ON files (route, owner, size);"
+    "CREATE TABLE partials ("
+    " id TEXT NOT NULL PRIMARY KEY,"
+    " route TEXT NOT NULL,"
+    " name TEXT NOT NULL,"
+    " type TEXT NOT NULL,"
+    " owner TEXT NOT NULL,"
+    " metadata TEXT NOT NULL,"
+    " size INTEGER NOT NULL," /* -1: not known yet */
+    " received INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL,"
+    " expires_ms INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX partials_by_expiry ON partials (route, expires_ms);",
+};
+
+static int number(sqlite3 *db, const char *sql, int *number_r)
+{
+    sqlite3_stmt *row;
+    int code = sqlite3_prepare_v2(db, sql, -1, &row, NULL);
+    if (code != SQLITE_OK)
+        return code;
+    if (sqlite3_step(row) == SQLITE_ROW)
+        *number_r = sqlite3_column_int(row, 0);
+    return sqlite3_finalize(row);
+}
+
+/* Sets *version_r to the steps that were done. False with *error_r. */
+static bool look(struct connection *connection, const char *path, int *version_r,
+                 const char **error_r)
+{
+    int application = 0, objects = 0;
+    if (number(connection->db, "PRAGMA user_version", version_r) != SQLITE_OK ||
+        number(connection->db, "PRAGMA application_id", &application) != SQLITE_OK ||
+        number(connection->db, "SELECT count(*) FROM sqlite_schema", &objects) != SQLITE_OK) {
+        *error_r = connection_error(connection, path);
+        return false;
+    }
+    if (application != APPLICATION_ID && (application != 0 || objects != 0 || *version_r != 0)) {
+        *error_r = store_error("%s is another program's database", path);
+        return false;
+    }
+    if (*version_r < 0 || *version_r > (int)COUNT(steps)) {
+        *error_r = store_error("%s was made by a newer gateway: its schema is version %d, this one "
+                               "knows up to %d",
+                               path, *version_r, (int)COUNT(steps));
+        return false;
+    }
+    return true;
+}
+
+bool schema_upgrade(struct connection *connection, const char *path, const char **error_r)
+{
+    sqlite3 *db = connection->db;
+    int version = 0;
+    if (!look(connection, path, &version, error_r))
+        return false;
+    if (version == (int)COUNT(steps))
+        return true;
+    /* Another process may be at it: looked at again once nobody else writes. */
+    int code = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (code == SQLITE_OK && !look(connection, path, &version, error_r)) {
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        return false;
+    }
+    for (; code == SQLITE_OK && version < (int)COUNT(steps); version++)
+        code = sqlite3_exec(db, steps[version], NULL, NULL, NULL);
+    if (code == SQLITE_OK) {
+        char *set = sqlite3_mprintf("PRAGMA user_version = %d; COMMIT", version);
+        gw_assert(set != NULL);
+        code = sqlite3_exec(db, set, NULL, NULL, NULL);
+        sqlite3_free(set);
+    }
+    if (code == SQLITE_OK)
+        return true;
+    *error_r = connection_error(connection, path);
+    if (!sqlite3_get_autocommit(db))
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return false;
+}

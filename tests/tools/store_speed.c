@@ -1,0 +1,101 @@
+/* How many file records a second become durable, one by one and with many uploads at once: each
+ * writer submits its next record when the one before was answered.
+ *
+ *   store_speed [DIRECTORY] [seconds for each figure]
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "stores/stores.h"
+
+static struct store *store;
+static struct loop *loop;
+static bool over;
+static unsigned running;
+static unsigned long rows, failures;
+static uint64_t next_id;
+
+struct writer {
+    struct store_write write;
+    struct file_record file;
+    char id[STORE_ID + 1];
+};
+
+static void submit(struct writer *writer)
+{
+    uint64_t random =
+        ++next_id * 0x9e3779b97f4a7c15; /* ids are random, so are places in the index */
+    snprintf(writer->id, sizeof(writer->id), "%016llx%016llx", (unsigned long long)random,
+             (unsigned long long)next_id);
+    writer->file.created_ms = (int64_t)next_id;
+    if (!store_submit(store, &writer->write))
+        abort();
+}
+
+static void on_done(struct store_write *write)
+{
+    struct writer *writer = CONTAINER_OF(write, struct writer, write);
+    if (write->result == STORE_OK)
+        rows++;
+    else
+        failures++;
+    if (over)
+        running--;
+    else
+        submit(writer);
+}
+
+static double measure(unsigned writers, double seconds)
+{
+    struct writer *all = calloc(writers, sizeof(*all));
+    if (all == NULL)
+        abort();
+    over = false;
+    rows = 0;
+    running = writers;
+    uint64_t from = clock_us();
+    for (unsigned i = 0; i < writers; i++) {
+        all[i].file = (struct file_record){.id = {all[i].id, STORE_ID},
+                                           .route = STR("main"),
+                                           .name = STR("holiday in the mountains.jpg"),
+                                           .type = STR("image/jpeg"),
+                                           .owner = STR("address:192.0.2.1"),
+                                           .size = 3210987};
+        all[i].write = (struct store_write){
+            .add_files = &all[i].file, .add_file_count = 1, .done = on_done, .loop = loop};
+        submit(&all[i]);
+    }
+    while (clock_us() < from + (uint64_t)(seconds * 1e6))
+        loop_turn(loop, 10);
+    double speed = (double)rows / ((double)(clock_us() - from) / 1e6);
+    over = true;
+    while (running != 0)
+        loop_turn(loop, 10);
+    free(all);
+    return speed;
+}
+
+int main(int argc, char **argv)
+{
+    static const unsigned writers[] = {1, 16, 200};
+    double seconds = argc > 2 ? atof(argv[2]) : 2, alone = 0;
+    char path[4096];
+    const char *error;
+    snprintf(path, sizeof(path), "%s/store_speed.%d.db", argc > 1 ? argv[1] : ".", (int)getpid());
+    store = store_open(path, &error);
+    if (store == NULL) {
+        fprintf(stderr, "store_speed: %s\n", error);
+        return 1;
+    }
+    loop = loop_create(0);
+    for (size_t i = 0; i < COUNT(writers); i++) {
+        double speed = measure(writers[i], seconds);
+        if (i == 0)
+            alone = speed;
+        printf("%3u at once: %7.0f rows/s, %5.1f x one by one\n", writers[i], speed, speed / alone);
+    }
+    store_close(&store);
+    loop_destroy(&loop);
+    unlink(path);
+    return failures != 0;
+}

@@ -14,6 +14,7 @@
 #include "base/log.h"
 
 enum {
+    PATH = sizeof(".partial/") + STORE_ID,
     SLICE = 8 * 1024 * 1024, /* bytes read back in one job */
     PIECE = 256 * 1024       /* and in one read */
 };
@@ -85,9 +86,9 @@ static enum storage_result from_store(enum store_result result)
                                     : STORAGE_FAILED;
 }
 
-static void print_path(const struct partial *partial, char path_r[16 + STORE_ID])
+static void print_path(const struct partial *partial, char path_r[PATH])
 {
-    snprintf(path_r, 16 + STORE_ID, ".partial/%s", partial->id);
+    snprintf(path_r, PATH, ".partial/%s", partial->id);
 }
 
 /* -- the record -- */
@@ -144,19 +145,14 @@ void partial_create(struct partial *partial, const struct partial_record *record
 
 /* -- opening; on an offload thread -- */
 
-static void forget_record(struct partial *partial)
-{
-    free(partial->record.memory);
-    partial->record = (struct partial_record){.memory = NULL};
-}
-
 /* A partial upload that becomes whole is always found as the one or the other: it is looked for in
  * the order in which it moves. */
 static enum partial_state find_record(struct partial *partial)
 {
     struct store *store = storage_store(partial->storage);
     struct str id = {partial->id, STORE_ID}, route = storage_config(partial->storage)->name;
-    forget_record(partial);
+    free(partial->record.memory);
+    partial->record = (struct partial_record){.memory = NULL};
     enum store_result result = store_find_partial(store, id, &partial->record);
     if (result == STORE_OK) {
         if (!str_eq(partial->record.route, route))
@@ -180,29 +176,28 @@ static enum partial_state broken(struct partial *partial, const char *what, int 
     return PARTIAL_BROKEN;
 }
 
-/* The record is read when nobody else can change it any more. */
+/* The record tells whether there is a file to open, and is read again when nobody else can change
+ * either any more. */
 static enum partial_state open_file(struct partial *partial)
 {
-    char path[16 + STORE_ID];
+    char path[PATH];
     struct stat info;
-    int *fd = &partial->incoming.file.fd, flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
-    print_path(partial, path);
-    *fd = openat(storage_dir(partial->storage), path, flags);
-    if (*fd < 0 && errno == ENOENT) {
-        enum partial_state state = find_record(partial);
-        if (state != PARTIAL_OPEN || partial->record.offset != 0)
-            return state == PARTIAL_OPEN ? broken(partial, "open", ENOENT) : state;
-        *fd = openat(storage_dir(partial->storage), path, flags | O_CREAT, 0600);
-    }
-    if (*fd < 0)
-        return broken(partial, "open", errno);
-    if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
-        return errno == EWOULDBLOCK ? PARTIAL_HELD : broken(partial, "flock", errno);
     enum partial_state state = find_record(partial);
     if (state != PARTIAL_OPEN)
         return state;
+    int make = partial->record.offset == 0 ? O_CREAT : 0, *fd = &partial->incoming.file.fd;
+    print_path(partial, path);
+    *fd = openat(storage_dir(partial->storage), path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | make, 0600);
+    if (*fd < 0)
+        return broken(partial, "open a partial upload", errno);
+    if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? PARTIAL_HELD
+                                    : broken(partial, "lock a partial upload", errno);
+    state = find_record(partial);
+    if (state != PARTIAL_OPEN)
+        return state;
     if (fstat(*fd, &info) != 0)
-        return broken(partial, "fstat", errno);
+        return broken(partial, "look at a partial upload", errno);
     if (info.st_nlink == 0) /* removed between our opening and locking it */
         return PARTIAL_HELD;
     if ((uint64_t)info.st_size < partial->record.offset) {
@@ -212,7 +207,7 @@ static enum partial_state open_file(struct partial *partial)
     }
     if ((uint64_t)info.st_size > partial->record.offset &&
         ftruncate(*fd, (off_t)partial->record.offset) != 0)
-        return broken(partial, "ftruncate", errno);
+        return broken(partial, "cut a partial upload", errno);
     partial->incoming.file.offset = partial->record.offset;
     return PARTIAL_OPEN;
 }
@@ -260,7 +255,7 @@ static void sync_work(struct offload_job *job)
     if (error == 0 && partial->record.offset == 0)
         error = sync_folder(partial);
     if (error != 0)
-        partial->result = storage_error(partial->storage, "sync", error);
+        partial->result = storage_error(partial->storage, "sync a partial upload", error);
 }
 
 static void on_synced(struct offload_job *job)
@@ -329,7 +324,8 @@ static void digest_work(struct offload_job *job)
             end_at - partial->digested < PIECE ? (size_t)(end_at - partial->digested) : PIECE;
         ssize_t n = pread(file->fd, piece, want, (off_t)partial->digested);
         if (n <= 0) {
-            partial->result = storage_error(partial->storage, "read", n < 0 ? errno : EIO);
+            partial->result =
+                storage_error(partial->storage, "read a partial upload", n < 0 ? errno : EIO);
             break;
         }
         digest_update(partial->sha256, piece, (size_t)n);
@@ -366,10 +362,10 @@ void partial_finish(struct partial *partial, uint64_t size, struct ticket *ticke
 static void unlink_work(struct offload_job *job)
 {
     struct partial *partial = of_job(job);
-    char path[16 + STORE_ID];
+    char path[PATH];
     print_path(partial, path);
     if (unlinkat(storage_dir(partial->storage), path, 0) != 0 && errno != ENOENT)
-        storage_error(partial->storage, "unlink", errno);
+        storage_error(partial->storage, "remove a partial upload", errno);
     if (partial->incoming.file.fd >= 0) /* freeing its blocks takes a while: not on the loop */
         close(partial->incoming.file.fd);
     partial->incoming.file.fd = -1;

@@ -52,7 +52,7 @@ bool etag_list_has(struct str list, struct str etag, bool strong)
     return false;
 }
 
-static bool parse_date(struct str text, time_t *time_r)
+bool http_date_parse(struct str text, time_t *time_r)
 {
     struct tm tm = {0};
     text = trimmed(text);
@@ -62,18 +62,26 @@ static bool parse_date(struct str text, time_t *time_r)
     return true;
 }
 
+void http_date_format(time_t time, char text_r[HTTP_DATE_LENGTH + 1])
+{
+    struct tm tm;
+    _Static_assert(HTTP_DATE_LENGTH == H2O_TIMESTR_RFC1123_LEN, "the same format");
+    gmtime_r(&time, &tm);
+    h2o_time2str_rfc1123(text_r, &tm);
+}
+
 int preconditions_evaluate(const struct preconditions *conditions, struct str etag, time_t modified)
 {
     time_t date;
     if (conditions->if_match.p) {
         if (!etag_list_has(conditions->if_match, etag, true))
             return 412;
-    } else if (parse_date(conditions->if_unmodified_since, &date) && modified > date) {
+    } else if (http_date_parse(conditions->if_unmodified_since, &date) && modified > date) {
         return 412;
     }
     if (conditions->if_none_match.p)
         return etag_list_has(conditions->if_none_match, etag, false) ? 304 : 200;
-    if (parse_date(conditions->if_modified_since, &date) && modified <= date)
+    if (http_date_parse(conditions->if_modified_since, &date) && modified <= date)
         return 304;
     return 200;
 }
@@ -106,22 +114,32 @@ static unsigned weight_of(struct str parameters)
     return 1000;
 }
 
-bool accepts_gzip(struct str accept_encoding)
+struct codings accepted_codings(struct str accept_encoding)
 {
     enum { UNNAMED = -1 };
-    int gzip = UNNAMED, identity = UNNAMED, any = UNNAMED;
+    int weights[CODINGS] = {UNNAMED, UNNAMED}, identity = UNNAMED, any = UNNAMED;
     while (accept_encoding.n != 0) {
         struct str parameters = next_item(&accept_encoding, ',');
         struct str coding = next_item(&parameters, ';');
         int weight = (int)weight_of(parameters);
         if (str_caseeq(coding, STR("gzip")) || str_caseeq(coding, STR("x-gzip")))
-            gzip = weight;
+            weights[CODING_GZIP] = weight;
+        else if (str_caseeq(coding, STR("br")))
+            weights[CODING_BROTLI] = weight;
         else if (str_caseeq(coding, STR("identity")))
             identity = weight;
         else if (str_eq(coding, STR("*")))
             any = weight;
     }
-    if (gzip == UNNAMED)
-        gzip = any;
-    return gzip > 0 && gzip >= identity;
+    struct codings codings = {0};
+    for (int i = 0; i < CODINGS; i++) {
+        weights[i] = weights[i] == UNNAMED ? any : weights[i];
+        if (weights[i] > 0 && weights[i] >= identity)
+            codings.best[codings.count++] = (enum coding)i;
+    }
+    if (codings.count == 2 && weights[CODING_GZIP] > weights[CODING_BROTLI]) {
+        codings.best[0] = CODING_GZIP;
+        codings.best[1] = CODING_BROTLI;
+    }
+    return codings;
 }

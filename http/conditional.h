@@ -26,7 +26,19 @@ struct preconditions {
 int preconditions_evaluate(const struct preconditions *conditions, struct str etag,
                            time_t modified);
 
-/* Whether Accept-Encoding allows gzip and doesn't prefer identity to it. Absent = no. */
-bool accepts_gzip(struct str accept_encoding);
+/* An IMF-fixdate (section 5.6.7), with blanks around it or not. The obsolete forms: false. */
+bool http_date_parse(struct str text, time_t *time_r);
+/* The other way; NUL-terminated. */
+enum { HTTP_DATE_LENGTH = 29 };
+void http_date_format(time_t time, char text_r[HTTP_DATE_LENGTH + 1]);
+
+/* Which of the codings that a file may be stored in Accept-Encoding takes and doesn't like less
+ * than the file as it is; the best comes first, Brotli when it is all the same. Absent = none. */
+enum coding { CODING_BROTLI, CODING_GZIP, CODINGS };
+struct codings {
+    unsigned count;
+    enum coding best[CODINGS];
+};
+struct codings accepted_codings(struct str accept_encoding);
 
 #endif

@@ -224,14 +224,12 @@ void http_problem_reply(struct http_request *request, const struct http_problem 
 /* -- files --------------------------------------------------------------------------------------
  */
 
-/* An open file to be sent: with validators, preconditions, ranges (RFC 9110 sections 13 and 14:
- * one, several, If-Range, 416), for GET and HEAD; reads that would wait for the disk go to
- * `offload`. */
+/* An open file to be sent. Strings are in the request's pool, or stay longer. */
 struct http_file {
-    int fd; /* owned from here on */
+    int fd; /* owned by http_send_file() from there on */
     uint64_t size;
     bool in_memory;  /* reading it never waits (tmpfs) */
-    struct str etag; /* strong, quotes included; in the request's pool, as all strings here */
+    struct str etag; /* strong, quotes included */
     time_t modified;
     const char *type;         /* media type */
     const char *encoding;     /* Content-Encoding of the variant that fd is; NULL = none */
@@ -240,8 +238,39 @@ struct http_file {
     struct str disposition;   /* value of Content-Disposition, "" = none */
     struct str repr_digest;   /* value of Repr-Digest (RFC 9530), "" = none */
 };
+/* Replies with it, for GET and HEAD: validators, preconditions, ranges (RFC 9110 sections 13 and
+ * 14: one, several, If-Range, 416). Reads that would wait for the disk go to `reads`. */
 void http_send_file(struct http_request *request, const struct http_file *file,
-                    struct offload *offload);
+                    struct offload *reads);
+/* Answers what is answered when a file can't be opened or read: 404, 403, 503 or 500 by errno;
+ * EBUSY is the full queue of the offload. */
+void http_refuse_file(struct http_request *request, int error);
+
+/* A directory that files are served from: regular files below it, nothing hidden (a segment that
+ * begins with '.'). Read-only once open: any loop. */
+struct http_dir;
+/* NULL: *error_r is errno. */
+struct http_dir *http_dir_open(const char *path, struct offload *reads, int *error_r);
+void http_dir_close(struct http_dir **dir);
+
+enum http_dir_flags {
+    HTTP_DIR_INDEX = 1, /* a path that ends in '/' means index.html there */
+    HTTP_DIR_CODED = 2  /* PATH.br or PATH.gz when Accept-Encoding prefers it and it isn't older */
+};
+/* error 0: the file, complete but for cache_control, disposition and repr_digest. EISDIR: the path
+ * is a directory's, or ends in '/' (then nobody has looked). */
+typedef void http_found_fn(struct http_request *request, int error, struct http_file *file,
+                           void *arg);
+/* Opens `path` (decoded, relative, a client's). Calls found() before it returns when the kernel
+ * need not ask the disk, else later, unless the client leaves first. `arg` and `path` stay. */
+void http_dir_find(struct http_request *request, struct http_dir *dir, struct str path,
+                   unsigned flags, http_found_fn *found, void *arg);
+/* The media type that the ending of a file's name stands for. */
+const char *http_dir_type(const struct http_dir *dir, struct str name);
+/* Opens the directory `path` below it ("" or "a/b/"), to be read; not on a loop. 0 or errno; the
+ * descriptor is the caller's. */
+int http_dir_list(const struct http_dir *dir, struct str path, int *fd_r);
+
 /* `attachment; filename="x.pdf"; filename*=UTF-8''…` (RFC 6266, RFC 8187) for any name: what can't
  * be in a file's name is replaced. In the pool. */
 struct str http_disposition(h2o_mem_pool_t *pool, enum config_disposition disposition,

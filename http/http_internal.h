@@ -84,6 +84,7 @@ struct http_loop {
     struct http_conn *spare; /* closed ones, kept for reuse */
     uint32_t main_conns, admin_conns;
     h2o_linklist_t sending; /* http_request.sending */
+    struct chunks *chunks;  /* send_file.c's */
     struct timer sweep;     /* looks at them */
     uint64_t random[2];
     bool draining;
@@ -183,6 +184,12 @@ struct str field_combined(const struct http_request *request, struct str name,
 struct str forwarded_client(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */
 bool accept_prefers_json(struct str accept);
+
+/* -- send_file.c ------------------------------------------------------------------------------- */
+
+/* Memory for files on their way, kept for the next one. */
+struct chunks *chunks_create(void);
+void chunks_destroy(struct chunks **chunks);
 
 /* -- decode.c ---------------------------------------------------------------------------------- */
 

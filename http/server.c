@@ -356,6 +356,7 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
     http->loop = loop;
     h2o_linklist_init_anchor(&http->conns);
     h2o_linklist_init_anchor(&http->sending);
+    http->chunks = chunks_create();
     timer_init(&http->sweep, sweep);
     timer_init(&http->drain_timer, drain_again);
     task_init(&http->idle_task, tell_idle);
@@ -414,6 +415,7 @@ void http_loop_destroy(struct http_loop **http_p)
         http->spare = conn->next_spare;
         free(conn);
     }
+    chunks_destroy(&http->chunks);
     free(http->listening);
     free(http);
     *http_p = NULL;

@@ -2,8 +2,8 @@
  *
  * GET and HEAD of PATH/...: regular files only, nothing outside the directory, nothing hidden (a
  * segment that begins with '.'), no listings; a path that ends in '/' is its index.html. Strong
- * entity tags and preconditions (RFC 9110 sections 8.8 and 13), `.gz` beside a file for clients
- * that accept it (section 12.5.3). Range is ignored, as section 14.2 allows. */
+ * entity tags, preconditions and ranges (RFC 9110 sections 8.8, 13 and 14), `.br` or `.gz` beside a
+ * file for clients that accept it (section 12.5.3). */
 #ifndef GW_HTTP_STATIC_H
 #define GW_HTTP_STATIC_H
 

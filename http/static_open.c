@@ -8,15 +8,18 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 /* A FIFO must not wait for its other end; regular files don't care. */
 #define FILE_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
 
-#define INDEX_FILE  "index.html"
-#define GZIP_SUFFIX ".gz"
+#define LISTING_FLAGS (O_RDONLY | O_CLOEXEC | O_DIRECTORY)
+
+#define INDEX_FILE "index.html"
+
+enum { SUFFIX = 4 }; /* room for one, NUL included */
+static const char suffixes[CODINGS][SUFFIX] = {[CODING_BROTLI] = ".br", [CODING_GZIP] = ".gz"};
 
 static int open_beneath(int dir, const char *path, uint64_t flags, uint64_t resolve)
 {
@@ -81,7 +84,7 @@ static bool path_allowed(struct str path)
     return true;
 }
 
-static int open_by_walking(int dir, const char *path)
+static int open_by_walking(int dir, const char *path, int last_flags)
 {
     int at = dir;
     for (;;) {
@@ -92,7 +95,7 @@ static int open_by_walking(int dir, const char *path)
         if (n < sizeof(segment)) {
             memcpy(segment, path, n);
             segment[n] = '\0';
-            int flags = *slash ? O_PATH | O_DIRECTORY | O_CLOEXEC : FILE_FLAGS;
+            int flags = *slash ? O_PATH | O_DIRECTORY | O_CLOEXEC : last_flags;
             next = openat(at, segment, flags | O_NOFOLLOW);
         } else {
             errno = ENAMETOOLONG;
@@ -108,11 +111,11 @@ static int open_by_walking(int dir, const char *path)
     }
 }
 
-static int open_once(const struct static_dir *dir, const char *path, bool may_block)
+static int open_once(const struct static_dir *dir, const char *path, int flags, bool may_block)
 {
     if (dir->resolver == RESOLVE_BY_WALKING)
-        return open_by_walking(dir->fd, path);
-    return open_beneath(dir->fd, path, FILE_FLAGS, may_block ? 0 : RESOLVE_CACHED);
+        return open_by_walking(dir->fd, path, flags);
+    return open_beneath(dir->fd, path, (uint64_t)flags, may_block ? 0 : RESOLVE_CACHED);
 }
 
 /* EXDEV is a way out of the directory, ELOOP a symlink (or too many), ENXIO a socket. */
@@ -122,25 +125,37 @@ static bool means_absent(int error)
            error == ENAMETOOLONG || error == ENXIO || error == ENODEV;
 }
 
+static int open_any(const struct static_dir *dir, const char *path, int flags, bool may_block,
+                    int *fd_r)
+{
+    int fd = open_once(dir, path, flags, may_block);
+    /* A rename near by makes the kernel unsure that the path stayed inside. */
+    for (int tries = 0; fd < 0 && may_block && errno == EAGAIN && tries < 10; tries++)
+        fd = open_once(dir, path, flags, may_block);
+    *fd_r = fd;
+    if (fd < 0)
+        return means_absent(errno) ? ENOENT : errno == EAGAIN && may_block ? EBUSY : errno;
+    return 0;
+}
+
 static int open_regular(const struct static_dir *dir, const char *path, bool may_block,
                         struct static_file *file_r)
 {
-    int fd = open_once(dir, path, may_block);
-    /* A rename near by makes the kernel unsure that the path stayed inside. */
-    for (int tries = 0; fd < 0 && may_block && errno == EAGAIN && tries < 10; tries++)
-        fd = open_once(dir, path, may_block);
-    if (fd < 0)
-        return means_absent(errno) ? ENOENT : errno == EAGAIN && may_block ? EBUSY : errno;
+    int fd, error = open_any(dir, path, FILE_FLAGS, may_block, &fd);
+    if (error != 0)
+        return error;
     struct stat st;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        error = S_ISDIR(st.st_mode) ? EISDIR : ENOENT;
         close(fd);
-        return ENOENT;
+        return error;
     }
     *file_r = (struct static_file){
         .fd = fd,
         .size = (uint64_t)st.st_size,
         .inode = st.st_ino,
         .mtime = st.st_mtim,
+        .coding = CODINGS,
         .in_memory = dir->in_memory && st.st_dev == dir->dev,
     };
     return 0;
@@ -151,12 +166,40 @@ static bool is_older(struct timespec a, struct timespec b)
     return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
 }
 
-int static_open(const struct static_dir *dir, struct str path, bool want_gzip, bool may_block,
-                struct static_file *file_r)
+/* Puts the best of what lies beside *file in its place. `end` is that of its name. */
+static int open_coded(const struct static_dir *dir, const char *name, char *end,
+                      const struct codings *codings, bool may_block, struct static_file *file)
+{
+    for (unsigned i = 0; i < codings->count; i++) {
+        struct static_file coded;
+        memcpy(end, suffixes[codings->best[i]], SUFFIX);
+        int error = open_regular(dir, name, may_block, &coded);
+        if (error == EAGAIN) {
+            close(file->fd);
+            return error;
+        }
+        if (error != 0)
+            continue;
+        if (is_older(coded.mtime, file->mtime)) {
+            close(coded.fd);
+            continue;
+        }
+        close(file->fd);
+        *file = coded;
+        file->coding = codings->best[i];
+        break;
+    }
+    return 0;
+}
+
+int static_open(const struct static_dir *dir, struct str path, bool index,
+                const struct codings *codings, bool may_block, struct static_file *file_r)
 {
     char name[PATH_MAX];
-    if (path.n + sizeof(INDEX_FILE GZIP_SUFFIX) > sizeof(name) || !path_allowed(path))
+    if (path.n + sizeof(INDEX_FILE) + SUFFIX > sizeof(name) || !path_allowed(path))
         return ENOENT;
+    if (!index && (path.n == 0 || path.p[path.n - 1] == '/'))
+        return EISDIR;
     if (!may_block && dir->resolver != RESOLVE_WITHOUT_DISK)
         return EAGAIN;
     char *end = name;
@@ -166,38 +209,18 @@ int static_open(const struct static_dir *dir, struct str path, bool want_gzip, b
         end = mempcpy(end, INDEX_FILE, sizeof(INDEX_FILE) - 1);
     *end = '\0';
     int error = open_regular(dir, name, may_block, file_r);
-    if (error != 0 || !want_gzip)
-        return error;
-
-    struct static_file gzipped;
-    memcpy(end, GZIP_SUFFIX, sizeof(GZIP_SUFFIX));
-    error = open_regular(dir, name, may_block, &gzipped);
-    if (error == EAGAIN) {
-        close(file_r->fd);
-        return error;
-    }
-    if (error != 0)
-        return 0;
-    bool use = !is_older(gzipped.mtime, file_r->mtime);
-    close(use ? file_r->fd : gzipped.fd);
-    if (use) {
-        *file_r = gzipped;
-        file_r->gzipped = true;
-    }
-    return 0;
+    return error != 0 ? error : open_coded(dir, name, end, codings, may_block, file_r);
 }
 
-ssize_t static_read(const struct static_file *file, char *to, size_t n, uint64_t offset,
-                    bool may_block)
+int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r)
 {
-    struct iovec vec = {.iov_base = to, .iov_len = n};
-    bool wait = may_block || file->in_memory;
-    ssize_t got;
-    do
-        got = preadv2(file->fd, &vec, 1, (off_t)offset, wait ? 0 : RWF_NOWAIT);
-    while (got < 0 && errno == EINTR);
-    if (got >= 0)
-        return got;
-    /* A file system that can't tell whether it would wait must be expected to. */
-    return !wait && errno == EOPNOTSUPP ? -EAGAIN : -errno;
+    char name[PATH_MAX];
+    if (path.n >= sizeof(name) || !path_allowed(path))
+        return ENOENT;
+    if (path.n != 0 && path.p[path.n - 1] == '/')
+        path.n--;
+    if (path.n != 0)
+        memcpy(name, path.p, path.n);
+    memcpy(name + path.n, path.n == 0 ? "." : "", path.n == 0 ? 2 : 1);
+    return open_any(dir, name, LISTING_FLAGS, true, fd_r);
 }

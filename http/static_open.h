@@ -1,11 +1,11 @@
-/* From the rest of a request's path to an open file, never outside its directory. Private to the
- * static files of http/. */
+/* From the rest of a request's path to an open file, never outside its directory. Private to
+ * http/directory.c. */
 #ifndef GW_HTTP_STATIC_OPEN_H
 #define GW_HTTP_STATIC_OPEN_H
 
 #include <sys/types.h>
 #include <time.h>
-#include "base/base.h"
+#include "http/conditional.h"
 
 /* What the kernel can do for us. */
 enum static_resolver {
@@ -30,22 +30,23 @@ struct static_file {
     int fd; /* owned by whoever asked for it */
     uint64_t size, inode;
     struct timespec mtime;
-    bool gzipped;   /* it is the ".gz" beside the file asked for */
-    bool in_memory; /* reading it never waits */
+    enum coding coding; /* CODINGS: it is the file asked for, not one beside it */
+    bool in_memory;     /* reading it never waits */
 };
 
-/* Opens the regular file `path` (decoded, relative, client's); a path that is empty or ends in '/'
- * means index.html there. want_gzip: the file's ".gz" when there is one that isn't older.
+/* Opens the regular file `path` (decoded, relative, client's). With `index` a path that is empty or
+ * ends in '/' means index.html there. codings: the best of the file's ".br" and ".gz" that is there
+ * and isn't older.
  *
- * 0 or errno. ENOENT also for what is there but not to be seen: hidden files, directories, devices,
- * what a symlink points at outside. may_block false: EAGAIN when the answer isn't in the kernel's
- * memory. Any thread. */
-int static_open(const struct static_dir *dir, struct str path, bool want_gzip, bool may_block,
-                struct static_file *file_r);
+ * 0 or errno. ENOENT also for what is there but not to be seen: hidden files, devices, what a
+ * symlink points at outside. EISDIR for a directory, and without a look for a path that ends in '/'
+ * when `index` is false. may_block false: EAGAIN when the answer isn't in the kernel's memory. Any
+ * thread. */
+int static_open(const struct static_dir *dir, struct str path, bool index,
+                const struct codings *codings, bool may_block, struct static_file *file_r);
 
-/* Reads up to n bytes at `offset`. Bytes read (0 = the end) or -errno; may_block false: -EAGAIN
- * when they aren't in memory. */
-ssize_t static_read(const struct static_file *file, char *to, size_t n, uint64_t offset,
-                    bool may_block);
+/* Opens the directory `path` ("" or "a/b/"), to be read; may wait. A descriptor in *fd_r, which
+ * the caller owns, or errno, as above. */
+int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r);
 
 #endif

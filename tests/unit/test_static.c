@@ -126,48 +126,85 @@ static void test_preconditions(void **state)
     }
 }
 
+static void test_dates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        time_t time;
+    } good[] = {
+        {MODIFIED, 784111777},
+        {" " MODIFIED "\t", 784111777},
+        {"Thu, 01 Jan 1970 00:00:00 GMT", 0},
+        {"Thu, 29 Feb 2024 23:59:59 GMT", 1709251199},
+    };
+    static const char *const bad[] = {"", "yesterday", "Sunday, 06-Nov-94 08:49:37 GMT",
+                                      "Sun Nov  6 08:49:37 1994", "784111777"};
+    time_t time;
+    for (size_t i = 0; i < COUNT(good); i++) {
+        char text[HTTP_DATE_LENGTH + 1];
+        assert_true(http_date_parse(str_from(good[i].text), &time));
+        assert_int_equal(time, good[i].time);
+        http_date_format(time, text);
+        assert_non_null(strstr(good[i].text, text));
+    }
+    for (size_t i = 0; i < COUNT(bad); i++)
+        assert_false(http_date_parse(str_from(bad[i]), &time));
+}
+
 static void test_accept_encoding(void **state)
 {
     (void)state;
     static const struct {
-        const char *value;
-        bool gzip;
+        const char *value, *best; /* 'b'rotli, 'g'zip, the better one first */
     } cases[] = {
-        {"gzip", true},
-        {"GZIP", true},
-        {"x-gzip", true},
-        {"gzip, deflate, br", true},
-        {"deflate,gzip", true},
-        {"br ; q=1 , gzip ; q=0.001", true},
-        {"gzip;q=1", true},
-        {"gzip;q=1.000", true},
-        {"gzip;foo=bar;Q=0.5", true},
-        {"*", true},
-        {"br, *;q=0.1", true},
-        {"gzip;q=0.5, identity;q=0.5", true},
-        {NULL, false},
-        {"", false},
-        {"identity", false},
-        {"br", false},
-        {"gzipped", false},
-        {"xgzip", false},
-        {"gzip;q=0", false},
-        {"gzip;q=0.", false},
-        {"gzip;q=0.000", false},
-        {"*;q=0", false},
-        {"*, gzip;q=0", false},
-        {"gzip;q=0, *", false},
-        {"gzip;q=0.5, identity", false}, /* prefers it plain */
-        {"gzip;q=2", false},
-        {"gzip;q=1.001", false},
-        {"gzip;q=-1", false},
-        {"gzip;q=0.1234", false},
-        {"gzip;q=", false},
-        {"gzip;q=0x1", false},
+        {"gzip", "g"},
+        {"GZIP", "g"},
+        {"x-gzip", "g"},
+        {"br", "b"},
+        {"BR", "b"},
+        {"gzip, deflate, br", "bg"},
+        {"gzip;q=1, br;q=0.5", "gb"},
+        {"gzip;q=0.5, br;q=0.501", "bg"},
+        {"deflate,gzip", "g"},
+        {"br ; q=1 , gzip ; q=0.001", "bg"},
+        {"br;q=0, gzip", "g"},
+        {"gzip;q=1", "g"},
+        {"gzip;q=1.000", "g"},
+        {"gzip;foo=bar;Q=0.5", "g"},
+        {"*", "bg"},
+        {"br, *;q=0.1", "bg"},
+        {"gzip, *;q=0.1", "gb"},
+        {"gzip;q=0.5, identity;q=0.5", "g"},
+        {"br;q=0.4, gzip;q=0.5, identity;q=0.5", "g"},
+        {NULL, ""},
+        {"", ""},
+        {"identity", ""},
+        {"gzipped", ""},
+        {"xgzip", ""},
+        {"brotli", ""},
+        {"gzip;q=0", ""},
+        {"gzip;q=0.", ""},
+        {"gzip;q=0.000", ""},
+        {"*;q=0", ""},
+        {"*, gzip;q=0", "b"},
+        {"gzip;q=0, *", "b"},
+        {"gzip;q=0.5, identity", ""}, /* prefers it plain */
+        {"gzip;q=2", ""},
+        {"gzip;q=1.001", ""},
+        {"gzip;q=-1", ""},
+        {"gzip;q=0.1234", ""},
+        {"gzip;q=", ""},
+        {"gzip;q=0x1", ""},
     };
-    for (size_t i = 0; i < COUNT(cases); i++)
-        if (accepts_gzip(str_from(cases[i].value)) != cases[i].gzip)
-            fail_msg("%s", cases[i].value ? cases[i].value : "absent");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char best[CODINGS + 1] = "";
+        struct codings codings = accepted_codings(str_from(cases[i].value));
+        for (unsigned k = 0; k < codings.count; k++)
+            best[k] = codings.best[k] == CODING_BROTLI ? 'b' : 'g';
+        if (strcmp(best, cases[i].best) != 0)
+            fail_msg("%s: %s", cases[i].value ? cases[i].value : "absent", best);
+    }
 }
 
 /* -- files ----------------------------------------------------------------------------------- */
@@ -202,17 +239,38 @@ static int make_files(void **state)
                                               "www/.git", "private", "www/dir.css",  "www/private"};
     for (size_t i = 0; i < COUNT(directories); i++)
         assert_int_equal(mkdir(in_root(directories[i]), 0755), 0);
-    static const char *const files[] = {
-        "secret",           "private/secret",  "www/index.html",     "www/a.css",
-        "www/css/a.css",    "www/css/deep/b",  "www/css/index.html", "www/.hidden",
-        "www/.git/config",  "www/a b.css",     "www/\xc3\xa4.css",   "www/a..b",
-        "www/new.css",      "www/new.css.gz",  "www/old.css",        "www/old.css.gz",
-        "www/same.css",     "www/same.css.gz", "www/gzdir.css",      "www/only.css.gz",
-        "www/index.html.gz"};
+    static const char *const files[] = {"secret",
+                                        "private/secret",
+                                        "www/index.html",
+                                        "www/a.css",
+                                        "www/css/a.css",
+                                        "www/css/deep/b",
+                                        "www/css/index.html",
+                                        "www/.hidden",
+                                        "www/.git/config",
+                                        "www/a b.css",
+                                        "www/\xc3\xa4.css",
+                                        "www/a..b",
+                                        "www/new.css",
+                                        "www/new.css.gz",
+                                        "www/old.css",
+                                        "www/old.css.gz",
+                                        "www/same.css",
+                                        "www/same.css.gz",
+                                        "www/gzdir.css",
+                                        "www/only.css.gz",
+                                        "www/index.html.gz",
+                                        "www/both.css",
+                                        "www/both.css.gz",
+                                        "www/both.css.br",
+                                        "www/stale.css",
+                                        "www/stale.css.gz",
+                                        "www/stale.css.br"};
     for (size_t i = 0; i < COUNT(files); i++)
         put_file(files[i], 1000);
     put_file("www/new.css.gz", 1001);
     put_file("www/old.css.gz", 999);
+    put_file("www/stale.css.br", 999);
     assert_int_equal(mkdir(in_root("www/gzdir.css.gz"), 0755), 0);
     assert_int_equal(mkfifo(in_root("www/fifo"), 0644), 0);
     static const struct {
@@ -250,6 +308,9 @@ static int remove_files(void **state)
     return system(command);
 }
 
+static const struct codings plain = {0}, gzip = {1, {CODING_GZIP}},
+                            both = {2, {CODING_BROTLI, CODING_GZIP}};
+
 static struct static_dir open_www(void)
 {
     struct static_dir dir;
@@ -262,9 +323,8 @@ static void check_content(struct static_file *file, const char *name)
 {
     char text[256] = "";
     assert_int_equal(file->size, strlen(name));
-    assert_int_equal(static_read(file, text, sizeof(text) - 1, 0, true), strlen(name));
+    assert_int_equal(read(file->fd, text, sizeof(text) - 1), strlen(name));
     assert_string_equal(text, name);
-    assert_int_equal(static_read(file, text, sizeof(text), strlen(name), true), 0);
     close(file->fd);
 }
 
@@ -272,16 +332,17 @@ static void check_content(struct static_file *file, const char *name)
 static void check_path(const struct static_dir *dir, const char *path, const char *expected,
                        bool followed)
 {
+    bool is_dir = strcmp(path, "css") == 0 || strcmp(path, "dir.css") == 0;
     for (int resolver = (int)dir->resolver; resolver <= RESOLVE_BY_WALKING; resolver++) {
         struct static_dir with = *dir;
         with.resolver = (enum static_resolver)resolver;
         struct static_file file;
-        int error = static_open(&with, str_from(path), false, true, &file);
+        int error = static_open(&with, str_from(path), true, &plain, true, &file);
         bool there = expected && !(followed && resolver == RESOLVE_BY_WALKING);
-        if (error != (there ? 0 : ENOENT))
+        if (error != (there ? 0 : is_dir ? EISDIR : ENOENT))
             fail_msg("\"%s\", resolver %d: %s", path, resolver, strerror(error));
         if (there) {
-            assert_false(file.gzipped);
+            assert_int_equal(file.coding, CODINGS);
             check_content(&file, expected);
         }
     }
@@ -360,7 +421,7 @@ static void test_a_nul_byte_ends_no_path(void **state)
     struct static_dir dir = open_www();
     struct static_file file;
     struct str path = STR("a.css\0.png");
-    assert_int_equal(static_open(&dir, path, false, true, &file), ENOENT);
+    assert_int_equal(static_open(&dir, path, true, &plain, true, &file), ENOENT);
     static_dir_close(&dir);
 }
 
@@ -375,37 +436,81 @@ static void test_an_endless_path_is_not_found(void **state)
         static const size_t lengths[] = {256, 4000, 4084, 4085, 4096, sizeof(path)};
         dir.resolver = (enum static_resolver)resolver;
         for (size_t i = 0; i < COUNT(lengths); i++)
-            assert_int_equal(static_open(&dir, (struct str){path, lengths[i]}, true, true, &file),
-                             ENOENT);
+            assert_int_equal(
+                static_open(&dir, (struct str){path, lengths[i]}, true, &both, true, &file),
+                ENOENT);
     }
     static_dir_close(&dir);
 }
 
-static void test_the_gzipped_sibling(void **state)
+static void test_the_compressed_sibling(void **state)
 {
     (void)state;
     static const struct {
-        const char *path, *file;
-        bool gzipped;
+        const char *path;
+        const struct codings *codings;
+        const char *file;
+        enum coding coding;
     } cases[] = {
-        {"new.css", "www/new.css.gz", true},
-        {"same.css", "www/same.css.gz", true},
-        {"old.css", "www/old.css", false},     /* made from an earlier version */
-        {"a.css", "www/a.css", false},         /* there is none */
-        {"gzdir.css", "www/gzdir.css", false}, /* a directory */
-        {"evil.css", "www/evil.css", false},   /* it leads outside */
-        {"", "www/index.html.gz", true},
-        {"only.css", NULL, false}, /* the sibling alone is another file */
+        {"new.css", &gzip, "www/new.css.gz", CODING_GZIP},
+        {"new.css", &both, "www/new.css.gz", CODING_GZIP}, /* there is but that one */
+        {"new.css", &plain, "www/new.css", CODINGS},
+        {"same.css", &gzip, "www/same.css.gz", CODING_GZIP},
+        {"both.css", &both, "www/both.css.br", CODING_BROTLI},
+        {"both.css", &gzip, "www/both.css.gz", CODING_GZIP},
+        {"stale.css", &both, "www/stale.css.gz", CODING_GZIP}, /* Brotli's is an earlier version */
+        {"old.css", &gzip, "www/old.css", CODINGS},            /* made from an earlier version */
+        {"a.css", &both, "www/a.css", CODINGS},                /* there is none */
+        {"gzdir.css", &gzip, "www/gzdir.css", CODINGS},        /* a directory */
+        {"evil.css", &gzip, "www/evil.css", CODINGS},          /* it leads outside */
+        {"", &gzip, "www/index.html.gz", CODING_GZIP},
+        {"only.css", &gzip, NULL, CODINGS}, /* the sibling alone is another file */
     };
     struct static_dir dir = open_www();
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct static_file file;
-        int error = static_open(&dir, str_from(cases[i].path), true, true, &file);
+        int error = static_open(&dir, str_from(cases[i].path), true, cases[i].codings, true, &file);
         assert_int_equal(error, cases[i].file ? 0 : ENOENT);
         if (!cases[i].file)
             continue;
-        assert_int_equal(file.gzipped, cases[i].gzipped);
+        assert_int_equal(file.coding, cases[i].coding);
         check_content(&file, cases[i].file);
+    }
+    static_dir_close(&dir);
+}
+
+static void test_directories_without_an_index(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        int error, list_error;
+    } cases[] = {
+        {"", EISDIR, 0},
+        {"css/", EISDIR, 0},
+        {"css", EISDIR, 0},
+        {"empty/", EISDIR, 0},
+        {"missing/", EISDIR, ENOENT},
+        {"a.css/", EISDIR, ENOENT},
+        {".git/", ENOENT, ENOENT},
+        {"../", ENOENT, ENOENT},
+        {"css//", ENOENT, ENOENT},
+        {"outside_dir/", EISDIR, ENOENT},
+    };
+    struct static_dir dir = open_www();
+    for (int resolver = (int)dir.resolver; resolver <= RESOLVE_BY_WALKING; resolver++) {
+        dir.resolver = (enum static_resolver)resolver;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+            struct static_file file;
+            int fd;
+            struct str path = str_from(cases[i].path);
+            if (static_open(&dir, path, false, &plain, true, &file) != cases[i].error)
+                fail_msg("\"%s\" as a file", cases[i].path);
+            if (static_open_listing(&dir, path, &fd) != cases[i].list_error)
+                fail_msg("\"%s\" as a directory", cases[i].path);
+            if (cases[i].list_error == 0)
+                close(fd);
+        }
     }
     static_dir_close(&dir);
 }
@@ -415,24 +520,20 @@ static void test_what_is_in_memory_needs_no_thread(void **state)
     (void)state;
     struct static_dir dir = open_www();
     struct static_file file;
-    char text[64];
-    /* Asked for before, so the kernel knows the way and has the bytes. */
-    assert_int_equal(static_open(&dir, STR("a.css"), false, true, &file), 0);
-    assert_int_equal(static_read(&file, text, sizeof(text), 0, true), strlen("www/a.css"));
+    /* Asked for before, so the kernel knows the way. */
+    assert_int_equal(static_open(&dir, STR("a.css"), true, &plain, true, &file), 0);
     close(file.fd);
     if (dir.resolver == RESOLVE_WITHOUT_DISK) {
-        assert_int_equal(static_open(&dir, STR("a.css"), false, false, &file), 0);
-        ssize_t n = static_read(&file, text, sizeof(text), 0, false);
-        assert_true(n == (ssize_t)strlen("www/a.css") || n == -EAGAIN);
+        assert_int_equal(static_open(&dir, STR("a.css"), true, &plain, false, &file), 0);
         close(file.fd);
         /* An answer, too: no thread is needed to learn that there is nothing. */
-        assert_int_equal(static_open(&dir, STR("missing"), false, true, &file), ENOENT);
-        assert_int_equal(static_open(&dir, STR("missing"), false, false, &file), ENOENT);
+        assert_int_equal(static_open(&dir, STR("missing"), true, &plain, true, &file), ENOENT);
+        assert_int_equal(static_open(&dir, STR("missing"), true, &plain, false, &file), ENOENT);
     }
     dir.resolver = RESOLVE_BY_KERNEL;
-    assert_int_equal(static_open(&dir, STR("a.css"), false, false, &file), EAGAIN);
+    assert_int_equal(static_open(&dir, STR("a.css"), true, &plain, false, &file), EAGAIN);
     dir.resolver = RESOLVE_BY_WALKING;
-    assert_int_equal(static_open(&dir, STR("a.css"), false, false, &file), EAGAIN);
+    assert_int_equal(static_open(&dir, STR("a.css"), true, &plain, false, &file), EAGAIN);
     static_dir_close(&dir);
 }
 
@@ -450,12 +551,14 @@ int main(void)
         cmocka_unit_test(test_an_entity_tag_changes_with_the_file),
         cmocka_unit_test(test_lists_of_entity_tags),
         cmocka_unit_test(test_preconditions),
+        cmocka_unit_test(test_dates),
         cmocka_unit_test(test_accept_encoding),
         cmocka_unit_test(test_paths_find_their_files),
         cmocka_unit_test(test_no_path_leads_elsewhere),
         cmocka_unit_test(test_a_nul_byte_ends_no_path),
         cmocka_unit_test(test_an_endless_path_is_not_found),
-        cmocka_unit_test(test_the_gzipped_sibling),
+        cmocka_unit_test(test_the_compressed_sibling),
+        cmocka_unit_test(test_directories_without_an_index),
         cmocka_unit_test(test_what_is_in_memory_needs_no_thread),
         cmocka_unit_test(test_a_directory_that_cannot_be_served),
     };

@@ -1,15 +1,19 @@
-/* Stands between a client's socket and h2o, the one file that knows h2o's private fields (the
- * packaged 2.2.5 is frozen, so they stay as they are). What h2o leaves to its embedder:
+/* Stands between a client's socket and h2o, the one file that knows the private fields of h2o's
+ * connections (the packaged 2.2.5 is frozen, so they stay as they are). What h2o leaves to its
+ * embedder:
  *
  * Heads. h2o answers a head that it can't parse, or that is too large, below every handler: a bare
  * 400 and no log line. And it accepts what makes two servers disagree about where a request ends.
  * So the connection's read callback is ours (read_head), looks at the head (head.c) while it lies
- * in the socket's buffer, and hands it on. A head that is refused is replaced in that buffer by a
- * stub request; our handler sees conn->scan and answers what the guard decided, so a refusal has
- * the same headers, error page and log line as any other answer, and the connection lingers until
- * the client has read it. What only h2o's parser finds (a field's name with a blank in it) it
- * answers with its bare 400, and a body that breaks off with nothing: when a connection ends with a
- * request that neither handler nor log have seen (`unseen`), the guard writes its line.
+ * in the socket's buffer, and hands it on when it is whole; h2o's parser never sees less, and never
+ * what it would refuse. A head that is refused is replaced in that buffer by a stub request; our
+ * handler sees conn->scan and answers what the guard decided, so a refusal has the same headers,
+ * error page and log line as any other answer. The same is done to a head that takes too long;
+ * while one arrives our clock runs instead of h2o's.
+ *
+ * Bodies. h2o would collect them before the handler runs. It sees none: what announces a body is
+ * hidden from it in place (head_hide()), and body.c reads the socket. Where the body ended, the
+ * next request begins.
  *
  * Clients that leave. While a request waits for its handler h2o does not watch an HTTP/1 socket. We
  * do, with a read callback that reads nothing (DONT_READ: the head's bytes must not move, h2o
@@ -20,8 +24,8 @@
  * with a reset.
  *
  * After each request h2o puts its own reader back. guard_done() runs just before, looks at what a
- * pipelining client sent already (h2o goes on with that directly), and a task at the end of the
- * turn puts our reader in front again; no byte can be read in between. */
+ * pipelining client sent already (h2o goes on with that directly, when it is a whole head), and a
+ * task at the end of the turn puts our reader in front again; no byte can be read in between. */
 #include "http/http_internal.h"
 
 #include <errno.h>
@@ -39,7 +43,7 @@
 enum {
     PROBE_AGAIN_MS = 50,
     PROBE_EVERY_MS = 1000,
-    LINGER_MS = 2000,
+    BEHIND_MAX = 128 * 1024, /* what body.c reads ahead, or a head that isn't whole */
     LOGGED_METHOD_MAX = 32,
     LOGGED_TARGET_MAX = 2048
 };
@@ -53,7 +57,7 @@ struct http1_conn {
     h2o_timeout_entry_t timeout_entry;
     uint64_t request_index;
     size_t previous_length;
-    size_t request_size; /* bytes of head and body in sock->input */
+    size_t request_size; /* bytes of sock->input that go with the request */
     void *entity_reader; /* NULL = no body under way */
     struct {
         h2o_ostream_t super;
@@ -101,16 +105,14 @@ static void keep_line(struct http_conn *conn, const char *head)
 }
 
 /* The line of a request that no handler and no part of h2o that logs came to see. */
-static void log_unseen(struct http_conn *conn, int status, uint64_t bytes)
+static void log_unseen(struct http_conn *conn)
 {
-    conn->unseen = false;
     if (!conn->site->is_main)
         return;
     struct access_record record = {.client = {conn->peer, conn->peer_length},
                                    .protocol = STR("HTTP/1.1"),
-                                   .status = status,
-                                   .bytes = bytes,
-                                   .flags = conn->left ? "DC" : ""};
+                                   .status = 499,
+                                   .flags = "DC"};
     if (conn->line.n != 0) {
         record.method = (struct str){conn->line.p, conn->scan.method_length};
         record.path = (struct str){conn->line.p + record.method.n, conn->scan.target_length};
@@ -122,25 +124,26 @@ static void log_unseen(struct http_conn *conn, int status, uint64_t bytes)
     h2o_mem_clear_pool(&pool);
 }
 
+static void append_input(struct http_conn *conn, const void *bytes, size_t n)
+{
+    h2o_iovec_t room = h2o_buffer_reserve(&conn->sock->input, n);
+    memcpy(room.base, bytes, n);
+    conn->sock->input->size += n;
+}
+
 /* Puts the stub where the refused head stands, `at` bytes into the input. */
 static void replace_head(struct http_conn *conn, size_t at)
 {
     keep_line(conn, conn->sock->input->bytes + at);
     conn->sock->input->size = at;
-    h2o_iovec_t room = h2o_buffer_reserve(&conn->sock->input, sizeof(STUB) - 1);
-    memcpy(room.base, STUB, sizeof(STUB) - 1);
-    conn->sock->input->size += sizeof(STUB) - 1;
-    struct http1_conn *http1 = http1_of(conn);
-    gw_assert(http1 != NULL);
-    http1->previous_length = 0; /* else h2o's parser would begin past the stub */
+    append_input(conn, STUB, sizeof(STUB) - 1);
 }
 
 /* Looks at the head that begins `at` bytes into the input. True: h2o may go on with it. */
 static bool look_at_head(struct http_conn *conn, size_t at)
 {
-    h2o_buffer_t *input = conn->sock->input;
-    switch (head_scan(&conn->scan, input->bytes + at, input->size - at,
-                      conn->http->server->config->server.max_body)) {
+    char *head = conn->sock->input->bytes + at;
+    switch (head_scan(&conn->scan, head, conn->sock->input->size - at)) {
     case HEAD_MORE:
         return false;
     case HEAD_REFUSED:
@@ -148,6 +151,7 @@ static bool look_at_head(struct http_conn *conn, size_t at)
         conn->unseen = true;
         break;
     case HEAD_OK:
+        head_hide(&conn->scan, head);
         conn->unseen = true;
         break;
     case HEAD_HTTP2:
@@ -157,40 +161,83 @@ static bool look_at_head(struct http_conn *conn, size_t at)
     return true;
 }
 
+static void pass_head(struct http_conn *conn)
+{
+    h2o_socket_t *sock = conn->sock;
+    if (timer_running(&conn->head_clock))
+        timer_stop(conn->http->loop, &conn->head_clock);
+    conn->h2o_read(sock, NULL);
+    /* It still is an upgrade's: the input tells for now what it was about. */
+    if (conn->unseen && conn->sock != NULL && conn->line.n == 0)
+        keep_line(conn, sock->input->bytes);
+}
+
+/* The head that begins the input isn't whole: once there is something of it, h2o's clock for idle
+ * connections no longer applies. */
+static void await_head(struct http_conn *conn)
+{
+    if (timer_running(&conn->head_clock) ||
+        (!conn->scan.has_request_line && conn->sock->input->size == conn->scan.line))
+        return;
+    struct http1_conn *http1 = http1_of(conn);
+    gw_assert(http1 != NULL);
+    h2o_timeout_unlink(&http1->timeout_entry);
+    timer_start(conn->http->loop, &conn->head_clock,
+                conn->http->server->config->server.head_timeout_ms);
+}
+
+static void head_timeout(struct timer *timer)
+{
+    struct http_conn *conn = CONTAINER_OF(timer, struct http_conn, head_clock);
+    conn->scan.status = 408;
+    conn->scan.reason = "the head took too long";
+    replace_head(conn, 0);
+    conn->unseen = conn->head_done = true;
+    pass_head(conn);
+}
+
+/* What is left of a body that was answered before its end. False: nothing else is there. */
+static bool skip_body(struct http_conn *conn)
+{
+    size_t size = conn->sock->input->size;
+    size_t n = conn->skip < size ? (size_t)conn->skip : size;
+    conn->skip -= n;
+    h2o_buffer_consume(&conn->sock->input, n);
+    return n != size;
+}
+
 static void read_head(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
-    if (err == NULL && !conn->head_done) {
+    if (err != NULL) {
+        conn->h2o_read(sock, err);
+    } else if (conn->skip == 0 || skip_body(conn)) {
         if (look_at_head(conn, 0))
-            conn->h2o_read(sock, NULL);
+            pass_head(conn);
         else
-            return;
-    } else {
-        conn->left = err != NULL;
-        conn->h2o_read(sock, err); /* a body, or the end */
+            await_head(conn);
     }
-    /* What h2o is not through with by now waits for a body, or is refused: the input is still there
-     * to tell what it was about. */
-    if (conn->unseen && conn->sock != NULL && conn->line.n == 0)
-        keep_line(conn, sock->input->bytes);
 }
 
 static void rehook(struct task *task)
 {
     struct http_conn *conn = CONTAINER_OF(task, struct http_conn, rehook);
-    if (conn->sock == NULL)
+    if (conn->sock == NULL || conn->sock->_cb.read != conn->h2o_read)
         return;
-    if (conn->sock->_cb.read == conn->h2o_read)
-        conn->sock->_cb.read = read_head;
+    conn->sock->_cb.read = read_head;
+    if (conn->behind.n != 0) {
+        append_input(conn, conn->behind.p, conn->behind.n);
+        buf_fini(&conn->behind);
+        await_head(conn);
+    }
 }
 
 /* -- clients that leave ------------------------------------------------------------------------ */
 
 /* h2o's own way of ending a connection in any state; disposes of the request under way. */
-static void close_http1(struct http_conn *conn, const char *err)
+void guard_left(struct http_conn *conn)
 {
-    conn->left = true;
-    conn->h2o_read(conn->sock, err);
+    conn->h2o_read(conn->sock, h2o_socket_error_io);
 }
 
 /* Sends the interim answer once more; a client that is gone has reset the connection by then. */
@@ -204,7 +251,7 @@ static void probe(struct timer *timer)
                     conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
         conn->probing = true;
     } else {
-        close_http1(conn, h2o_socket_error_io);
+        guard_left(conn);
     }
 }
 
@@ -222,7 +269,7 @@ static void notice(h2o_socket_t *sock, const char *err)
     if (n > 0 || conn->waiting == NULL || conn->waiting->replied)
         return;
     if (n < 0)
-        close_http1(conn, h2o_socket_error_io);
+        guard_left(conn);
     else if (conn->waiting->h2o->version >= 0x101) /* 1.0 knows no interim answers */
         probe(&conn->probe);
 }
@@ -239,16 +286,23 @@ void guard_watch(struct http_conn *conn, struct http_request *request)
     h2o_socket_read_start(conn->sock, notice);
 }
 
+void guard_watch_again(struct http_conn *conn)
+{
+    if (conn->sock->_cb.read != notice)
+        h2o_socket_read_start(conn->sock, notice);
+}
+
 void guard_reply(struct http_conn *conn)
 {
     timer_stop(conn->http->loop, &conn->probe);
 }
 
-void guard_done(struct http_conn *conn, h2o_req_t *req)
+void guard_done(struct http_conn *conn, struct http_request *request)
 {
     conn->active--;
-    if (req->version >= 0x200)
+    if (request->h2o->version >= 0x200)
         return;
+    struct http1_conn *http1 = CONTAINER_OF(request->h2o, struct http1_conn, req);
     conn->waiting = NULL;
     conn->head_done = false;
     conn->probing = false;
@@ -257,81 +311,38 @@ void guard_done(struct http_conn *conn, h2o_req_t *req)
     task_defer(conn->http->loop, &conn->rehook);
     conn->scan = (struct head_scan){0};
     buf_clear(&conn->line);
-    struct http1_conn *http1 = CONTAINER_OF(req, struct http1_conn, req);
-    if (req->http1_is_persistent && conn->sock->input->size > http1->request_size &&
-        look_at_head(conn, http1->request_size) && conn->line.n == 0)
-        keep_line(conn, conn->sock->input->bytes + http1->request_size);
-}
-
-void guard_seen(struct http_conn *conn)
-{
-    conn->unseen = false;
-}
-
-/* -- refused, and still sending ---------------------------------------------------------------- */
-
-/* Closing a socket with unread bytes resets the connection, and the client may never see why it was
- * refused. So h2o's end of the reply waits behind ours until the client has closed too, RFC 9112
- * section 9.6; the bytes are thrown away. */
-static void stop_lingering(struct http_conn *conn)
-{
-    timer_stop(conn->http->loop, &conn->probe);
-    conn->h2o_written(conn->sock, NULL);
-}
-
-static void linger_timeout(struct timer *timer)
-{
-    stop_lingering(CONTAINER_OF(timer, struct http_conn, probe));
-}
-
-static void discard(h2o_socket_t *sock, const char *err)
-{
-    struct http_conn *conn = sock->on_close.data;
-    char bytes[16384];
-    (void)err; /* nothing was read */
-    ssize_t n = recv(h2o_socket_get_fd(sock), bytes, sizeof(bytes), MSG_DONTWAIT);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        stop_lingering(conn);
-}
-
-static void linger(h2o_socket_t *sock, const char *err)
-{
-    struct http_conn *conn = sock->on_close.data;
-    if (err != NULL || shutdown(h2o_socket_get_fd(sock), SHUT_WR) != 0) {
-        conn->h2o_written(sock, err);
+    if (!request->h2o->http1_is_persistent)
         return;
+    if (request->body != NULL) {
+        http1->request_size = body_input_end(request, &conn->skip);
+        append_input(conn, conn->behind.p, conn->behind.n);
+        buf_clear(&conn->behind);
     }
-    timer_init(&conn->probe, linger_timeout);
-    timer_start(conn->http->loop, &conn->probe, LINGER_MS);
-    h2o_socket_read_start(sock, discard);
-}
-
-void guard_linger(struct http_conn *conn)
-{
-    conn->h2o_written = conn->sock->_cb.write;
-    conn->sock->_cb.write = linger;
+    h2o_buffer_t *input = conn->sock->input;
+    size_t end = http1->request_size;
+    if (input->size == end)
+        return;
+    if (!look_at_head(conn, end)) {
+        buf_append(&conn->behind, input->bytes + end, input->size - end);
+        input->size = end;
+    } else if (conn->line.n == 0) {
+        keep_line(conn, conn->sock->input->bytes + end);
+    }
 }
 
 /* -- connections ------------------------------------------------------------------------------- */
-
-/* A connection that ends amid a request which nobody has logged. */
-static void log_unfinished(struct http_conn *conn)
-{
-    bool body = conn->scan.length || conn->scan.transfer_encoding;
-    if (conn->unseen && !conn->left && !body)
-        log_unseen(conn, 400, sizeof("Bad Request") - 1); /* h2o could not parse it and said so */
-    else if (conn->unseen || (!conn->head_done &&
-                              (conn->scan.has_request_line || conn->scan.seen > conn->scan.line)))
-        log_unseen(conn, conn->left ? 499 : 408, 0);
-}
 
 static void closed(void *data)
 {
     struct http_conn *conn = data;
     struct http_loop *http = conn->http;
-    log_unfinished(conn);
+    if (conn->unseen ||
+        (!conn->head_done && (conn->scan.has_request_line || conn->scan.seen > conn->scan.line)))
+        log_unseen(conn); /* it ends amid a request which nobody has logged */
     buf_fini(&conn->line);
+    buf_fini(&conn->behind);
     task_cancel(&conn->rehook);
+    timer_stop(http->loop, &conn->head_clock);
     timer_stop(http->loop, &conn->probe);
     h2o_linklist_unlink(&conn->link);
     conn->sock = NULL;
@@ -371,7 +382,9 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
         conn = h2o_mem_alloc(sizeof(*conn));
     *conn = (struct http_conn){.http = http, .site = site};
     buf_init(&conn->line, LOGGED_METHOD_MAX + LOGGED_TARGET_MAX);
+    buf_init(&conn->behind, BEHIND_MAX);
     task_init(&conn->rehook, rehook);
+    timer_init(&conn->head_clock, head_timeout);
     timer_init(&conn->probe, probe);
     name_peer(conn, peer);
     h2o_linklist_insert(&http->conns, &conn->link);
@@ -398,7 +411,7 @@ void guard_close_idle(struct http_loop *http, bool fresh)
         int unread = 0;
         next = node->next;
         if (!conn->site->is_main || http1_of(conn) == NULL || conn->active != 0 ||
-            conn->sock->_cb.read != read_head || conn->sock->input->size != 0 ||
+            conn->sock->_cb.read != read_head || conn->sock->input->size != 0 || conn->skip != 0 ||
             (conn->served == 0 && !fresh))
             continue;
         /* A request that has arrived but was not read yet is still served. */
@@ -419,7 +432,6 @@ void guard_close_all(struct http_loop *http)
     for (node = http->conns.next; node != &http->conns; node = next) {
         struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
         next = node->next;
-        conn->left = true;
         if (http1_of(conn) != NULL)
             conn->h2o_read(conn->sock, h2o_socket_error_closed);
         else

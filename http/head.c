@@ -1,13 +1,54 @@
 /* h2o parses heads fast but takes what a gateway must not: bare line feeds, folded fields, two
  * lengths, no Host; and what it does refuse it answers below every handler, without a log line.
  *
- * So this looks at a head first. To cost next to nothing it does not parse: it walks from line feed
- * to line feed (memchr), looks at each line's first byte, and reads on only where that byte can
- * begin one of the three names that matter. Names and values are left to h2o's parser. */
+ * So this looks at a head first, and passes nothing that h2o's parser would refuse. One walk over
+ * the bytes, eight at a time, finds control characters: each must be the carriage return of a line
+ * end (or a tab). A line's name is checked byte by byte; its value is looked at only for the few
+ * names that matter, told by their length first. What the fields say is left to h2o's parser. */
 #include "http/head.h"
 
 #include <strings.h>
 #include "base/text.h"
+
+/* RFC 9110 section 5.6.2, as a table: names are most of what is read byte by byte. */
+static const bool TOKEN[256] = {
+    ['!'] = true,         ['#' ... '\''] = true, ['*'] = true,         ['+'] = true,
+    ['-'] = true,         ['.'] = true,          ['0' ... '9'] = true, ['A' ... 'Z'] = true,
+    ['^' ... '`'] = true, ['a' ... 'z'] = true,  ['|'] = true,         ['~'] = true,
+};
+
+static size_t token_length(const char *p, size_t n)
+{
+    size_t length = 0;
+    while (length < n && TOKEN[(unsigned char)p[length]])
+        length++;
+    return length;
+}
+
+static bool is_control(char c)
+{
+    return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+/* The first control character but the tab in head[at, end); end when there is none. */
+static size_t find_control(const char *head, size_t at, size_t end)
+{
+    const uint64_t each = 0x0101010101010101, high = each * 0x80;
+    for (; end - at >= 8; at += 8) {
+        uint64_t bytes;
+        memcpy(&bytes, head + at, 8);
+        uint64_t not_del = bytes ^ each * 0x7f;
+        uint64_t below = (bytes - each * 0x20) & ~bytes, del = (not_del - each) & ~not_del;
+        if (((below | del) & high) == 0)
+            continue;
+        for (size_t i = at; i < at + 8; i++)
+            if (is_control(head[i]))
+                return i;
+    }
+    while (at < end && !is_control(head[at]))
+        at++;
+    return at;
+}
 
 static enum head_verdict refuse(struct head_scan *scan, uint16_t status, const char *reason)
 {
@@ -16,72 +57,82 @@ static enum head_verdict refuse(struct head_scan *scan, uint16_t status, const c
     return HEAD_REFUSED;
 }
 
-/* The value when the line is a field of that name (lower case, colon included). */
-static bool field(const char *line, size_t n, struct str name, struct str *value_r)
-{
-    if (n < name.n || strncasecmp(line, name.p, name.n) != 0)
-        return false;
-    *value_r = trimmed((struct str){line + name.n, n - name.n});
-    return true;
-}
-
-static enum head_verdict content_length(struct head_scan *scan, struct str value, uint64_t max_body)
+static enum head_verdict content_length(struct head_scan *scan, struct head_name name,
+                                        struct str value)
 {
     if (scan->length)
         return refuse(scan, 400, "more than one Content-Length");
-    scan->length = true;
-    uint64_t length = 0;
     if (value.n == 0 || value.n > 18)
         return refuse(scan, 400, "Content-Length is not a number");
     for (size_t i = 0; i < value.n; i++) {
         if (!is_digit(value.p[i]))
             return refuse(scan, 400, "Content-Length is not a number");
-        length = length * 10 + (uint64_t)(value.p[i] - '0');
+        scan->content_length = scan->content_length * 10 + (uint64_t)(value.p[i] - '0');
     }
-    if (length > max_body)
-        return refuse(scan, 413, "the body is larger than this server takes");
+    scan->length = true;
+    scan->framing = name;
     return HEAD_MORE;
 }
 
-static enum head_verdict transfer_encoding(struct head_scan *scan, struct str value)
+static enum head_verdict transfer_encoding(struct head_scan *scan, struct head_name name,
+                                           struct str value)
 {
-    if (scan->transfer_encoding)
+    if (scan->chunked)
         return refuse(scan, 400, "more than one Transfer-Encoding");
-    scan->transfer_encoding = true;
     if (!scan->http11)
         return refuse(scan, 400, "Transfer-Encoding in HTTP/1.0");
-    if (value.n != 7 || strncasecmp(value.p, "chunked", 7) != 0)
-        return refuse(scan, 501, "this transfer coding is not supported");
+    if (!str_caseeq(value, STR("chunked")))
+        return refuse(scan, 400, "this transfer coding is not supported");
+    scan->chunked = true;
+    scan->framing = name;
     return HEAD_MORE;
 }
 
-static enum head_verdict field_line(struct head_scan *scan, const char *line, size_t n,
-                                    uint64_t max_body)
+static enum head_verdict expect(struct head_scan *scan, struct str value)
 {
-    struct str value;
+    if (!scan->http11)
+        return HEAD_MORE; /* to be ignored, RFC 9110 section 10.1.1 */
+    if (scan->expectations++ != 0 || !str_caseeq(value, STR("100-continue")))
+        return refuse(scan, 417, "nothing but 100-continue can be expected");
+    return HEAD_MORE;
+}
+
+static enum head_verdict field_line(struct head_scan *scan, const char *line, size_t n)
+{
+    size_t length = token_length(line, n);
     if (++scan->fields > HTTP_MAX_FIELDS)
         return refuse(scan, 431, "more than 100 fields");
-    switch (line[0]) {
-    case ' ':
-    case '\t':
+    if (line[0] == ' ' || line[0] == '\t')
         return refuse(scan, 400, "a field is folded over lines");
-    case 'c':
-    case 'C':
-        if (field(line, n, STR("content-length:"), &value))
-            return content_length(scan, value, max_body);
-        break;
-    case 't':
-    case 'T':
-        if (field(line, n, STR("transfer-encoding:"), &value))
-            return transfer_encoding(scan, value);
-        break;
-    case 'h':
-    case 'H':
-        if (field(line, n, STR("host:"), &value)) {
+    if (length == 0 || length == n || line[length] != ':')
+        return refuse(scan, 400, "a field's name is malformed");
+    struct head_name name = {scan->line, (uint32_t)length};
+    struct str value = {line + length + 1, n - length - 1};
+    switch (length) {
+    case 4:
+        if (strncasecmp(line, "host", length) == 0) {
             if (scan->host)
                 return refuse(scan, 400, "more than one Host");
             scan->host = true;
         }
+        break;
+    case 6:
+        if (strncasecmp(line, "expect", length) == 0)
+            return expect(scan, trimmed(value));
+        break;
+    case 7:
+        if (strncasecmp(line, "upgrade", length) == 0) {
+            scan->upgrade = name;
+            scan->upgrades++; /* 100 fields at most */
+        }
+        break;
+    case 14:
+        if (strncasecmp(line, "content-length", length) == 0)
+            return content_length(scan, name, trimmed(value));
+        break;
+    case 17:
+        if (strncasecmp(line, "transfer-encoding", length) == 0)
+            return transfer_encoding(scan, name, trimmed(value));
         break;
     }
     return HEAD_MORE;
@@ -94,8 +145,8 @@ static enum head_verdict request_line(struct head_scan *scan, const char *head, 
     scan->start = scan->line;
     if (n == 14 && memcmp(line, "PRI * HTTP/2.0", 14) == 0 && scan->line == 0)
         return HEAD_HTTP2;
-    const char *method_end = memchr(line, ' ', n);
-    if (method_end == NULL || method_end == line)
+    const char *method_end = line + token_length(line, n);
+    if (method_end == line || method_end == end || *method_end != ' ')
         return refuse(scan, 400, "the request line is malformed");
     scan->method_length = (uint32_t)(method_end - line);
     const char *target = method_end + 1;
@@ -106,7 +157,8 @@ static enum head_verdict request_line(struct head_scan *scan, const char *head, 
     scan->target_length = (uint32_t)(target_end - target);
     size_t version = (size_t)(end - target_end);
     if (version != sizeof(" HTTP/1.1") - 1 || memcmp(target_end, " HTTP/", 6) != 0 ||
-        !is_digit(target_end[6]) || target_end[7] != '.' || !is_digit(target_end[8]))
+        !is_digit(target_end[6]) || target_end[7] != '.' || !is_digit(target_end[8]) ||
+        memchr(target, '\t', scan->target_length) != NULL)
         return refuse(scan, 400, "the request line is malformed");
     if (target_end[6] != '1')
         return refuse(scan, 505, "this version of HTTP is not supported");
@@ -118,10 +170,15 @@ static enum head_verdict request_line(struct head_scan *scan, const char *head, 
 
 static enum head_verdict finish(struct head_scan *scan)
 {
-    if (scan->length && scan->transfer_encoding)
+    if (scan->length && scan->chunked)
         return refuse(scan, 400, "both Content-Length and Transfer-Encoding");
     if (scan->http11 && !scan->host)
         return refuse(scan, 400, "no Host");
+    if (scan->framing.at != 0 && scan->upgrades > 1)
+        return refuse(scan, 400, "more than one Upgrade");
+    bool body = scan->chunked || scan->content_length != 0;
+    scan->expects = scan->expectations != 0 && body;
+    scan->size = scan->line + 2;
     return HEAD_OK;
 }
 
@@ -145,20 +202,20 @@ static enum head_verdict unfinished(struct head_scan *scan, const char *head, si
     return HEAD_MORE;
 }
 
-enum head_verdict head_scan(struct head_scan *scan, const char *head, size_t n, uint64_t max_body)
+enum head_verdict head_scan(struct head_scan *scan, const char *head, size_t n)
 {
     size_t reach = n < HTTP_MAX_HEAD ? n : HTTP_MAX_HEAD;
     for (;;) {
-        const char *feed =
-            scan->seen < reach ? memchr(head + scan->seen, '\n', reach - scan->seen) : NULL;
-        if (feed == NULL) {
-            scan->seen = (uint32_t)reach;
+        size_t at = find_control(head, scan->seen, reach);
+        scan->seen = (uint32_t)at;
+        if (at + 1 >= reach && (at == reach || head[at] == '\r'))
             return unfinished(scan, head, reach);
-        }
-        const char *line = head + scan->line;
-        if (feed == line || feed[-1] != '\r')
+        if (head[at] == '\n')
             return refuse(scan, 400, "a line ends without a carriage return");
-        size_t length = (size_t)(feed - 1 - line);
+        if (head[at] != '\r' || head[at + 1] != '\n')
+            return refuse(scan, 400, "a control character in the head");
+        const char *line = head + scan->line;
+        size_t length = at - scan->line;
         enum head_verdict verdict = HEAD_MORE;
         if (length == 0) {
             if (scan->has_request_line)
@@ -170,10 +227,18 @@ enum head_verdict head_scan(struct head_scan *scan, const char *head, size_t n, 
         } else if (!scan->has_request_line) {
             verdict = request_line(scan, head, length);
         } else {
-            verdict = field_line(scan, line, length, max_body);
+            verdict = field_line(scan, line, length);
         }
         if (verdict != HEAD_MORE)
             return verdict;
-        scan->line = scan->seen = (uint32_t)(feed + 1 - head);
+        scan->line = scan->seen = (uint32_t)(at + 2);
     }
+}
+
+void head_hide(const struct head_scan *scan, char *head)
+{
+    if (scan->framing.at == 0)
+        return;
+    memset(head + scan->framing.at, '-', scan->framing.n);
+    memset(head + scan->upgrade.at, '-', scan->upgrade.n);
 }

@@ -20,6 +20,7 @@
 
 #define HTTP_MAX_PARAMS 8
 
+struct http_body;
 struct http_conn;
 struct http_route;
 struct http_server;
@@ -53,6 +54,7 @@ struct http_request {
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
+    struct http_body *body;  /* NULL: none, or that of HTTP/2 before it is read */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
@@ -137,8 +139,9 @@ enum http_body_end {
  * in the socket, which is all the backpressure there is (HTTP/2: h2o has spilled the body to a file
  * by then, and it is copied from there). */
 struct http_body_reader {
-    /* Where the next bytes go, and how many there is room for; NULL: nowhere for now, until
-     * http_body_resume(). */
+    /* Where the next bytes go, and how many (not 0) there is room for; NULL: nowhere for now, until
+     * http_body_resume(). When the length isn't announced, also asked for once the whole body is
+     * there: what follows it must be read to tell that it ends. */
     char *(*room)(struct http_body_reader *reader, size_t *n_r);
     /* n > 0 bytes of the body were put where room() said. May reply, which ends the reading. */
     void (*got)(struct http_body_reader *reader, size_t n);
@@ -153,14 +156,13 @@ uint64_t http_body_length(const struct http_request *request);
  * on, maybe before it returns. A reply that begins before the body's end is fine: what is left is
  * thrown away when it is little, else the connection closes once the client has read the reply. */
 void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);
-/* There is room again. Calls back, maybe before it returns. */
+/* There is room again. Calls back, maybe before it returns. Nothing once the reading is over. */
 void http_body_resume(struct http_request *request);
 /* The whole body in the request's pool, for small ones: fn is called once, with BODY_WHOLE and the
  * bytes, or what went wrong. */
-void http_body_collect(struct http_request *request, size_t max,
-                       void (*fn)(struct http_request *request, enum http_body_end how,
-                                  struct str body, void *arg),
-                       void *arg);
+typedef void http_body_fn(struct http_request *request, enum http_body_end how, struct str body,
+                          void *arg);
+void http_body_collect(struct http_request *request, size_t max, http_body_fn *fn, void *arg);
 /* Answers what is answered to an end that isn't BODY_WHOLE. */
 void http_body_refuse(struct http_request *request, enum http_body_end how);
 

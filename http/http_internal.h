@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "http/address.h"
+#include "http/chunked.h"
 #include "http/head.h"
 #include "http/http.h"
 #include "render/render.h"
@@ -21,6 +22,7 @@ const struct http_route *routes_add(struct routes *routes, const char *name, uns
 /* As http_route_match(). */
 int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
+bool route_reads_body(const struct http_route *route);
 
 /* -- server.c ---------------------------------------------------------------------------------- */
 
@@ -128,9 +130,13 @@ struct http_conn {
     const h2o_conn_callbacks_t *http1;
     struct head_scan scan;
     struct http_request *waiting; /* HTTP/1: the request under way */
-    struct buf line; /* method and target of a head that no handler has yet, for the log */
+    struct buf line;   /* method and target of a head that no handler has yet, for the log */
+    struct buf behind; /* bytes of the next request that can't be in sock->input yet */
+    uint64_t skip;     /* bytes of the last request's body that are thrown away as they come */
     struct task rehook;
+    struct timer head_clock;
     struct timer probe;
+    uint64_t linger_until_ms;
     struct ip ip;
     char peer[INET6_ADDRSTRLEN]; /* "192.0.2.1", "unix" */
     uint8_t peer_length;
@@ -138,7 +144,6 @@ struct http_conn {
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
     bool unseen;             /* h2o has a head, but neither handler nor log know of it yet */
-    bool left;               /* the peer closed, as opposed to us */
     uint32_t active, served; /* requests */
     struct http_conn *next_spare;
 };
@@ -148,20 +153,39 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
 struct http_conn *guard_conn(const h2o_req_t *req);
 /* Before the handler runs: from now on a client that leaves ends the request. */
 void guard_watch(struct http_conn *conn, struct http_request *request);
+/* The same, after the body's reader had the socket (HTTP/1). */
+void guard_watch_again(struct http_conn *conn);
+/* The client of HTTP/1 is gone: ends connection and request. */
+void guard_left(struct http_conn *conn);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
-/* After the reply to a refused head: closes only when the client has seen it. */
-void guard_linger(struct http_conn *conn);
-/* h2o answered by itself, and that was logged. */
-void guard_seen(struct http_conn *conn);
 /* The request's memory is about to go. */
-void guard_done(struct http_conn *conn, h2o_req_t *req);
+void guard_done(struct http_conn *conn, struct http_request *request);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */
 void guard_close_idle(struct http_loop *http, bool fresh);
 void guard_close_all(struct http_loop *http);
 /* Bytes of replies that the peer has acknowledged so far, or anything that moves with them. */
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
 void guard_abort(struct http_conn *conn);
+
+/* -- linger.c ---------------------------------------------------------------------------------- */
+
+/* Between h2o_start_response() and the first h2o_send(), HTTP/1: the connection closes only when
+ * the client has seen the reply. */
+void linger_after_reply(h2o_req_t *req);
+
+/* -- body.c ------------------------------------------------------------------------------------ */
+
+/* HTTP/1: makes request->body of what the head says. */
+void body_announced(struct http_request *request);
+/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
+void body_discard(struct http_request *request, void (*then)(struct http_request *request));
+/* A reply begins: nobody reads the body any more. Decides whether the connection can live on. True:
+ * it can't, and the client may still be sending. */
+bool body_reply(struct http_request *request);
+/* The request is over: where it ends in sock->input, and what is still to come of it. */
+size_t body_input_end(const struct http_request *request, uint64_t *to_come_r);
+void body_dispose(struct http_request *request);
 
 /* -- http2.c ----------------------------------------------------------------------------------- */
 

@@ -182,8 +182,10 @@ void problem_reply_status(struct http_request *request, int status, const char *
     } known[] = {
         {400, "bad-request", "This request makes no sense"},
         {404, "not-found", "There is no such page"},
+        {408, "request-timeout", "The request took too long"},
         {413, "content-too-large", "The request is too large"},
         {414, "uri-too-long", "The address is too long"},
+        {417, "expectation-failed", "The request expects something else"},
         {431, "head-too-large", "The request's head is too large"},
         {501, "not-implemented", "This request is not supported"},
         {505, "version-not-supported", "This version of HTTP is not supported"},
@@ -202,8 +204,15 @@ void problem_reply_status(struct http_request *request, int status, const char *
 
 const char *methods_print(unsigned methods, char *text_r)
 {
-    snprintf(text_r, 64, "%s%s%sOPTIONS", (methods & HTTP_GET) != 0 ? "GET, " : "",
-             (methods & HTTP_HEAD) != 0 ? "HEAD, " : "",
-             (methods & HTTP_POST) != 0 ? "POST, " : "");
+    static const struct {
+        unsigned bit;
+        const char *text;
+    } names[] = {{HTTP_GET, "GET, "}, {HTTP_HEAD, "HEAD, "},   {HTTP_POST, "POST, "},
+                 {HTTP_PUT, "PUT, "}, {HTTP_PATCH, "PATCH, "}, {HTTP_DELETE, "DELETE, "}};
+    char *p = text_r;
+    for (size_t i = 0; i < COUNT(names); i++)
+        if ((methods & names[i].bit) != 0)
+            p = stpcpy(p, names[i].text);
+    strcpy(p, "OPTIONS");
     return text_r;
 }

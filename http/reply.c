@@ -11,6 +11,7 @@ static const char *status_reason(int status)
         const char *reason;
     } reasons[] = {
         {200, "OK"},
+        {201, "Created"},
         {202, "Accepted"},
         {204, "No Content"},
         {206, "Partial Content"},
@@ -21,6 +22,7 @@ static const char *status_reason(int status)
         {307, "Temporary Redirect"},
         {308, "Permanent Redirect"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
@@ -28,14 +30,19 @@ static const char *status_reason(int status)
         {408, "Request Timeout"},
         {409, "Conflict"},
         {410, "Gone"},
+        {411, "Length Required"},
         {412, "Precondition Failed"},
         {413, "Content Too Large"},
         {414, "URI Too Long"},
         {415, "Unsupported Media Type"},
         {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
         {428, "Precondition Required"},
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
+        {460, "Checksum Mismatch"},
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
         {502, "Bad Gateway"},
@@ -87,7 +94,10 @@ void http_reply_begin(struct http_request *request, int status, const char *cont
     h2o_add_header_by_str(request->pool, &req->res.headers, x_content_type_options.p,
                           x_content_type_options.n, 0, NULL, "nosniff", 7);
     sending_begins(request);
+    bool lingers = body_reply(request) || request->conn->scan.status != 0;
     h2o_start_response(req, generator);
+    if (lingers)
+        linger_after_reply(req);
 }
 
 void http_reply(struct http_request *request, int status, const char *content_type, struct out *out)

@@ -55,6 +55,18 @@ bool request_id_valid(struct str id)
     return true;
 }
 
+/* Takes out what the guard hid from h2o. A client that sends such a name itself keeps it: the place
+ * of the name tells, not the name. */
+static void strip_hidden(h2o_headers_t *headers, const struct http_conn *conn)
+{
+    const char *head = conn->sock->input->bytes;
+    size_t kept = 0;
+    for (size_t i = 0; i < headers->size; i++)
+        if (!head_hid(&conn->scan, (uintptr_t)headers->entries[i].name->base - (uintptr_t)head))
+            headers->entries[kept++] = headers->entries[i];
+    headers->size = kept;
+}
+
 struct http_request *request_create(const struct http_site *site, struct http_conn *conn,
                                     h2o_req_t *req, void (*dispose)(void *request))
 {
@@ -74,6 +86,10 @@ struct http_request *request_create(const struct http_site *site, struct http_co
                                      .server = http->server,
                                      .site = site,
                                      .conn = conn};
+    if (req->version < 0x200 && conn->scan.framing.at != 0 && conn->scan.status == 0) {
+        strip_hidden(&req->headers, conn);
+        body_announced(request);
+    }
     if (request->host.p == req->hostconf->authority.hostport.base)
         request->host = (struct str){"", 0}; /* h2o's stand-in for a missing Host */
     request->id = http_header(request, STR("x-request-id"));

@@ -8,7 +8,12 @@
 
 #include <stdlib.h>
 
-enum { MAX_DEPTH = 32, MAX_ROUTES_A_PATH = 3 };
+enum {
+    MAX_DEPTH = 32,
+    ALL_METHODS =
+        HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE | HTTP_OPTIONS,
+    MAX_ROUTES_A_PATH = 7 /* one a method */
+};
 
 struct http_route {
     struct str name; /* owned */
@@ -188,13 +193,13 @@ const struct http_route *routes_add(struct routes *routes, const char *name, uns
             slots[i] = route;
             return route;
         }
-        if ((slots[i]->methods & methods) != 0) {
+        if ((slots[i]->methods & methods & ALL_METHODS) != 0) {
             diag_error(diag, at, "path \"%.*s\" is also the path of \"%s\"", (int)pattern.n,
                        pattern.p, slots[i]->name.p);
             return NULL;
         }
     }
-    gw_assert(!"three methods have at most three routes");
+    gw_assert(!"each method has at most one route");
 }
 
 int http_route_param(const struct http_route *route, struct str name)
@@ -213,6 +218,11 @@ struct str http_route_name(const struct http_route *route)
 void route_run(struct http_request *request)
 {
     request->route->handler(request, request->route->arg);
+}
+
+bool route_reads_body(const struct http_route *route)
+{
+    return (route->methods & HTTP_READS_BODY) != 0;
 }
 
 /* -- matching ---------------------------------------------------------------------------------- */
@@ -307,10 +317,17 @@ static bool path_check(h2o_mem_pool_t *pool, struct str path, bool *encoded_r)
 
 static unsigned method_bit(struct str method)
 {
-    return str_eq(method, STR("GET"))    ? HTTP_GET
-           : str_eq(method, STR("HEAD")) ? HTTP_HEAD
-           : str_eq(method, STR("POST")) ? HTTP_POST
-                                         : 0;
+    static const struct {
+        struct str name;
+        unsigned bit;
+    } methods[] = {{{"GET", 3}, HTTP_GET},        {{"HEAD", 4}, HTTP_HEAD},
+                   {{"POST", 4}, HTTP_POST},      {{"PUT", 3}, HTTP_PUT},
+                   {{"PATCH", 5}, HTTP_PATCH},    {{"DELETE", 6}, HTTP_DELETE},
+                   {{"OPTIONS", 7}, HTTP_OPTIONS}};
+    for (size_t i = 0; i < COUNT(methods); i++)
+        if (str_eq(method, methods[i].name))
+            return methods[i].bit;
+    return 0;
 }
 
 int routes_match(const struct routes *routes, struct http_request *request)
@@ -340,7 +357,7 @@ int routes_match(const struct routes *routes, struct http_request *request)
         }
         allowed |= methods;
     }
-    request->allowed = (uint8_t)allowed;
+    request->allowed = (uint8_t)(allowed & ALL_METHODS);
     return 405;
 }
 

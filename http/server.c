@@ -3,8 +3,8 @@
  *
  * h2o routes nothing here. Each of its hosts (the public site, the admin listener, the control
  * socket) has one handler for every path, and our routes decide. What h2o answers before a handler
- * is asked (a body that breaks off, say) ends on the host's fallback path; a logger sits there, so
- * that no request goes without its line. */
+ * is asked (a malformed field under HTTP/2, say) ends on the host's fallback path; a logger sits
+ * there, so that no request goes without its line. */
 #include "http/http_internal.h"
 
 #include <stdlib.h>
@@ -57,6 +57,7 @@ static void on_dispose(void *arg)
     h2o_req_t *req = request->h2o;
     if (h2o_linklist_is_linked(&request->sending))
         h2o_linklist_unlink(&request->sending);
+    body_dispose(request);
     if (request->site->is_main && request->server->access != NULL) {
         struct access_record record = {
             .id = request->id,
@@ -76,7 +77,7 @@ static void on_dispose(void *arg)
         };
         http_log(request->conn->http, &record);
     }
-    guard_done(request->conn, req);
+    guard_done(request->conn, request);
 }
 
 void log_by_h2o(h2o_req_t *req, int status)
@@ -102,7 +103,6 @@ static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
 {
     (void)logger;
     log_by_h2o(req, req->res.status);
-    guard_seen(guard_conn(req));
 }
 
 static void reply_options(struct http_request *request, unsigned methods)
@@ -128,14 +128,18 @@ static void dispatch(struct http_request *request)
     bool options = str_eq(request->method, STR("OPTIONS"));
     int status = request_check(request, &reason);
     if (status == 0 && options && str_eq(request->target, STR("*"))) {
-        reply_options(request, HTTP_GET | HTTP_HEAD | HTTP_POST);
+        reply_options(request,
+                      HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE);
         return;
     }
     if (status == 0)
         status = routes_match(request->site->routes, request);
     switch (status) {
     case 0:
-        route_run(request);
+        if (route_reads_body(request->route))
+            route_run(request);
+        else
+            body_discard(request, route_run);
         return;
     case 405:
         if (options)
@@ -164,7 +168,6 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
         request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
-        guard_linger(conn);
         return 0;
     }
     dispatch(request);

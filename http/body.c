@@ -1,0 +1,502 @@
+/* A request's body, from the socket to who reads it. h2o sees no body of HTTP/1: the guard hides
+ * what announces it, so the handler runs as soon as the head is in, and while it reads, the
+ * socket's read callback is ours.
+ *
+ * What came with the head lies behind it in the socket's buffer; `at` walks over it (the head must
+ * not move: h2o points into it). The rest goes by recv() straight into the reader's memory, chunks
+ * are decoded there in place. With Content-Length nothing past the body's end is ever read; with
+ * chunks it may be, and is kept in conn->behind until the guard gives it back to h2o as the next
+ * request. No room: the bytes stay in the socket, and the client's window closes.
+ *
+ * A turn reads at most TURN_BYTES of a connection, so that no upload holds up the others; epoll
+ * tells at once when there is more.
+ *
+ * Two clocks in one timer run while there is room and nothing to put in it: nothing has arrived for
+ * body_idle_timeout, or too little since the window began. Time without room is not the client's:
+ * both are moved on by it.
+ *
+ * HTTP/2: h2o has the whole body by the time the handler runs; it is copied, a bit a turn. */
+#include "http/http_internal.h"
+
+#include <errno.h>
+
+enum {
+    TURN_BYTES = 256 * 1024,
+    DECODE_AHEAD = 64 * 1024,  /* bytes that may be read past the end of a chunk */
+    SWALLOWED_MAX = 64 * 1024, /* bytes left that are cheaper to take than a new connection */
+    WASTE_SIZE = 16 * 1024,
+    COLLECT_FIRST = 4096
+};
+
+static const char INTERIM[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+struct http_body {
+    struct http_request *request;
+    struct http_body_reader *reader; /* NULL: not yet, or no more */
+    uint64_t length;                 /* UINT64_MAX = not announced */
+    uint64_t taken, max;
+    size_t at;              /* HTTP/1: first byte in sock->input that is not taken yet */
+    struct chunked chunks;  /* when length is not announced */
+    struct timer clock;     /* HTTP/2: the next turn */
+    uint64_t from_ms, seen; /* the window's begin, bytes since then */
+    uint64_t last_ms;       /* when something arrived */
+    uint64_t paused_ms;     /* since when the clocks stand still, when clock doesn't run */
+    bool expects;           /* a 100 was not sent, and none of the body has arrived */
+    bool begun, whole;
+    bool pumping, again; /* http_body_resume() was called meanwhile */
+};
+
+static struct http_body *create(struct http_request *request, uint64_t length)
+{
+    struct http_body *body = h2o_mem_alloc_pool(request->pool, sizeof(*body));
+    *body = (struct http_body){.request = request, .length = length};
+    request->body = body;
+    return body;
+}
+
+void body_announced(struct http_request *request)
+{
+    const struct head_scan *scan = &request->conn->scan;
+    if (!scan->chunked && scan->content_length == 0)
+        return;
+    struct http_body *body = create(request, scan->chunked ? UINT64_MAX : scan->content_length);
+    body->at = scan->size;
+    body->expects = scan->expects && request->conn->sock->input->size == scan->size;
+}
+
+static bool is_chunked(const struct http_body *body)
+{
+    return body->length == UINT64_MAX;
+}
+
+static void stop_reading(struct http_body *body)
+{
+    struct http_conn *conn = body->request->conn;
+    body->reader = NULL;
+    timer_stop(conn->http->loop, &body->clock);
+    if (body->request->h2o->version < 0x200)
+        guard_watch_again(conn);
+}
+
+static void finish(struct http_body *body, enum http_body_end how)
+{
+    struct http_body_reader *reader = body->reader;
+    body->whole = how == BODY_WHOLE;
+    stop_reading(body);
+    reader->end(reader, how);
+}
+
+/* -- the clocks -------------------------------------------------------------------------------- */
+
+static uint64_t min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void run_clock(struct http_body *body, uint64_t now_ms)
+{
+    const struct config_server *config = &body->request->server->config->server;
+    uint64_t due_ms = min(body->from_ms, body->last_ms) + config->body_idle_timeout_ms;
+    timer_start(body->request->loop, &body->clock, due_ms > now_ms ? due_ms - now_ms : 0);
+}
+
+static void clock_rings(struct timer *timer)
+{
+    struct http_body *body = CONTAINER_OF(timer, struct http_body, clock);
+    const struct config_server *config = &body->request->server->config->server;
+    uint64_t now_ms = loop_now_ms(body->request->loop), span_ms = config->body_idle_timeout_ms;
+    bool over = now_ms - body->from_ms >= span_ms;
+    if (now_ms - body->last_ms >= span_ms ||
+        (over && body->seen < config->body_min_rate * span_ms / 1000)) {
+        finish(body, BODY_TOO_SLOW);
+        return;
+    }
+    if (over) {
+        body->from_ms = now_ms;
+        body->seen = 0;
+    }
+    run_clock(body, now_ms);
+}
+
+/* There is no room. */
+static void pause_clock(struct http_body *body)
+{
+    if (!timer_running(&body->clock))
+        return;
+    timer_stop(body->request->loop, &body->clock);
+    body->paused_ms = loop_now_ms(body->request->loop);
+}
+
+static void arrived(struct http_body *body, size_t n)
+{
+    body->seen += n;
+    body->last_ms = loop_now_ms(body->request->loop);
+}
+
+/* -- HTTP/1 ------------------------------------------------------------------------------------ */
+
+static void pump(struct http_body *body);
+
+/* A reader that finds room amid its being asked is asked again. */
+static char *find_room(struct http_body *body, size_t *n_r)
+{
+    char *to;
+    do {
+        body->again = false;
+        to = body->reader->room(body->reader, n_r);
+    } while (to == NULL && body->again);
+    return to;
+}
+
+static void readable(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->on_close.data;
+    struct http_body *body = conn->waiting->body;
+    (void)err; /* nothing was read */
+    if (timer_running(&body->clock))
+        pump(body);
+    else
+        h2o_socket_read_stop(sock); /* no room: epoll would report it for ever */
+}
+
+static void wait_for_more(struct http_body *body)
+{
+    h2o_socket_t *sock = body->request->conn->sock;
+    if (sock->_cb.read != readable)
+        h2o_socket_read_start(sock, readable);
+    if (timer_running(&body->clock))
+        return;
+    uint64_t now_ms = loop_now_ms(body->request->loop);
+    body->from_ms += now_ms - body->paused_ms;
+    body->last_ms += now_ms - body->paused_ms;
+    run_clock(body, now_ms);
+}
+
+/* A client whose buffers are full of earlier replies doesn't get it, and goes on without it after a
+ * while, as RFC 9110 section 10.1.1 has it. */
+static void send_continue(struct http_body *body)
+{
+    ssize_t n = send(h2o_socket_get_fd(body->request->conn->sock), INTERIM, sizeof(INTERIM) - 1,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)n;
+    body->expects = false;
+}
+
+/* Takes what the socket's buffer has, or else the socket. 0: nothing there now, -1: the client is
+ * gone. */
+static ssize_t take(struct http_body *body, char *to, size_t room)
+{
+    struct http_conn *conn = body->request->conn;
+    const h2o_buffer_t *input = conn->sock->input;
+    if (!is_chunked(body))
+        room = (size_t)min(room, body->length - body->taken);
+    if (body->at < input->size) {
+        size_t n = (size_t)min(room, input->size - body->at);
+        memcpy(to, input->bytes + body->at, n);
+        body->at += n;
+        return (ssize_t)n;
+    }
+    /* Inside a chunk its end, and the size that follows, are known not to be the body's. */
+    if (is_chunked(body))
+        room =
+            (size_t)min(room, body->chunks.left > DECODE_AHEAD ? body->chunks.left : DECODE_AHEAD);
+    ssize_t n = recv(h2o_socket_get_fd(conn->sock), to, room, MSG_DONTWAIT);
+    if (n > 0) {
+        arrived(body, (size_t)n);
+        body->expects = false;
+        return n;
+    }
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
+/* Makes of *n bytes of chunks at p the *n of the body that they hold. */
+static enum chunked_verdict decode(struct http_body *body, char *p, size_t *n, bool from_input)
+{
+    size_t all = *n, used;
+    enum chunked_verdict verdict = chunked_decode(&body->chunks, p, n, &used);
+    if (verdict == CHUNKED_END && from_input)
+        body->at -= all - used;
+    else if (verdict == CHUNKED_END)
+        buf_append(&body->request->conn->behind, p + used, all - used);
+    return verdict;
+}
+
+/* n bytes lie where room() said. False: reading is over. */
+static bool taken(struct http_body *body, char *p, size_t n, bool from_input)
+{
+    struct http_body_reader *reader = body->reader;
+    enum chunked_verdict verdict =
+        is_chunked(body) ? decode(body, p, &n, from_input) : CHUNKED_MORE;
+    body->taken += n;
+    if (verdict == CHUNKED_BAD) {
+        finish(body, BODY_MALFORMED);
+        return false;
+    }
+    if (body->taken > body->max || body->max - body->taken < body->chunks.left) {
+        finish(body, BODY_TOO_LARGE);
+        return false;
+    }
+    body->whole = verdict == CHUNKED_END || body->taken == body->length;
+    if (n != 0)
+        reader->got(reader, n);
+    if (body->reader == NULL)
+        return false; /* a reply has begun */
+    if (body->whole)
+        finish(body, BODY_WHOLE);
+    return !body->whole;
+}
+
+/* As long as there are bytes, room and leave to go on. False: the request is gone. */
+static bool pump_socket(struct http_body *body)
+{
+    struct http_conn *conn = body->request->conn;
+    size_t budget = TURN_BYTES;
+    while (budget != 0) {
+        size_t room;
+        bool from_input = body->at < conn->sock->input->size;
+        char *to = find_room(body, &room);
+        if (to == NULL) {
+            pause_clock(body);
+            return true;
+        }
+        if (!from_input)
+            room = (size_t)min(room, budget);
+        ssize_t n = take(body, to, room);
+        if (n < 0) {
+            guard_left(conn);
+            return false;
+        }
+        if (n == 0 && body->expects)
+            send_continue(body);
+        if (n == 0)
+            break;
+        if (!taken(body, to, (size_t)n, from_input))
+            return true;
+        if (!from_input && (size_t)n < room)
+            break; /* epoll will say when there is more */
+        budget -= from_input ? 0 : (size_t)n;
+    }
+    wait_for_more(body);
+    return true;
+}
+
+/* -- HTTP/2 ------------------------------------------------------------------------------------ */
+
+static void pump_entity(struct http_body *body)
+{
+    const h2o_iovec_t *entity = &body->request->h2o->entity;
+    size_t budget = TURN_BYTES;
+    while (body->taken != entity->len) {
+        size_t room;
+        if (budget == 0) {
+            timer_start(body->request->loop, &body->clock, 0);
+            return;
+        }
+        char *to = find_room(body, &room);
+        if (to == NULL)
+            return;
+        size_t n = (size_t)min(min(room, budget), entity->len - body->taken);
+        memcpy(to, entity->base + body->taken, n);
+        body->taken += n;
+        budget -= n;
+        body->reader->got(body->reader, n);
+        if (body->reader == NULL)
+            return;
+    }
+    finish(body, BODY_WHOLE);
+}
+
+static void next_turn(struct timer *timer)
+{
+    pump(CONTAINER_OF(timer, struct http_body, clock));
+}
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+static void pump(struct http_body *body)
+{
+    bool alive = true;
+    body->pumping = true;
+    if (body->request->h2o->version >= 0x200)
+        pump_entity(body);
+    else
+        alive = pump_socket(body);
+    if (alive)
+        body->pumping = false;
+}
+
+uint64_t http_body_length(const struct http_request *request)
+{
+    if (request->body != NULL)
+        return request->body->length;
+    return request->h2o != NULL ? request->h2o->entity.len : 0;
+}
+
+void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max)
+{
+    struct http_body *body = request->body;
+    if (body == NULL && http_body_length(request) != 0)
+        body = create(request, http_body_length(request)); /* of HTTP/2 */
+    if (body == NULL) {
+        reader->end(reader, BODY_WHOLE);
+        return;
+    }
+    gw_assert(!body->begun && !request->replied);
+    body->begun = true;
+    body->reader = reader;
+    body->max = max;
+    timer_init(&body->clock, request->h2o->version >= 0x200 ? next_turn : clock_rings);
+    if (!is_chunked(body) && body->length > max)
+        finish(body, BODY_TOO_LARGE);
+    else
+        pump(body);
+}
+
+void http_body_resume(struct http_request *request)
+{
+    struct http_body *body = request->body;
+    if (body == NULL || body->reader == NULL)
+        return; /* it is over */
+    if (body->pumping)
+        body->again = true;
+    else if (!timer_running(&body->clock))
+        pump(body);
+}
+
+void http_body_refuse(struct http_request *request, enum http_body_end how)
+{
+    static const struct {
+        int status;
+        const char *detail;
+    } answers[] = {
+        [BODY_TOO_LARGE] = {413, "the body is larger than is taken here"},
+        [BODY_TOO_SLOW] = {408, "the body came too slowly"},
+        [BODY_MALFORMED] = {400, "the body's chunks are malformed"},
+    };
+    gw_assert(how != BODY_WHOLE);
+    problem_reply_status(request, answers[how].status, answers[how].detail);
+}
+
+/* -- bodies that nobody wants ------------------------------------------------------------------ */
+
+struct waste {
+    struct http_body_reader reader;
+    struct http_request *request;
+    void (*then)(struct http_request *request);
+    char bytes[WASTE_SIZE];
+};
+
+static char *waste_room(struct http_body_reader *reader, size_t *n_r)
+{
+    *n_r = WASTE_SIZE;
+    return CONTAINER_OF(reader, struct waste, reader)->bytes;
+}
+
+static void waste_got(struct http_body_reader *reader, size_t n)
+{
+    (void)reader, (void)n;
+}
+
+static void waste_end(struct http_body_reader *reader, enum http_body_end how)
+{
+    struct waste *waste = CONTAINER_OF(reader, struct waste, reader);
+    if (how == BODY_WHOLE)
+        waste->then(waste->request);
+    else
+        http_body_refuse(waste->request, how);
+}
+
+void body_discard(struct http_request *request, void (*then)(struct http_request *request))
+{
+    uint64_t max = request->server->config->server.max_body;
+    if (request->body == NULL && http_body_length(request) <= max) {
+        then(request); /* there is none, or HTTP/2 has it already */
+        return;
+    }
+    struct waste *waste = h2o_mem_alloc_pool(request->pool, sizeof(*waste));
+    waste->reader = (struct http_body_reader){waste_room, waste_got, waste_end};
+    waste->request = request;
+    waste->then = then;
+    http_body_read(request, &waste->reader, max);
+}
+
+/* -- small bodies ------------------------------------------------------------------------------ */
+
+struct collection {
+    struct http_body_reader reader;
+    struct http_request *request;
+    http_body_fn *fn;
+    void *arg;
+    char *p;
+    size_t n, capacity, max;
+};
+
+static char *collection_room(struct http_body_reader *reader, size_t *n_r)
+{
+    struct collection *all = CONTAINER_OF(reader, struct collection, reader);
+    if (all->n == all->capacity) {
+        size_t capacity = all->capacity * 2;
+        char *p = h2o_mem_alloc_pool(all->request->pool, capacity);
+        memcpy(p, all->p, all->n);
+        all->p = p;
+        all->capacity = capacity;
+    }
+    *n_r = all->capacity - all->n;
+    return all->p + all->n;
+}
+
+static void collection_got(struct http_body_reader *reader, size_t n)
+{
+    CONTAINER_OF(reader, struct collection, reader)->n += n;
+}
+
+static void collection_end(struct http_body_reader *reader, enum http_body_end how)
+{
+    struct collection *all = CONTAINER_OF(reader, struct collection, reader);
+    struct str body = {all->p, how == BODY_WHOLE ? all->n : 0};
+    all->fn(all->request, how, body, all->arg);
+}
+
+void http_body_collect(struct http_request *request, size_t max, http_body_fn *fn, void *arg)
+{
+    struct collection *all = h2o_mem_alloc_pool(request->pool, sizeof(*all));
+    uint64_t length = http_body_length(request);
+    *all = (struct collection){.reader = {collection_room, collection_got, collection_end},
+                               .request = request,
+                               .fn = fn,
+                               .arg = arg,
+                               .capacity = length <= max ? (size_t)length + 1 : COLLECT_FIRST};
+    all->p = h2o_mem_alloc_pool(request->pool, all->capacity);
+    http_body_read(request, &all->reader, max);
+}
+
+/* -- the end of a request ---------------------------------------------------------------------- */
+
+bool body_reply(struct http_request *request)
+{
+    struct http_body *body = request->body;
+    if (body == NULL)
+        return false;
+    stop_reading(body);
+    if (body->whole || request->h2o->version >= 0x200)
+        return false;
+    /* Who waits for a 100 may send the body or not: nobody could tell it from the next head. */
+    if (is_chunked(body) || body->expects || body->length - body->taken > SWALLOWED_MAX)
+        request->h2o->http1_is_persistent = 0;
+    return !request->h2o->http1_is_persistent;
+}
+
+void body_dispose(struct http_request *request)
+{
+    if (request->body != NULL)
+        timer_stop(request->loop, &request->body->clock);
+}
+
+size_t body_input_end(const struct http_request *request, uint64_t *to_come_r)
+{
+    const struct http_body *body = request->body;
+    size_t there = request->conn->sock->input->size - body->at;
+    uint64_t left = is_chunked(body) ? 0 : body->length - body->taken;
+    *to_come_r = left - min(left, there);
+    return body->at + (size_t)min(left, there);
+}

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -12,9 +11,9 @@
 #include <unistd.h>
 #include <h2o/memory.h>
 #include "base/log.h"
+#include "files/storage_internal.h"
 
 enum {
-    PATH = sizeof(".partial/") + STORE_ID,
     SLICE = 8 * 1024 * 1024, /* bytes read back in one job */
     PIECE = 256 * 1024       /* and in one read */
 };
@@ -77,20 +76,6 @@ static struct partial *of_job(struct offload_job *job)
     return CONTAINER_OF(job, struct partial, job);
 }
 
-static enum storage_result from_store(enum store_result result)
-{
-    return result == STORE_OK       ? STORAGE_OK
-           : result == STORE_BUSY   ? STORAGE_BUSY
-           : result == STORE_FULL   ? STORAGE_DISK_FULL
-           : result == STORE_ABSENT ? STORAGE_ABSENT
-                                    : STORAGE_FAILED;
-}
-
-static void print_path(const struct partial *partial, char path_r[PATH])
-{
-    snprintf(path_r, PATH, ".partial/%s", partial->id);
-}
-
 /* -- the record -- */
 
 static void on_recorded(struct store_write *write)
@@ -100,7 +85,7 @@ static void on_recorded(struct store_write *write)
         partial->record = partial->next;
         partial->state = PARTIAL_OPEN;
     }
-    end(partial, from_store(write->result));
+    end(partial, storage_from_store(write->result));
 }
 
 /* `next`, with a new time to live. */
@@ -166,7 +151,7 @@ static enum partial_state find_record(struct partial *partial)
         if (result == STORE_ABSENT)
             return PARTIAL_ABSENT;
     }
-    partial->result = from_store(result);
+    partial->result = storage_from_store(result);
     return PARTIAL_BROKEN;
 }
 
@@ -180,13 +165,13 @@ static enum partial_state broken(struct partial *partial, const char *what, int 
  * either any more. */
 static enum partial_state open_file(struct partial *partial)
 {
-    char path[PATH];
+    char path[STORAGE_PATH];
     struct stat info;
     enum partial_state state = find_record(partial);
     if (state != PARTIAL_OPEN)
         return state;
     int make = partial->record.offset == 0 ? O_CREAT : 0, *fd = &partial->incoming.file.fd;
-    print_path(partial, path);
+    storage_path(path, STORAGE_PARTIAL, partial->id);
     *fd = openat(storage_dir(partial->storage), path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | make, 0600);
     if (*fd < 0)
         return broken(partial, "open a partial upload", errno);
@@ -241,7 +226,8 @@ void partial_open(struct partial *partial, bool writing, void (*done)(struct par
 /* The file's name in .partial/ must be as durable as what is in it. */
 static int sync_folder(struct partial *partial)
 {
-    int fd = openat(storage_dir(partial->storage), ".partial", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd =
+        openat(storage_dir(partial->storage), STORAGE_PARTIAL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int error = fd < 0 || fsync(fd) != 0 ? errno : 0;
     if (fd >= 0)
         close(fd);
@@ -359,37 +345,20 @@ void partial_finish(struct partial *partial, uint64_t size, struct ticket *ticke
 
 /* -- removing -- */
 
-static void unlink_work(struct offload_job *job)
-{
-    struct partial *partial = of_job(job);
-    char path[PATH];
-    print_path(partial, path);
-    if (unlinkat(storage_dir(partial->storage), path, 0) != 0 && errno != ENOENT)
-        storage_error(partial->storage, "remove a partial upload", errno);
-    if (partial->incoming.file.fd >= 0) /* freeing its blocks takes a while: not on the loop */
-        close(partial->incoming.file.fd);
-    partial->incoming.file.fd = -1;
-}
-
-static void on_unlinked(struct offload_job *job)
-{
-    struct partial *partial = of_job(job);
-    partial->state = PARTIAL_ABSENT;
-    end(partial, STORAGE_OK);
-}
-
 static void on_record_removed(struct store_write *write)
 {
     struct partial *partial = CONTAINER_OF(write, struct partial, write);
     if (write->result != STORE_OK) {
-        end(partial, from_store(write->result));
+        end(partial, storage_from_store(write->result));
         return;
     }
+    char path[STORAGE_PATH];
     storage_uncount(partial->storage, partial->record.owner, partial_counted(&partial->record));
-    partial->job =
-        (struct offload_job){.work = unlink_work, .done = on_unlinked, .loop = partial->loop};
-    if (!offload_submit(storage_disk(partial->storage), &partial->job))
-        end(partial, STORAGE_OK); /* it counts no more, and the sweep finds it */
+    storage_discard(partial->storage, storage_path(path, STORAGE_PARTIAL, partial->id),
+                    partial->incoming.file.fd);
+    partial->incoming.file.fd = -1;
+    partial->state = PARTIAL_ABSENT;
+    end(partial, STORAGE_OK);
 }
 
 void partial_remove(struct partial *partial, void (*done)(struct partial *partial))

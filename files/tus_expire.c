@@ -6,7 +6,6 @@
  * again. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "files/files_internal.h"
 #include "files/lock.h"
 #include "files/partial.h"
+#include "files/storage_internal.h"
 
 enum { BATCH = 100 };
 
@@ -37,8 +37,9 @@ static void on_removed(struct store_write *write)
 /* False: somebody is at it. */
 static bool remove_bytes(struct storage *storage, struct str id)
 {
-    char path[16 + STORE_ID];
-    snprintf(path, sizeof(path), ".partial/%.*s", (int)id.n, id.p);
+    char path[STORAGE_PATH], name[STORE_ID + 1] = "";
+    memcpy(name, id.p, STORE_ID);
+    storage_path(path, STORAGE_PARTIAL, name);
     int dir = storage_dir(storage), fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT;

@@ -315,7 +315,8 @@ void guard_done(struct http_conn *conn, struct http_request *request)
         return;
     if (request->body != NULL) {
         http1->request_size = body_input_end(request, &conn->skip);
-        append_input(conn, conn->behind.p, conn->behind.n);
+        if (conn->behind.n != 0)
+            append_input(conn, conn->behind.p, conn->behind.n);
         buf_clear(&conn->behind);
     }
     h2o_buffer_t *input = conn->sock->input;

@@ -61,6 +61,7 @@ struct http_request {
     uint64_t progress_ms;
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
+    struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
 };
 
 /* -- routes ------------------------------------------------------------------------------------ */
@@ -170,11 +171,13 @@ void http_body_refuse(struct http_request *request, enum http_body_end how);
 
 enum http_right { HTTP_MAY_READ, HTTP_MAY_WRITE };
 /* Whether the request may do it: AUTH_PUBLIC always, AUTH_TOKEN with `Authorization: Bearer` and a
- * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token).
- * Sets request->user. False: 401 or 403 was replied. */
+ * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token); a
+ * link to write lets read too. Sets request->user whenever a token was sent and is known. False:
+ * 401 or 403 was replied. */
 bool http_authorize(struct http_request *request, enum config_auth auth, enum http_right right);
 /* "path?query&expires=…&sig=…" in the request's pool, with which AUTH_SIGNED lets pass until
- * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?'. */
+ * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?', of which
+ * an earlier expires and sig are left out. */
 struct str http_signed_url(struct http_request *request, enum http_right right, struct str path,
                            struct str query, uint64_t expires_s);
 /* Whether the section's auth can work: tokens where they are needed. Adds errors at `at`. */
@@ -182,12 +185,13 @@ void http_check_auth(const struct http_server *server, enum config_auth auth, st
                      struct diag *diag);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
- * send them with a visitor's browser. */
-struct str http_csrf_token(struct http_request *request); /* sets the cookie when there is none */
+ * send them with a visitor's browser. Good for 12 hours; in the request's pool. Sets the cookie
+ * when there is none (before the reply begins), so no cache may keep the reply. */
+struct str http_csrf_token(struct http_request *request);
 enum http_csrf {
     CSRF_FINE,   /* or not needed: Authorization or no cookie, and not from another site */
     CSRF_NEEDED, /* `token` is not there, or not in X-CSRF-Token: the form's field may still come */
-    CSRF_WRONG
+    CSRF_WRONG   /* not ours, too old, of another visitor; or the browser tells of another site */
 };
 /* token: the form's field; "" = not seen (yet): X-CSRF-Token is looked at. */
 enum http_csrf http_csrf_check(struct http_request *request, struct str token);

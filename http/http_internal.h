@@ -24,6 +24,41 @@ int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
 bool route_reads_body(const struct http_route *route);
 
+/* -- authorize.c, csrf.c ----------------------------------------------------------------------- */
+
+struct auth_token {
+    uint8_t digest[32];
+    char *user; /* owned: "token:NAME" */
+    size_t user_n;
+};
+
+/* Keys and tokens as requests need them, made once. */
+struct http_auth {
+    struct key links, forms;
+    struct auth_token *tokens; /* owned */
+    size_t token_count;
+};
+void auth_init(struct http_auth *auth, const struct config *config, const struct secret *secret);
+void auth_fini(struct http_auth *auth);
+
+enum auth_verdict {
+    VERDICT_FINE,
+    VERDICT_TOKEN_NEEDED,
+    VERDICT_TOKEN_INVALID,
+    VERDICT_LINK_NEEDED,
+    VERDICT_LINK_INVALID,
+    VERDICT_LINK_EXPIRED
+};
+/* http_authorize() without its reply and its clock. */
+enum auth_verdict auth_judge(struct http_request *request, enum config_auth auth,
+                             enum http_right right, uint64_t now_s);
+
+/* Tokens of forms: what goes into them and what comes back. */
+enum { CSRF_TOKEN_LENGTH = 54 };
+void csrf_make(const struct key *key, struct str cookie, uint64_t expires_s,
+               char text_r[CSRF_TOKEN_LENGTH + 1]);
+bool csrf_valid(const struct key *key, struct str cookie, struct str text, uint64_t now_s);
+
 /* -- server.c ---------------------------------------------------------------------------------- */
 
 /* One of h2o's hosts: what a listener leads to. */
@@ -42,7 +77,7 @@ struct listener {
 
 struct http_server {
     const struct config *config;
-    const struct secret *secret; /* borrowed; NULL while a configuration is only checked */
+    struct http_auth auth;
     struct access_log *access;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;

@@ -262,7 +262,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     struct http_server *server = h2o_mem_alloc(sizeof(*server));
     memset(server, 0, sizeof(*server));
     server->config = config;
-    server->secret = secret;
+    auth_init(&server->auth, config, secret);
     server->access = access;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
@@ -297,6 +297,7 @@ void http_server_destroy(struct http_server **server_p)
         listener_close(&server->listeners[i]);
     for (size_t i = 0; i < server->static_count; i++)
         http_static_unmount(&server->statics[i]);
+    auth_fini(&server->auth);
     free(server->statics);
     free(server->listeners);
     free(server->addresses);

@@ -17,15 +17,14 @@ static const struct query find = {QUERY_PARTIAL_FIND,
 static const struct query expired = {QUERY_PARTIAL_EXPIRED, "SELECT " COLUMNS " FROM partials"
                                                             " WHERE route = ?1 AND expires_ms <= ?2"
                                                             " ORDER BY expires_ms LIMIT ?3"};
-/* Each table is summed in its index's order, only the sums are sorted. total() is exact up to 2^53
- * and, unlike sum(), no error when clients announce more than 2^63. */
-static const struct query owners = {
-    QUERY_OWNERS, "SELECT owner, CAST(total(bytes) AS INTEGER) FROM ("
-                  " SELECT owner, total(size) AS bytes FROM files WHERE route = ?1 GROUP BY owner"
-                  " UNION ALL"
-                  " SELECT owner, total(CASE WHEN size < 0 THEN received ELSE size END)"
-                  " FROM partials WHERE route = ?1 GROUP BY owner"
-                  ") GROUP BY owner"};
+/* total() is exact up to 2^53 and, unlike sum(), no error when clients announce more than 2^63. */
+static const struct query owners = {QUERY_OWNERS,
+                                    "SELECT owner, CAST(total(bytes) AS INTEGER) FROM ("
+                                    " SELECT owner, bytes FROM owners WHERE route = ?1"
+                                    " UNION ALL"
+                                    " SELECT owner, CASE WHEN size < 0 THEN received ELSE size END"
+                                    " FROM partials WHERE route = ?1"
+                                    ") GROUP BY owner"};
 
 enum store_result partial_put(struct connection *writer, const struct partial_record *partial)
 {

@@ -9,8 +9,9 @@
 /* "gway", in the file's header: another program's database is never touched. */
 enum { APPLICATION_ID = 0x67776179 };
 
-/* Index files_by_time serves pages of a list, read backwards; files_by_owner holds all that quotas
- * ask for. */
+/* Index files_by_time serves pages of a list, read backwards. What an owner's files come to is kept
+ * by triggers: quotas are known at start without looking at every file, and a row of a table that
+ * stays small costs a write less than a place in an index of all files. */
 static const char *const steps[] = {
     "PRAGMA application_id = 0x67776179;"
     "CREATE TABLE files ("
@@ -25,7 +26,22 @@ static const char *const steps[] = {
     " sha256 BLOB NOT NULL CHECK (length(sha256) = 32)"
     ") STRICT;"
     "CREATE INDEX files_by_time ON files (route, created_ms, id);"
-    "CREATE INDEX files_by_owner ON files (route, owner, size);"
+    "CREATE TABLE owners ("
+    " route TEXT NOT NULL,"
+    " owner TEXT NOT NULL,"
+    " files INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL,"
+    " PRIMARY KEY (route, owner)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER file_added AFTER INSERT ON files BEGIN"
+    " INSERT INTO owners VALUES (new.route, new.owner, 1, new.size)"
+    "  ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;"
+    "END;"
+    "CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN"
+    " UPDATE owners SET files = files - 1, bytes = bytes - old.size"
+    "  WHERE route = old.route AND owner = old.owner;"
+    " DELETE FROM owners WHERE route = old.route AND owner = old.owner AND files = 0;"
+    "END;"
     "CREATE TABLE partials ("
     " id TEXT NOT NULL PRIMARY KEY,"
     " route TEXT NOT NULL,"

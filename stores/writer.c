@@ -1,6 +1,6 @@
 /* The one thread that writes. While it waits for the disk, writes gather; then it takes all of them
- * into one transaction, so that the busier the gateway is, the more of them share a sync. Each runs
- * in a savepoint: one that fails takes nothing with it. */
+ * into one transaction, so that the busier the gateway is, the more of them share a sync. One that
+ * fails takes nothing with it: what is more than one statement runs in a savepoint. */
 #include "stores/store_internal.h"
 
 #include <signal.h>
@@ -63,19 +63,28 @@ static enum store_result apply(struct connection *connection, const struct store
     return result;
 }
 
+/* One statement is all or nothing by itself. */
+static bool needs_savepoint(const struct store_write *write)
+{
+    size_t statements = write->add_file_count + (write->remove_file.n != 0) +
+                        (write->put_partial != NULL) + (write->remove_partial.n != 0);
+    return statements > 1;
+}
+
 /* What becomes of the transaction; the write's own result may be another. */
 static enum store_result run_one(struct connection *connection, struct store_write *write)
 {
-    enum store_result all = query_run(connection, &savepoint);
+    bool guarded = needs_savepoint(write);
+    enum store_result all = guarded ? query_run(connection, &savepoint) : STORE_OK;
     if (all != STORE_OK)
         return all;
     write->result = apply(connection, write);
     /* A full disk and the like can end the transaction. */
     if (write->result != STORE_OK && sqlite3_get_autocommit(connection->db))
         return write->result;
-    if (write->result != STORE_OK)
+    if (guarded && write->result != STORE_OK)
         all = query_run(connection, &undo);
-    return all == STORE_OK ? query_run(connection, &release) : all;
+    return guarded && all == STORE_OK ? query_run(connection, &release) : all;
 }
 
 static void run(struct connection *connection, struct store_write *batch)

@@ -125,7 +125,9 @@ int main(int argc, char **argv)
     struct config config = {
         .server = {.listen = {&listen, 1},
                    .max_connections = 1000,
+                   .head_timeout_ms = 10000,
                    .idle_timeout_ms = 10000,
+                   .body_idle_timeout_ms = 10000,
                    .max_body = 1 << 20,
                    .trusted_proxies = {trusted, COUNT(trusted)}},
         .admin = {.listen = str_from(argc > 2 ? argv[2] : ""),

@@ -45,7 +45,20 @@ static void on_done(struct store_write *write)
         submit(writer);
 }
 
-static double measure(unsigned writers, double seconds)
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), by_size);
+    return values[count / 2];
+}
+
+/* Rows that were written within the time, and how long it really took. */
+static unsigned long measure(unsigned writers, double seconds, double *took_r)
 {
     struct writer *all = calloc(writers, sizeof(*all));
     if (all == NULL)
@@ -67,18 +80,21 @@ static double measure(unsigned writers, double seconds)
     }
     while (clock_us() < from + (uint64_t)(seconds * 1e6))
         loop_turn(loop, 10);
-    double speed = (double)rows / ((double)(clock_us() - from) / 1e6);
+    *took_r = (double)(clock_us() - from) / 1e6;
+    unsigned long done = rows;
     over = true;
     while (running != 0)
         loop_turn(loop, 10);
     free(all);
-    return speed;
+    return done;
 }
 
 int main(int argc, char **argv)
 {
+    enum { ROUNDS = 8 }; /* in turns: disks have their moods */
     static const unsigned writers[] = {1, 16, 200};
-    double seconds = argc > 2 ? atof(argv[2]) : 2, alone = 0;
+    double seconds = argc > 2 ? atof(argv[2]) : 2;
+    double speeds[COUNT(writers)][ROUNDS];
     char path[4096];
     const char *error;
     snprintf(path, sizeof(path), "%s/store_speed.%d.db", argc > 1 ? argv[1] : ".", (int)getpid());
@@ -88,12 +104,15 @@ int main(int argc, char **argv)
         return 1;
     }
     loop = loop_create(0);
-    for (size_t i = 0; i < COUNT(writers); i++) {
-        double speed = measure(writers[i], seconds);
-        if (i == 0)
-            alone = speed;
-        printf("%3u at once: %7.0f rows/s, %5.1f x one by one\n", writers[i], speed, speed / alone);
-    }
+    for (size_t round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < COUNT(writers); i++) {
+            double took;
+            unsigned long done = measure(writers[i], seconds / ROUNDS, &took);
+            speeds[i][round] = (double)done / took;
+        }
+    for (size_t i = 0; i < COUNT(writers); i++)
+        printf("%3u at once: %7.0f rows/s, %5.1f x one by one\n", writers[i],
+               median(speeds[i], ROUNDS), median(speeds[i], ROUNDS) / median(speeds[0], ROUNDS));
     store_close(&store);
     loop_destroy(&loop);
     unlink(path);

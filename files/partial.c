@@ -361,7 +361,7 @@ static void on_record_removed(struct store_write *write)
     end(partial, STORAGE_OK);
 }
 
-void partial_remove(struct partial *partial, void (*done)(struct partial *partial))
+void partial_terminate(struct partial *partial, void (*done)(struct partial *partial))
 {
     begin(partial, done);
     partial->write = (struct store_write){.remove_partial = {partial->id, STORE_ID},

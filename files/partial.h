@@ -73,7 +73,7 @@ void partial_save(struct partial *partial, uint64_t offset, uint64_t size,
 void partial_finish(struct partial *partial, uint64_t size, struct ticket *ticket,
                     void (*done)(struct partial *partial));
 /* Removes the record, then the bytes; gives back what it counted in the quotas. */
-void partial_remove(struct partial *partial, void (*done)(struct partial *partial));
+void partial_terminate(struct partial *partial, void (*done)(struct partial *partial));
 
 /* What a record counts in the quotas. */
 static inline uint64_t partial_counted(const struct partial_record *record)

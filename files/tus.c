@@ -293,7 +293,7 @@ static void on_removed(struct partial *partial)
 static void remove_upload(struct tus *tus)
 {
     if (tus->partial.state != PARTIAL_WHOLE) {
-        partial_remove(&tus->partial, on_removed);
+        partial_terminate(&tus->partial, on_removed);
         return;
     }
     struct http_request *request = tus->request;
@@ -458,7 +458,7 @@ static void on_created_open(struct partial *partial)
     if (partial->state != PARTIAL_OPEN && tus->request != NULL)
         tus_refuse_result(tus, STORAGE_FAILED);
     if (tus->request == NULL)
-        partial_remove(partial, on_removed);
+        partial_terminate(partial, on_removed);
     else if (tus->size == 0)
         tus_finish(tus);
     else
@@ -475,7 +475,7 @@ static void on_created(struct partial *partial)
     }
     tus_keep(tus);
     if (tus->request == NULL) { /* nobody knows its id */
-        partial_remove(partial, on_removed);
+        partial_terminate(partial, on_removed);
     } else if (tus->has_body || tus->size == 0) {
         partial_open(partial, true, on_created_open);
     } else {

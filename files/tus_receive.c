@@ -37,7 +37,7 @@ static void on_removed(struct partial *partial)
 static void give_up(struct tus *tus)
 {
     if (tus->method == HTTP_POST || tus->partial.result == STORAGE_BAD_TYPE)
-        partial_remove(&tus->partial, on_removed);
+        partial_terminate(&tus->partial, on_removed);
     else
         tus_end(tus);
 }

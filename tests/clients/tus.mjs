@@ -6,6 +6,7 @@
 // Prints JSON: what happened, the upload's URL, and each request it made.
 
 import { createReadStream, statSync } from "node:fs";
+import { PassThrough } from "node:stream";
 import { FileUrlStorage, Upload } from "tus-js-client";
 
 const [endpoint, path, text] = process.argv.slice(2);
@@ -17,7 +18,11 @@ function finish(state, more = {}) {
   process.exit(0);
 }
 
-const upload = new Upload(createReadStream(path), {
+// A stream whose file it doesn't know: of a file it announces more bytes than its last piece has.
+const file = createReadStream(path);
+const source = options.deferred ? file.pipe(new PassThrough()) : file;
+
+const upload = new Upload(source, {
   endpoint,
   chunkSize: options.chunk ?? Infinity,
   uploadSize: options.deferred ? null : statSync(path).size,

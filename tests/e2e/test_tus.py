@@ -33,10 +33,12 @@ dir = "uploads"
 max_size = "256MiB"
 expire_after = "1h"
 lock_timeout = "5s"
+auth = "public"
 {more}
 [downloads.main]
 path = "/files"
 from = "main"
+auth = "public"
 """
 
 
@@ -416,7 +418,7 @@ def test_http2_uploads_too(tus, tmp_path):
 
 
 def test_a_signed_location_is_enough_to_go_on(tus):
-    client = tus('auth = "signed"')
+    client = tus(config=CONFIG.replace("public", "signed", 1))
     assert client.create(3).status_code in (401, 403)
     expires = int(time.time()) + 100
     signed = subprocess.run(
@@ -494,8 +496,8 @@ def test_a_newcomer_takes_over_from_a_dead_connection(tus):
     assert 0 < offset <= 200_000
     dead.settimeout(10)
     assert dead.recv(100).startswith(b"HTTP/1.1 423"), "its client is told, if it still is there"
-    other = client.begin_patch(location, offset, len(data) - offset, data[offset : offset + 1000])
-    until(lambda: client.partial(location).stat().st_size >= offset, "more bytes")
+    other = client.begin_patch(location, offset, len(data) - offset, data[offset : offset + 200_000])
+    until(lambda: client.partial(location).stat().st_size > offset, "more bytes")
     # A PATCH takes over as well; which offset it needs is told.
     answer = client.patch(location, 0, b"x")
     assert answer.status_code == 409

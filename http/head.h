@@ -52,7 +52,7 @@ void head_hide(const struct head_scan *scan, char *head);
 /* Whether the name at `at` is one that head_hide() made. */
 static inline bool head_hid(const struct head_scan *scan, size_t at)
 {
-    return scan->framing.at != 0 && (at == scan->framing.at || at == scan->upgrade.at);
+    return scan->framing.at != 0 && at != 0 && (at == scan->framing.at || at == scan->upgrade.at);
 }
 
 #endif

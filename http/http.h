@@ -10,6 +10,7 @@
 #define H2O_USE_EPOLL 1
 #endif
 #include <h2o.h>
+#include <sys/stat.h>
 #include "base/diag.h"
 #include "base/loop.h"
 #include "base/offload.h"
@@ -273,9 +274,11 @@ void http_dir_find(struct http_request *request, struct http_dir *dir, struct st
                    unsigned flags, http_found_fn *found, void *arg);
 /* The media type that the ending of a file's name stands for. */
 const char *http_dir_type(const struct http_dir *dir, struct str name);
-/* Opens the directory `path` below it ("" or "a/b/"), to be read; not on a loop. 0 or errno; the
+/* Not on a loop: opens the directory `path` below it ("" or "a/b/"), to be read. 0 or errno; the
  * descriptor is the caller's. */
 int http_dir_list(const struct http_dir *dir, struct str path, int *fd_r);
+/* Not on a loop: what http_dir_find() would find there, file or directory. 0 or errno. */
+int http_dir_stat(const struct http_dir *dir, struct str path, struct stat *stat_r);
 
 /* `attachment; filename="x.pdf"; filename*=UTF-8''…` (RFC 6266, RFC 8187) for any name: what can't
  * be in a file's name is replaced. In the pool. */

@@ -135,6 +135,53 @@ def test_http2_frames_of_unknown_types_are_not_logged_each(one):
     assert len(one.log()) == before
 
 
+# -- HTTP/1 ----------------------------------------------------------------------------------------
+
+GET, HOST = b"GET / HTTP/1.1\r\n", b"Host: a\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+
+AMBIGUOUS = {
+    "two lengths": HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n",
+    "the same length twice": HOST + b"Content-Length: 5\r\nContent-Length: 5\r\n",
+    "a list of lengths": HOST + b"Content-Length: 5, 5\r\n",
+    "a signed length": HOST + b"Content-Length: +5\r\n",
+    "length and chunks": HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    "chunks and length": HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    "chunked twice": HOST + b"Transfer-Encoding: chunked, chunked\r\n",
+    "chunked not last": HOST + b"Transfer-Encoding: chunked, identity\r\n",
+    "another coding": HOST + b"Transfer-Encoding: gzip, chunked\r\n",
+    "identity": HOST + b"Transfer-Encoding: identity\r\n",
+    "chunked in disguise": HOST + b"Transfer-Encoding: \x0bchunked\r\n",
+    "a blank before the colon": HOST + b"Transfer-Encoding : chunked\r\n",
+    "a folded coding": HOST + b"Transfer-Encoding:\r\n chunked\r\n",
+    "a folded field": HOST + b"X: a\r\n\tb\r\n",
+    "a bare line feed": HOST + b"X: a\nTransfer-Encoding: chunked\r\n",
+    "a bare carriage return": HOST + b"X: a\rTransfer-Encoding: chunked\r\n",
+    "NUL": HOST + b"X: a\x00b\r\n",
+    "NUL in a name": HOST + b"X\x00: a\r\n",
+    "DEL": HOST + b"X: \x7f\r\n",
+    "a name beyond ASCII": HOST + b"\xe4: a\r\n",
+    "no host": b"X: a\r\n",
+    "two hosts": HOST + b"Host: b\r\n",
+}
+
+
+@pytest.mark.parametrize("fields", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+def test_what_two_servers_might_read_differently_ends_the_connection(one, fields):
+    for before in (b"", GET + HOST + b"\r\n"):  # at once, and behind another
+        with socket.create_connection(one.host_port, timeout=15) as client:
+            client.sendall(before + GET + fields + b"\r\n" + b"0\r\n\r\n" + SMUGGLED)
+            got = b""
+            while chunk := client.recv(65536):
+                got += chunk
+        assert got.count(b"HTTP/1.1 ") == 1 + (before != b""), got
+        assert got[got.rindex(b"HTTP/1.1 "):].startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"\r\nConnection: close\r\n" in got and b"content-type:" in got
+    records = one.access(3)
+    assert [r["status"] for r in records] == [400, 200, 400]
+    assert not any(r["path"] == "/smuggled" for r in records)
+
+
 # -- upstreams -------------------------------------------------------------------------------------
 
 

@@ -89,6 +89,41 @@ static const struct {
     {"chunked in disguise", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n",
      HEAD_REFUSED, 400},
 
+    {"no final coding", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, gzip\r\n\r\n",
+     HEAD_REFUSED, 400},
+    {"an empty coding", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\r\n", HEAD_REFUSED, 400},
+    {"chunked in a list", "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked,\r\n\r\n",
+     HEAD_REFUSED, 400},
+
+    {"a blank before a colon", "GET / HTTP/1.1\r\n" HOST "X : b\r\n\r\n", HEAD_REFUSED, 400},
+    {"a tab before a colon", "GET / HTTP/1.1\r\n" HOST "Content-Length\t: 1\r\n\r\n", HEAD_REFUSED,
+     400},
+    {"a blank in a name", "GET / HTTP/1.1\r\n" HOST "X Y: b\r\n\r\n", HEAD_REFUSED, 400},
+    {"no name", "GET / HTTP/1.1\r\n" HOST ": b\r\n\r\n", HEAD_REFUSED, 400},
+    {"no colon", "GET / HTTP/1.1\r\n" HOST "X\r\n\r\n", HEAD_REFUSED, 400},
+    {"a name that is no token", "GET / HTTP/1.1\r\n" HOST "X(Y): b\r\n\r\n", HEAD_REFUSED, 400},
+    {"a name beyond ASCII", "GET / HTTP/1.1\r\n" HOST "\xc3\xa4: b\r\n\r\n", HEAD_REFUSED, 400},
+    {"every character of a name", "GET / HTTP/1.1\r\n" HOST "!#$%&'*+-.^_`|~09azAZ: b\r\n\r\n",
+     HEAD_OK, 0},
+    {"a method that is no token", "G@T / HTTP/1.1\r\n" HOST "\r\n", HEAD_REFUSED, 400},
+    {"a tab in the target", "GET /a\tb HTTP/1.1\r\n" HOST "\r\n", HEAD_REFUSED, 400},
+    {"a tab in a value", "GET / HTTP/1.1\r\n" HOST "X: a\tb\r\n\r\n", HEAD_OK, 0},
+    {"a value beyond ASCII", "GET / HTTP/1.1\r\n" HOST "X: \xc3\xa4\xff\r\n\r\n", HEAD_OK, 0},
+    {"a bare carriage return", "GET / HTTP/1.1\r\n" HOST "X: a\rb\r\n\r\n", HEAD_REFUSED, 400},
+    {"two carriage returns", "GET / HTTP/1.1\r\n" HOST "X: a\r\r\n\r\n", HEAD_REFUSED, 400},
+
+    {"an expectation",
+     "PUT / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nExpect: 100-Continue\r\n\r\n", HEAD_OK, 0},
+    {"another expectation", "PUT / HTTP/1.1\r\n" HOST "Expect: tea\r\n\r\n", HEAD_REFUSED, 417},
+    {"two expectations",
+     "PUT / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nExpect: 100-continue\r\n\r\n", HEAD_REFUSED,
+     417},
+    {"an expectation of 1.0", "PUT / HTTP/1.0\r\n" HOST "Expect: tea\r\n\r\n", HEAD_OK, 0},
+    {"two upgrades", "GET / HTTP/1.1\r\n" HOST "Upgrade: a\r\nUpgrade: b\r\n\r\n", HEAD_OK, 0},
+    {"two upgrades and a body",
+     "PUT / HTTP/1.1\r\n" HOST "Upgrade: a\r\nUpgrade: b\r\nContent-Length: 1\r\n\r\n",
+     HEAD_REFUSED, 400},
+
     {"101 fields", "GET / HTTP/1.1\r\n" HOST TEN(TEN("a:\r\n")) "\r\n", HEAD_REFUSED, 431},
 };
 
@@ -128,6 +163,54 @@ static void test_a_head_that_arrives_byte_by_byte_has_the_same_verdict(void **st
             verdict = head_scan(&scan, cases[i].head, n);
         if (verdict != cases[i].verdict || scan.status != cases[i].status)
             fail_msg("%s: verdict %d, status %d", cases[i].name, verdict, scan.status);
+    }
+}
+
+static void test_no_control_character_passes_anywhere(void **state)
+{
+    static const char head[] =
+        "GET /target HTTP/1.1\r\nHost: a.example\r\nX-Name: some value\r\n\r\n";
+    (void)state;
+    for (int c = 0; c < 0x80; c = c == 0x1f ? 0x7f : c + 1)
+        for (size_t at = 0; at < sizeof(head) - 1; at++) {
+            char changed[sizeof(head)];
+            struct head_scan scan;
+            if (c == '\t' || c == head[at])
+                continue;
+            memcpy(changed, head, sizeof(head));
+            changed[at] = (char)c;
+            enum head_verdict verdict = scan_whole(&scan, changed, sizeof(head) - 1);
+            if (at == sizeof(head) - 2 && verdict == HEAD_MORE)
+                continue; /* the end is missing */
+            if (verdict != HEAD_REFUSED || scan.status != 400)
+                fail_msg("%#x at %zu: verdict %d", c, at, verdict);
+        }
+}
+
+static void test_what_is_hidden_is_gone_and_nothing_else(void **state)
+{
+    static const struct {
+        const char *before, *after;
+    } heads[] = {
+        {"PUT / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nupgrade: b\r\n\r\n",
+         "PUT / HTTP/1.1\r\n" HOST "--------------: 1\r\n-------: b\r\n\r\n"},
+        {"PUT / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+         "PUT / HTTP/1.1\r\n" HOST "-----------------: chunked\r\n\r\n"},
+        {"PUT / HTTP/1.1\r\n" HOST "Upgrade: b\r\n\r\n",
+         "PUT / HTTP/1.1\r\n" HOST "Upgrade: b\r\n\r\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        char head[128];
+        struct head_scan scan = {0};
+        strcpy(head, heads[i].before);
+        assert_int_equal(head_scan(&scan, head, strlen(head)), HEAD_OK);
+        assert_int_equal(scan.size, strlen(head));
+        head_hide(&scan, head);
+        assert_string_equal(head, heads[i].after);
+        assert_false(head_hid(&scan, 0));
+        for (size_t at = 1; at < strlen(head); at++)
+            assert_int_equal(head_hid(&scan, at), head[at] == '-' && head[at - 1] == '\n');
     }
 }
 
@@ -195,6 +278,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_head_has_its_verdict),
         cmocka_unit_test(test_a_head_that_arrives_byte_by_byte_has_the_same_verdict),
+        cmocka_unit_test(test_no_control_character_passes_anywhere),
+        cmocka_unit_test(test_what_is_hidden_is_gone_and_nothing_else),
         cmocka_unit_test(test_the_log_learns_method_and_target_of_a_refused_head),
         cmocka_unit_test(test_limits_are_exact),
     };

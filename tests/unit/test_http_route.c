@@ -38,6 +38,13 @@ static int setup(void **state)
         {"form", HTTP_GET, "/upload"},
         {"upload", HTTP_POST, "/upload"},
         {"both", HTTP_GET | HTTP_POST, "/both"},
+        {"thing", HTTP_GET, "/thing"},
+        {"make", HTTP_POST | HTTP_READS_BODY, "/thing"},
+        {"put", HTTP_PUT | HTTP_READS_BODY, "/thing"},
+        {"patch", HTTP_PATCH | HTTP_READS_BODY, "/thing"},
+        {"remove", HTTP_DELETE, "/thing"},
+        {"ask", HTTP_OPTIONS, "/thing"},
+        {"put-only", HTTP_PUT | HTTP_PATCH | HTTP_DELETE | HTTP_READS_BODY, "/put"},
         {"cafe", HTTP_GET, "/caf\xc3\xa9"},
         {"blank", HTTP_GET, "/a%20b"},
     };
@@ -135,6 +142,15 @@ static void test_targets_find_their_routes(void **state)
         {"HEAD", "/upload", "200 form"},
         {"POST", "/upload", "200 upload"},
         {"POST", "/both", "200 both"},
+        {"GET", "/thing", "200 thing"},
+        {"POST", "/thing", "200 make"},
+        {"PUT", "/thing", "200 put"},
+        {"PATCH", "/thing", "200 patch"},
+        {"DELETE", "/thing", "200 remove"},
+        {"OPTIONS", "/thing", "200 ask"},
+        {"BREW", "/thing", "405 GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+        {"GET", "/put", "405 PUT, PATCH, DELETE, OPTIONS"},
+        {"OPTIONS", "/put", "405 PUT, PATCH, DELETE, OPTIONS"},
         {"DELETE", "/upload", "405 GET, HEAD, POST, OPTIONS"},
         {"POST", "/", "405 GET, HEAD, OPTIONS"},
         {"OPTIONS", "/", "405 GET, HEAD, OPTIONS"},
@@ -262,6 +278,18 @@ static void test_patterns_that_are_refused(void **state)
     }
 }
 
+static void test_routes_say_whether_they_read_bodies(void **state)
+{
+    struct fixture *fixture = *state;
+    struct http_request request = {
+        .pool = &fixture->pool, .method = STR("PUT"), .target = STR("/thing")};
+    assert_int_equal(routes_match(fixture->routes, &request), 0);
+    assert_true(route_reads_body(request.route));
+    request.method = STR("DELETE");
+    assert_int_equal(routes_match(fixture->routes, &request), 0);
+    assert_false(route_reads_body(request.route));
+}
+
 static void test_parameters_are_found_by_name(void **state)
 {
     struct fixture *fixture = *state;
@@ -280,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_paths_that_no_route_may_see, setup, teardown),
         cmocka_unit_test_setup_teardown(test_path_and_query_are_told_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patterns_that_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_routes_say_whether_they_read_bodies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parameters_are_found_by_name, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,16 +112,15 @@ static bool skip_inner_list(struct str *s)
 }
 
 /* bytes: base64 text; {NULL, 0} when the value was none. */
-static bool read_digest(struct str bytes, uint8_t *value_r, size_t size, struct str *digest)
+static bool read_digest(struct str bytes, uint8_t *digest, size_t size, bool *has)
 {
     uint8_t value[DIGEST_MAX + 3];
     size_t n;
     if (bytes.p == NULL || bytes.n != BASE64_LENGTH(size) || !base64_decode(bytes, value, &n) ||
-        n != size || (digest->n != 0 && memcmp(value_r, value, size) != 0))
+        n != size || (*has && memcmp(digest, value, size) != 0))
         return false;
-    memcpy(value_r, value, size);
-    *digest = (struct str){(const char *)value_r, size};
-    return true;
+    memcpy(digest, value, size);
+    return *has = true;
 }
 
 static bool read_member(struct digest_fields *fields, struct str *s)
@@ -137,9 +136,9 @@ static bool read_member(struct digest_fields *fields, struct str *s)
     if (!skip_parameters(s))
         return false;
     if (str_eq(key, STR("sha-256")))
-        return read_digest(bytes, fields->sha256_bytes, 32, &fields->sha256);
+        return read_digest(bytes, fields->sha256, 32, &fields->has_sha256);
     if (str_eq(key, STR("sha-512")))
-        return read_digest(bytes, fields->sha512_bytes, 64, &fields->sha512);
+        return read_digest(bytes, fields->sha512, 64, &fields->has_sha512);
     return true;
 }
 

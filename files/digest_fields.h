@@ -6,12 +6,12 @@
 #include "base/base.h"
 
 struct digest_fields {
-    uint8_t sha256_bytes[32], sha512_bytes[64];
-    struct str sha256, sha512; /* of the bytes above; "" = not announced */
+    bool has_sha256, has_sha512;
+    uint8_t sha256[32], sha512[64];
 };
 
 /* Reads the value of one field line into *fields, which begins as {0}; other algorithms are passed
- * over. False: malformed, or not what an earlier line says. Keep *fields where it is. */
+ * over. False: malformed, or not what an earlier line says. */
 bool digest_fields_read(struct digest_fields *fields, struct str value);
 
 #endif

@@ -154,20 +154,31 @@ struct lock *lock_take(struct loop *loop, struct str id, uint64_t wait_ms,
     return lock;
 }
 
-void lock_drop(struct lock **lock_p)
+/* Returns whether its message is still under way. */
+static bool drop(struct lock *lock)
 {
-    struct lock *lock = *lock_p;
-    *lock_p = NULL;
-    if (lock == NULL)
-        return;
     timer_stop(lock->loop, &lock->timer);
     pthread_mutex_lock(&guard);
     leave(lock);
     lock->dropped = true;
     bool posted = lock->posted;
     pthread_mutex_unlock(&guard);
-    if (!posted)
-        free(lock);
+    return posted;
+}
+
+void lock_drop(struct lock **lock)
+{
+    if (*lock != NULL && !drop(*lock))
+        free(*lock);
+    *lock = NULL;
+}
+
+void lock_stop(struct lock **lock)
+{
+    if (*lock != NULL)
+        drop(*lock);
+    free(*lock); /* its message arrives nowhere */
+    *lock = NULL;
 }
 
 bool lock_held(struct str id)

@@ -26,6 +26,8 @@ struct lock *lock_take(struct loop *loop, struct str id, uint64_t wait_ms,
                        const struct lock_events *events, void *arg, bool *held_r);
 /* Lets go, or waits no more; nothing is called from here on. On its loop. */
 void lock_drop(struct lock **lock);
+/* The same after its loop's last turn. */
+void lock_stop(struct lock **lock);
 /* Whether somebody holds it. Any thread. */
 bool lock_held(struct str id);
 

@@ -42,6 +42,7 @@ void partial_fini(struct partial *partial)
 {
     partial->incoming.file.digests[0] = partial->sha256;
     incoming_fini(&partial->incoming);
+    free(partial->commit.records);
     free(partial->record.memory);
     free(partial->file.memory);
 }

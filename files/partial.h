@@ -51,7 +51,7 @@ struct partial {
 
 void partial_init(struct partial *partial, struct storage *storage, struct loop *loop,
                   struct str id);
-/* Closes what is open; no operation is under way. */
+/* Closes what is open; no operation is under way, or its threads are stopped. */
 void partial_fini(struct partial *partial);
 
 /* Makes the record. id, route, created_ms, expires_ms and offset are filled in; the rest is copied

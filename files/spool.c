@@ -224,7 +224,6 @@ void spool_init(struct spool *spool, struct loop *loop, struct offload *disk)
 
 void spool_fini(struct spool *spool)
 {
-    gw_assert(!spool->busy);
     timer_stop(spool->loop, &spool->again);
     free_all(spool);
     pthread_mutex_destroy(&spool->lock);

@@ -81,7 +81,7 @@ void spool_abandon(struct spool *spool);
 /* Whether a write has failed, though idle() may not have told yet. If not, all that was kept is
  * written but for its last SPOOL_BUFFERS * SPOOL_BUFFER bytes. */
 bool spool_failed(struct spool *spool);
-/* It is idle, or was never used. */
+/* It is idle, or was never used, or `disk` is stopped. */
 void spool_fini(struct spool *spool);
 
 #endif

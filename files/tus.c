@@ -186,21 +186,42 @@ void tus_keep(struct tus *tus)
 
 /* -- a request's life -------------------------------------------------------------------------- */
 
+/* This loop's. */
+static _Thread_local h2o_linklist_t running;
+
 static void unref(struct tus *tus)
 {
     if (--tus->refs == 0)
         free(tus);
 }
 
-void tus_end(struct tus *tus)
+/* The file first: who gets the lock must not find it held. */
+static void release(struct tus *tus)
 {
     if (tus->spooling)
         spool_fini(&tus->spool);
     digest_destroy(&tus->digest);
-    partial_fini(&tus->partial); /* its file first: nobody may get the lock and find it held */
+    partial_fini(&tus->partial);
     ticket_release(&tus->ticket);
+    h2o_linklist_unlink(&tus->link);
+}
+
+void tus_end(struct tus *tus)
+{
+    release(tus);
     lock_drop(&tus->lock);
     unref(tus);
+}
+
+void tus_loop_stop(void)
+{
+    while (running.next != NULL && !h2o_linklist_is_empty(&running)) {
+        struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, running.next);
+        gw_assert(tus->refs == 1); /* what it waits for never comes */
+        release(tus);
+        lock_stop(&tus->lock);
+        free(tus);
+    }
 }
 
 /* The request's pool goes: it was answered, or its client has left. */
@@ -227,6 +248,9 @@ static struct tus *begin(struct http_request *request, struct upload_route *rout
                         .method = method,
                         .size = UINT64_MAX};
     partial_init(&tus->partial, route->storage, request->loop, id);
+    if (running.next == NULL)
+        h2o_linklist_init_anchor(&running);
+    h2o_linklist_insert(&running, &tus->link);
     return tus;
 }
 

@@ -16,6 +16,7 @@ struct tus {
     struct upload_route *route;
     struct loop *loop;
     unsigned refs;
+    h2o_linklist_t link; /* among its loop's, until its work is over */
     unsigned method; /* enum http_methods, after X-HTTP-Method-Override */
     struct lock *lock;
     bool waiting; /* for the lock */

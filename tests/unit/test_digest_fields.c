@@ -48,29 +48,29 @@ static void test_digests_of_known_algorithms_are_read(void **state)
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct digest_fields fields = {.sha256 = {NULL, 0}};
+        struct digest_fields fields = {.has_sha256 = false};
         bool fine = digest_fields_read(&fields, str_from(cases[i].value));
         if (fine != cases[i].fine)
             print_message("%s\n", cases[i].value);
         assert_int_equal(fine, cases[i].fine);
-        assert_int_equal(fields.sha256.n, cases[i].sha256 ? 32 : 0);
-        assert_int_equal(fields.sha512.n, cases[i].sha512 ? 64 : 0);
+        assert_int_equal(fields.has_sha256, cases[i].sha256);
+        assert_int_equal(fields.has_sha512, cases[i].sha512);
     }
 }
 
 static void test_the_value_is_the_digest(void **state)
 {
-    struct digest_fields fields = {.sha256 = {NULL, 0}};
+    struct digest_fields fields = {.has_sha256 = false};
     uint8_t digest[32];
     (void)state;
     assert_true(digest_fields_read(&fields, STR(SHA256)));
     sha256("{\"hello\": \"world\"}\n", 19, digest); /* RFC 9530 appendix B.1 */
-    assert_memory_equal(fields.sha256.p, digest, 32);
+    assert_memory_equal(fields.sha256, digest, 32);
 }
 
 static void test_two_lines_must_agree(void **state)
 {
-    struct digest_fields fields = {.sha256 = {NULL, 0}};
+    struct digest_fields fields = {.has_sha256 = false};
     (void)state;
     assert_true(digest_fields_read(&fields, STR(SHA256)));
     assert_true(digest_fields_read(&fields, STR(SHA512)));

@@ -5,39 +5,36 @@
  * ask where to go on, bring bytes, and remove it. An upload of which all bytes have come is a file
  * like any other, of the same id; HEAD then says that it is at its end, and GET leads to it.
  *
- * Whoever works on an upload holds its lock. A newcomer is waited for by nobody: see lock.h. */
+ * Whoever works on an upload holds its lock, and lets go when a newcomer asks for it: see lock.h.
+ */
 #include "files/tus.h"
 
 #include <stdlib.h>
 #include "base/text.h"
 
-/* A signed Location is good for longer than any upload takes; the upload itself expires. */
-enum { LOCATION_SECONDS = 30 * 24 * 3600, LOCK_RETRY_S = 1 };
+enum { LOCK_RETRY_S = 1 };
 
-static const struct str version = {"1.0.0", 5};
-static const struct str extensions = {
-    "creation,creation-with-upload,creation-defer-length,checksum,expiration,termination", 83};
-
-#define PROBLEM(name, code, token, text)      \
-    static const struct http_problem name = { \
+#define PROBLEM(name, code, token, text) \
+    const struct http_problem name = {   \
         .status = code, .type = token, .title = text, .json_only = true}
 
-PROBLEM(bad_version, 412, "unsupported-version", "This is not version 1.0.0 of tus");
-PROBLEM(bad_length, 400, "invalid-upload-length",
-        "Either Upload-Length or Upload-Defer-Length: 1 is needed, and must not change");
-PROBLEM(bad_offset, 400, "invalid-upload-offset", "Upload-Offset is missing or is no number");
-PROBLEM(bad_metadata, 400, "invalid-upload-metadata", "Upload-Metadata is malformed");
-PROBLEM(long_metadata, 413, "upload-metadata-too-large", "Upload-Metadata is too long");
-PROBLEM(bad_checksum, 400, "invalid-upload-checksum", "Upload-Checksum is malformed");
-PROBLEM(bad_algorithm, 400, "unsupported-checksum-algorithm",
-        "Upload-Checksum names an algorithm that is not among Tus-Checksum-Algorithm");
-PROBLEM(bad_content_type, 415, "invalid-content-type",
-        "The Content-Type of a PATCH is application/offset+octet-stream");
-PROBLEM(not_found, 404, "upload-not-found", "There is no such upload");
-PROBLEM(expired, 410, "upload-expired", "Nobody went on with this upload for too long");
-PROBLEM(mismatch, 409, "mismatched-offset", "The upload goes on at another offset");
-PROBLEM(too_large, 413, "max-size-exceeded", "This is more than an upload may have here");
-PROBLEM(too_long, 413, "upload-size-exceeded", "These are more bytes than the upload is long");
+static PROBLEM(bad_version, 412, "unsupported-version", "This is not version 1.0.0 of tus");
+static PROBLEM(bad_length, 400, "invalid-upload-length",
+               "Either Upload-Length or Upload-Defer-Length: 1 is needed, and must not change");
+static PROBLEM(bad_offset, 400, "invalid-upload-offset",
+               "Upload-Offset is missing or is no number");
+static PROBLEM(bad_metadata, 400, "invalid-upload-metadata", "Upload-Metadata is malformed");
+static PROBLEM(long_metadata, 413, "upload-metadata-too-large", "Upload-Metadata is too long");
+static PROBLEM(bad_checksum, 400, "invalid-upload-checksum", "Upload-Checksum is malformed");
+static PROBLEM(bad_algorithm, 400, "unsupported-checksum-algorithm",
+               "Upload-Checksum names an algorithm that is not among Tus-Checksum-Algorithm");
+static PROBLEM(bad_content_type, 415, "invalid-content-type",
+               "The Content-Type of a PATCH is application/offset+octet-stream");
+PROBLEM(tus_not_found, 404, "upload-not-found", "There is no such upload");
+static PROBLEM(expired, 410, "upload-expired", "Nobody went on with this upload for too long");
+static PROBLEM(mismatch, 409, "mismatched-offset", "The upload goes on at another offset");
+PROBLEM(tus_too_large, 413, "max-size-exceeded", "This is more than an upload may have here");
+PROBLEM(tus_too_long, 413, "upload-size-exceeded", "These are more bytes than the upload is long");
 const struct http_problem tus_locked = {.status = 423,
                                         .type = "upload-locked",
                                         .title = "Another request works on this upload",
@@ -86,7 +83,7 @@ static const struct http_problem *read_length(struct tus *tus, bool needed)
         return length.p == NULL && str_eq(defer, STR("1")) ? NULL : &bad_length;
     if (!tus_parse_number(length, &tus->size))
         return &bad_length;
-    return tus->size > tus->route->config->max_size ? &too_large : NULL;
+    return tus->size > tus->route->config->max_size ? &tus_too_large : NULL;
 }
 
 static const struct http_problem *read_checksum(struct tus *tus)
@@ -101,80 +98,6 @@ static bool is_offset_stream(const struct http_request *request)
 {
     return str_caseeq(trimmed(http_header(request, STR("content-type"))),
                       STR("application/offset+octet-stream"));
-}
-
-/* -- answering --------------------------------------------------------------------------------- */
-
-static void add_number(struct http_request *request, const char *name, uint64_t number)
-{
-    char *text = h2o_mem_alloc_pool(request->pool, 24);
-    int n = snprintf(text, 24, "%llu", (unsigned long long)number);
-    http_add_header(request, name, (struct str){text, (size_t)n});
-}
-
-static void add_expiry(struct http_request *request, const struct partial_record *record)
-{
-    struct tm tm;
-    time_t seconds = record->expires_ms / 1000;
-    char *text = h2o_mem_alloc_pool(request->pool, H2O_TIMESTR_RFC1123_LEN + 1);
-    gmtime_r(&seconds, &tm);
-    h2o_time2str_rfc1123(text, &tm);
-    http_add_header(request, "upload-expires", (struct str){text, H2O_TIMESTR_RFC1123_LEN});
-}
-
-static struct str joined(h2o_mem_pool_t *pool, struct str path, const char *id)
-{
-    h2o_iovec_t text = h2o_concat(pool, h2o_iovec_init(path.p, path.n),
-                                  h2o_iovec_init(H2O_STRLIT("/")), h2o_iovec_init(id, STORE_ID));
-    return (struct str){text.base, text.len};
-}
-
-static void add_location(struct tus *tus)
-{
-    struct http_request *request = tus->request;
-    struct str location = joined(request->pool, tus->route->path, tus->partial.id);
-    if (tus->route->config->auth == AUTH_SIGNED)
-        location = http_signed_url(request, HTTP_MAY_WRITE, location, STR(""),
-                                   (uint64_t)(partial_now_ms() / 1000) + LOCATION_SECONDS);
-    http_add_header(request, "location", location);
-}
-
-void tus_answer(struct tus *tus)
-{
-    struct http_request *request = tus->request;
-    const struct partial *partial = &tus->partial;
-    if (request == NULL)
-        return;
-    bool whole = partial->state == PARTIAL_WHOLE;
-    if (tus->method == HTTP_POST)
-        add_location(tus);
-    if (tus->method == HTTP_PATCH || tus->has_body)
-        add_number(request, "upload-offset", whole ? tus->size : partial->record.offset);
-    if (!whole)
-        add_expiry(request, &partial->record);
-    else if (tus->route->download.n != 0)
-        http_add_header(request, "content-location",
-                        joined(request->pool, tus->route->download, partial->id));
-    http_reply(request, tus->method == HTTP_POST ? 201 : 204, NULL, NULL);
-    tus->request = NULL;
-}
-
-void tus_refuse(struct tus *tus, const struct http_problem *problem)
-{
-    if (tus->request != NULL)
-        http_problem_reply(tus->request, problem);
-    tus->request = NULL;
-}
-
-void tus_refuse_result(struct tus *tus, enum storage_result result)
-{
-    if (result == STORAGE_TOO_LARGE) {
-        tus_refuse(tus, &too_large);
-        return;
-    }
-    if (tus->request != NULL)
-        upload_refuse(tus->request, result);
-    tus->request = NULL;
 }
 
 void tus_keep(struct tus *tus)
@@ -262,46 +185,6 @@ static void refuse_and_end(struct tus *tus, const struct http_problem *problem)
 
 /* -- HEAD, GET, DELETE ------------------------------------------------------------------------- */
 
-static void answer_head(struct tus *tus)
-{
-    struct http_request *request = tus->request;
-    const struct partial *partial = &tus->partial;
-    struct str metadata;
-    http_add_header(request, "cache-control", STR("no-store"));
-    if (partial->state == PARTIAL_WHOLE) {
-        metadata = tus_print_metadata(request->pool, partial->file.name);
-        add_number(request, "upload-offset", partial->file.size);
-        add_number(request, "upload-length", partial->file.size);
-    } else {
-        add_number(request, "upload-offset", partial->record.offset);
-        if (partial->record.size != UINT64_MAX)
-            add_number(request, "upload-length", partial->record.size);
-        else
-            http_add_header(request, "upload-defer-length", STR("1"));
-        h2o_iovec_t kept =
-            h2o_strdup(request->pool, partial->record.metadata.p, partial->record.metadata.n);
-        metadata = (struct str){kept.base, kept.len};
-        add_expiry(request, &partial->record);
-    }
-    if (metadata.n != 0)
-        http_add_header(request, "upload-metadata", metadata);
-    http_reply(request, 200, NULL, NULL);
-    tus->request = NULL;
-}
-
-static void answer_get(struct tus *tus)
-{
-    struct http_request *request = tus->request;
-    if (tus->partial.state != PARTIAL_WHOLE || tus->route->download.n == 0) {
-        tus_refuse(tus, &not_found);
-        return;
-    }
-    http_add_header(request, "location",
-                    joined(request->pool, tus->route->download, tus->partial.id));
-    http_reply(request, 303, NULL, NULL);
-    tus->request = NULL;
-}
-
 static void on_removed(struct partial *partial)
 {
     struct tus *tus = CONTAINER_OF(partial, struct tus, partial);
@@ -332,7 +215,7 @@ static void remove_upload(struct tus *tus)
 
 static void refuse_offset(struct tus *tus, uint64_t offset)
 {
-    add_number(tus->request, "upload-offset", offset);
+    tus_add_offset(tus->request, offset);
     refuse_and_end(tus, &mismatch);
 }
 
@@ -343,7 +226,7 @@ static void patch_whole(struct tus *tus)
     if (tus->offset != tus->size) {
         refuse_offset(tus, tus->size);
     } else if (http_body_length(tus->request) != 0) {
-        refuse_and_end(tus, &too_long);
+        refuse_and_end(tus, &tus_too_long);
     } else {
         tus_answer(tus);
         tus_end(tus);
@@ -368,7 +251,7 @@ static void patch(struct tus *tus)
     }
     uint64_t most = tus->size != UINT64_MAX ? tus->size : tus->route->config->max_size;
     if (!chunked && length > most - tus->offset) {
-        refuse_and_end(tus, tus->size != UINT64_MAX ? &too_long : &too_large);
+        refuse_and_end(tus, tus->size != UINT64_MAX ? &tus_too_long : &tus_too_large);
         return;
     }
     /* What its length, or the body's, announces and the record does not count yet. */
@@ -397,7 +280,7 @@ static void on_opened(struct partial *partial)
         tus_refuse_result(tus, partial->result);
         tus_end(tus);
     } else if (partial->state == PARTIAL_ABSENT) {
-        refuse_and_end(tus, &not_found);
+        refuse_and_end(tus, &tus_not_found);
     } else if (partial->state == PARTIAL_EXPIRED && !removes) {
         refuse_and_end(tus, &expired);
     } else if (removes) {
@@ -409,9 +292,9 @@ static void on_opened(struct partial *partial)
             patch(tus);
     } else {
         if (tus->method == HTTP_HEAD)
-            answer_head(tus);
+            tus_answer_head(tus);
         else
-            answer_get(tus);
+            tus_answer_get(tus);
         tus_end(tus);
     }
 }
@@ -527,9 +410,9 @@ static const struct http_problem *read_creation(struct tus *tus, struct partial_
     if (!tus->has_body)
         return NULL;
     if (length != UINT64_MAX && tus->size != UINT64_MAX && length > tus->size)
-        return &too_long;
+        return &tus_too_long;
     if (length != UINT64_MAX && length > tus->route->config->max_size)
-        return &too_large;
+        return &tus_too_large;
     return read_checksum(tus);
 }
 
@@ -558,38 +441,18 @@ static void create(struct http_request *request, struct upload_route *route)
 
 /* -- all of it --------------------------------------------------------------------------------- */
 
-static void answer_options(struct http_request *request, const struct upload_route *route)
-{
-    http_add_header(request, "tus-version", version);
-    http_add_header(request, "tus-extension", extensions);
-    add_number(request, "tus-max-size", route->config->max_size);
-    http_add_header(request, "tus-checksum-algorithm", tus_checksum_algorithms);
-    http_reply(request, 204, NULL, NULL);
-}
-
-static void refuse_method(struct http_request *request, bool item)
-{
-    struct http_problem problem = {.status = 405,
-                                   .type = "method-not-allowed",
-                                   .title = "This can't be done to an upload",
-                                   .allow = item ? "GET, HEAD, PATCH, DELETE, OPTIONS"
-                                                 : "GET, HEAD, POST, PUT, OPTIONS",
-                                   .json_only = true};
-    http_problem_reply(request, &problem);
-}
-
 void tus_handle(struct http_request *request, struct upload_route *route)
 {
     unsigned method = method_of(request);
     struct str id = request->params[ITEM_PARAM];
     bool item = id.p != NULL;
-    http_add_header(request, "tus-resumable", version);
+    http_add_header(request, "tus-resumable", tus_version);
     if (method == HTTP_OPTIONS) {
-        answer_options(request, route);
+        tus_answer_options(request, route);
         return;
     }
-    if (method != HTTP_GET && !str_eq(http_header(request, STR("tus-resumable")), version)) {
-        http_add_header(request, "tus-version", version);
+    if (method != HTTP_GET && !str_eq(http_header(request, STR("tus-resumable")), tus_version)) {
+        http_add_header(request, "tus-version", tus_version);
         http_problem_reply(request, &bad_version);
         return;
     }
@@ -599,13 +462,13 @@ void tus_handle(struct http_request *request, struct upload_route *route)
         if (storage_id_valid(id))
             find(request, route, method, id);
         else
-            http_problem_reply(request, &not_found);
+            http_problem_reply(request, &tus_not_found);
     } else if (!item && method == HTTP_POST) {
         if (http_csrf_check(request, STR("")) == CSRF_FINE)
             create(request, route);
         else
             http_csrf_refuse(request);
     } else {
-        refuse_method(request, item);
+        tus_refuse_method(request, item);
     }
 }

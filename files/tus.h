@@ -1,5 +1,5 @@
-/* What the files of tus share: tus.c (the protocol: who asks for what, and what is answered) and
- * tus_receive.c (bytes that come by PATCH, or with the creation). Nobody else includes it. */
+/* What the files of tus share: tus.c (who asks for what), tus_receive.c (bytes that come by PATCH,
+ * or with the creation) and tus_reply.c (what is answered). Nobody else includes it. */
 #ifndef GW_FILES_TUS_H
 #define GW_FILES_TUS_H
 
@@ -17,7 +17,7 @@ struct tus {
     struct loop *loop;
     unsigned refs;
     h2o_linklist_t link; /* among its loop's, until its work is over */
-    unsigned method; /* enum http_methods, after X-HTTP-Method-Override */
+    unsigned method;     /* enum http_methods, after X-HTTP-Method-Override */
     struct lock *lock;
     bool waiting; /* for the lock */
     bool wanted;  /* somebody waits for the lock: don't begin to receive */
@@ -45,16 +45,27 @@ struct tus {
 
 /* -- tus.c -- */
 
-/* Each answers, if there still is somebody, and does nothing else. */
-void tus_answer(struct tus *tus); /* 201 or 204: the offset is what partial says */
-void tus_refuse(struct tus *tus, const struct http_problem *problem);
-void tus_refuse_result(struct tus *tus, enum storage_result result);
 /* The work is over: lets go of everything. */
 void tus_end(struct tus *tus);
 /* Tells the ticket what the record counts now. */
 void tus_keep(struct tus *tus);
 
-extern const struct http_problem tus_locked;
+extern const struct http_problem tus_locked, tus_not_found, tus_too_large, tus_too_long;
+
+/* -- tus_reply.c: each answers, if there still is somebody, and does nothing else -- */
+
+extern const struct str tus_version;
+
+/* 201 or 204: the offset is what partial says. */
+void tus_answer(struct tus *tus);
+void tus_answer_head(struct tus *tus);
+void tus_answer_get(struct tus *tus);
+void tus_answer_options(struct http_request *request, const struct upload_route *route);
+void tus_refuse(struct tus *tus, const struct http_problem *problem);
+void tus_refuse_result(struct tus *tus, enum storage_result result);
+void tus_refuse_method(struct http_request *request, bool item);
+/* Upload-Offset, for the answer that follows. */
+void tus_add_offset(struct http_request *request, uint64_t offset);
 
 /* -- tus_receive.c -- */
 

@@ -85,11 +85,6 @@ static void on_saved(struct partial *partial)
 /* All that was received is written, or can't be; no operation is under way. */
 static void settle(struct tus *tus)
 {
-    static const struct http_problem too_long = {.status = 413,
-                                                 .type = "upload-size-exceeded",
-                                                 .title =
-                                                     "These are more bytes than the upload is long",
-                                                 .json_only = true};
     static const struct http_problem mismatch = {
         .status = 460,
         .type = "checksum-mismatch",
@@ -101,7 +96,7 @@ static void settle(struct tus *tus)
     if (tus->write_error != 0) {
         give_up(tus); /* it was refused then */
     } else if (tus->ended && tus->how == BODY_TOO_LARGE) {
-        tus_refuse(tus, &too_long);
+        tus_refuse(tus, &tus_too_long);
         give_up(tus);
     } else if (useless) {
         refuse_body(tus);

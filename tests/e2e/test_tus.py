@@ -649,6 +649,23 @@ def test_a_stop_in_the_middle_is_gone_on_with_after_a_start(tus):
     assert client.path(location).read_bytes() == data
 
 
+def test_a_stop_with_a_patch_under_way(tus):
+    client, data = tus(), random.Random(14).randbytes(300_000)
+    location = client.new(len(data))
+    assert client.patch(location, 0, data[:100_000]).status_code == 204
+    sock = client.begin_patch(location, 100_000, 200_000, data[100_000:250_000])
+    until(lambda: client.partial(location).stat().st_size > 100_000, "more bytes")
+    client.one.process.terminate()
+    time.sleep(0.1)  # two signals at once may be one
+    assert client.one.terminate() == 0
+    sock.close()
+    client = restart(client)
+    offset = client.offset(location)
+    assert 100_000 <= offset <= 250_000
+    assert client.patch(location, offset, data[offset:]).status_code == 204
+    assert client.path(location).read_bytes() == data
+
+
 # -- the reference client --
 
 

@@ -4,6 +4,7 @@
 #include "files/tus_headers.h"
 
 #include "base/text.h"
+#include "files/upload_internal.h"
 
 enum { METADATA_KEYS_MAX = 64 };
 
@@ -74,21 +75,6 @@ static struct str without_path(struct str name)
     return (struct str){name.p + start, name.n - start};
 }
 
-static struct str as_utf8(h2o_mem_pool_t *pool, struct str text)
-{
-    static const char replacement[] = "\xef\xbf\xbd";
-    if (utf8_valid(text))
-        return text;
-    char *start = h2o_mem_alloc_pool(pool, 3 * text.n), *to = start;
-    for (const char *p = text.p, *end = text.p + text.n; p != end;) {
-        size_t n = utf8_length(p, end), written = n != 0 ? n : 3;
-        memcpy(to, n != 0 ? p : replacement, written);
-        to += written;
-        p += n != 0 ? n : 1;
-    }
-    return (struct str){start, (size_t)(to - start)};
-}
-
 enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct str *name_r)
 {
     struct str keys[METADATA_KEYS_MAX], filename = STR(""), name = STR("");
@@ -131,7 +117,7 @@ enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct
     }
     struct str chosen = without_path(filename.n != 0 ? filename : name);
     if (chosen.n != 0)
-        *name_r = as_utf8(pool, chosen);
+        *name_r = upload_text(pool, chosen, UPLOAD_NAME_MAX);
     return TUS_PARSED;
 }
 

@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 import pytest
 
+from conftest import HEADER
 from gateway import SANITIZED, until
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -388,7 +389,7 @@ def test_termination_removes_an_upload(tus):
     assert client.partial(location).exists()
     assert client.create(1).status_code == 507
     assert client.http.delete(location).status_code == 204
-    assert not client.partial(location).exists()
+    until(lambda: not client.partial(location).exists(), "the bytes' end")
     assert client.head(location).status_code == 404
     assert client.http.delete(location).status_code == 404
 
@@ -444,7 +445,8 @@ def test_types_are_told_by_content(tus):
     answer = client.patch(location, 12, b"x</body>")
     assert answer.status_code == 415
     until(lambda: client.head(location).status_code == 404, "its removal")
-    assert not client.partial(location).exists() and not client.path(location).exists()
+    until(lambda: not client.partial(location).exists(), "the bytes' end")
+    assert not client.path(location).exists()
 
 
 def test_quotas_are_asked_before_bytes_come(tus):
@@ -485,8 +487,10 @@ def test_an_upload_that_nobody_goes_on_with_expires(tus):
 # -- whoever comes back --
 
 
-def test_a_newcomer_takes_over_from_a_dead_connection(tus):
-    client, data = tus(), random.Random(5).randbytes(500_000)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_newcomer_takes_over_from_a_dead_connection(tus, workers):
+    client = tus(header=HEADER.replace("workers = 1", f"workers = {workers}"))
+    data = random.Random(5).randbytes(500_000)
     location = client.new(len(data))
     dead = client.begin_patch(location, 0, len(data), data[:200_000])
     until(lambda: client.partial(location).exists(), "the first bytes")
@@ -508,8 +512,10 @@ def test_a_newcomer_takes_over_from_a_dead_connection(tus):
     other.close()
 
 
-def test_of_many_at_once_each_byte_counts_once(tus):
-    client, data = tus(), random.Random(6).randbytes(2 * MIB)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_of_many_at_once_each_byte_counts_once(tus, workers):
+    client = tus(header=HEADER.replace("workers = 1", f"workers = {workers}"))
+    data = random.Random(6).randbytes(2 * MIB)
     location = client.new(len(data))
     statuses = []
 

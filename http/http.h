@@ -138,8 +138,8 @@ enum http_body_end {
 
 /* Where a body goes; the reader's, in memory that lives as long as the request's pool. Its bytes
  * are read from the socket straight into the reader's memory: what the reader doesn't take is left
- * in the socket, which is all the backpressure there is (HTTP/2: h2o has spilled the body to a file
- * by then, and it is copied from there). */
+ * in the socket, which is all the backpressure there is (HTTP/2: the stream's window, of which at
+ * most 1 MiB waits in memory). */
 struct http_body_reader {
     /* Where the next bytes go, and how many (not 0) there is room for; NULL: nowhere for now, until
      * http_body_resume(). When the length isn't announced, also asked for once the whole body is

@@ -19,10 +19,10 @@ void routes_destroy(struct routes **routes);
 const struct http_route *routes_add(struct routes *routes, const char *name, unsigned methods,
                                     struct str pattern, http_handler_fn *handler, void *arg,
                                     struct pos at, struct diag *diag);
+bool route_reads_body(const struct http_route *route);
 /* As http_route_match(). */
 int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
-bool route_reads_body(const struct http_route *route);
 
 /* -- authorize.c, csrf.c ----------------------------------------------------------------------- */
 
@@ -95,6 +95,7 @@ struct http_server {
     _Atomic uint32_t connections;  /* of the main site */
     uint64_t sweep_ms, stalled_ms; /* a reply of which nothing got through for so long is given up;
                                       here so that tests need not wait */
+    uint64_t linger_ms;            /* HTTP/2: for who still sends a body after the reply */
     char error[256];
 };
 
@@ -178,8 +179,11 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
-    bool unseen;             /* h2o has a head, but neither handler nor log know of it yet */
-    uint32_t active, served; /* requests */
+    bool unseen;                  /* h2o has a head, but neither handler nor log know of it yet */
+    uint32_t active, served;      /* requests */
+    bool bodies_seen;             /* HTTP/2: a body came, its window is known to the client */
+    struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
+    struct straggler *stragglers; /* HTTP/2: streams answered before their bodies' ends */
     struct http_conn *next_spare;
 };
 
@@ -192,6 +196,8 @@ void guard_watch(struct http_conn *conn, struct http_request *request);
 void guard_watch_again(struct http_conn *conn);
 /* The client of HTTP/1 is gone: ends connection and request. */
 void guard_left(struct http_conn *conn);
+/* Sends a 100 (Continue). False: the client is gone. */
+bool guard_continue(struct http_conn *conn);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
 /* The request's memory is about to go. */
@@ -213,8 +219,6 @@ void linger_after_reply(h2o_req_t *req);
 
 /* HTTP/1: makes request->body of what the head says. */
 void body_announced(struct http_request *request);
-/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
-void body_discard(struct http_request *request, void (*then)(struct http_request *request));
 /* A reply begins: nobody reads the body any more. Decides whether the connection can live on. True:
  * it can't, and the client may still be sending. */
 bool body_reply(struct http_request *request);
@@ -222,10 +226,32 @@ bool body_reply(struct http_request *request);
 size_t body_input_end(const struct http_request *request, uint64_t *to_come_r);
 void body_dispose(struct http_request *request);
 
-/* -- http2.c ----------------------------------------------------------------------------------- */
+/* -- body_readers.c ---------------------------------------------------------------------------- */
+
+/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
+void body_discard(struct http_request *request, void (*then)(struct http_request *request));
+
+/* -- http2.c, http2_body.c --------------------------------------------------------------------- */
 
 /* Once, before h2o reads anything. */
 void http2_setup(void);
+/* Before h2o acts on a head: the connection's frames pass through here from now on. */
+void http2_read_frames(h2o_req_t *req);
+/* The fields of a head are parsed, and h2o has not acted on them yet: takes over its body, when one
+ * follows. announced: Content-Length, SIZE_MAX = unknown. */
+void http2_body_open(h2o_req_t *req, size_t announced);
+/* Before the route is run. True: there is no memory for its body, which was answered. */
+bool http2_body_refused(struct http_request *request);
+/* Before http_body_read(): what comes is thrown away, and needs no memory. */
+void http2_body_is_waste(struct http_request *request);
+/* The connection is gone. */
+void http2_closed(struct http_conn *conn);
+/* HTTP/2's side of http_body_length(), http_body_read() and http_body_resume(). */
+uint64_t http2_body_length(const struct http_request *request);
+void http2_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);
+void http2_body_resume(struct http_request *request);
+/* Bytes of memory that all bodies of the process may take at the moment. */
+uint64_t http2_bodies_reserved(void);
 
 /* -- request.c, forwarded.c -------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 enum {
     SWEEP_MS = 5000,
     STALLED_MS = 60000, /* a reply of which nothing got through for this long is given up */
+    LINGER_MS = 2000,
     DRAIN_CHECK_MS = 500,
     DESTROY_TURNS = 100
 };
@@ -136,10 +137,10 @@ static void dispatch(struct http_request *request)
         status = routes_match(request->site->routes, request);
     switch (status) {
     case 0:
-        if (route_reads_body(request->route))
-            route_run(request);
-        else
+        if (!route_reads_body(request->route))
             body_discard(request, route_run);
+        else if (!http2_body_refused(request))
+            route_run(request);
         return;
     case 405:
         if (options)
@@ -266,6 +267,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     server->access = access;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
+    server->linger_ms = LINGER_MS;
     http2_setup();
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("gateway"));

@@ -140,7 +140,8 @@ static void stop_workers(struct gateway *gateway)
     offload_stop(gateway->site->names);
     offload_stop(gateway->site->disk);
     offload_stop(gateway->site->reads);
-    store_stop(gateway->site->store);
+    if (gateway->site->store != NULL)
+        store_stop(gateway->site->store);
     pthread_barrier_wait(&gateway->stopped);
     pthread_barrier_wait(&gateway->stopped);
     for (unsigned i = 0; i < gateway->worker_count; i++)

@@ -191,7 +191,7 @@ static void add_names(struct listing *listing, const struct download *download, 
     char *whole = h2o_mem_alloc(path.n + NAME_MAX + 1);
     if (path.n != 0)
         memcpy(whole, path.p, path.n);
-    const char *last = NULL;
+    struct str last = STR("");
     for (size_t i = 0; i < names->count; i++) {
         struct str name = str_from(names->items[i]);
         struct stat st;
@@ -199,12 +199,11 @@ static void add_names(struct listing *listing, const struct download *download, 
         if (http_dir_stat(download->dir, (struct str){whole, path.n + name.n}, &st) != 0)
             continue;
         if (listing->count == listing->room) {
-            size_t n = strlen(last);
-            char *cursor = h2o_mem_alloc_pool(listing->pool, BASE64_LENGTH(n) + 1);
-            listing->next = (struct str){cursor, base64url_encode(last, n, cursor)};
+            char *cursor = h2o_mem_alloc_pool(listing->pool, BASE64_LENGTH(last.n) + 1);
+            listing->next = (struct str){cursor, base64url_encode(last.p, last.n, cursor)};
             break;
         }
-        last = name.p;
+        last = name;
         add_name(listing, download, name, &st);
     }
     free(whole);

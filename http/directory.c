@@ -168,5 +168,5 @@ void http_dir_find(struct http_request *request, struct http_dir *dir, struct st
     if (error != EAGAIN)
         tell(&search, error, &file);
     else if (!search_later(&search, flags, &codings))
-        tell(&search, EBUSY, NULL);
+        found(request, EBUSY, NULL, arg);
 }

@@ -24,6 +24,8 @@ int command_explain(int argc, char **argv);
 int command_print_config(int argc, char **argv);
 int command_stub(int argc, char **argv);
 int command_healthcheck(int argc, char **argv);
+int command_sign_url(int argc, char **argv);
+int command_token(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /* -- reading a command's arguments (arguments.c) ---------------------------------------------- */

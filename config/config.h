@@ -205,5 +205,8 @@ void config_each_key(void (*fn)(const char *key, const char *type, const char *d
  * one. */
 bool config_duration(struct str text, uint64_t *ms_r);
 bool config_size(struct str text, uint64_t *bytes_r);
+/* What the NAME of [pages.NAME] may be: letters, digits, - and _, the first a letter or _, at most
+ * 64 bytes. */
+bool config_name(struct str text);
 
 #endif

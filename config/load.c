@@ -212,16 +212,21 @@ static bool is_table(struct reader *r, const struct schema_section *section,
     return false;
 }
 
+bool config_name(struct str text)
+{
+    bool sound = text.n != 0 && text.n <= MAX_NAME;
+    for (size_t i = 0; i < text.n && sound; i++) {
+        char c = text.p[i];
+        sound = is_letter(c) || c == '_' || (i != 0 && (is_digit(c) || c == '-'));
+    }
+    return sound;
+}
+
 static void check_name(struct reader *r, const struct schema_section *section,
                        const struct toml_node *item)
 {
     struct str name = item->key;
-    bool sound = name.n != 0 && name.n <= MAX_NAME;
-    for (size_t i = 0; i < name.n && sound; i++) {
-        char c = name.p[i];
-        sound = is_letter(c) || c == '_' || (i != 0 && (is_digit(c) || c == '-'));
-    }
-    if (!sound)
+    if (!config_name(name))
         diag_error(r->diag, item->key_at,
                    "bad name \"%.*s\": letters, digits, - and _, the first a letter or _, at most "
                    "%d bytes",

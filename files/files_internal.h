@@ -31,6 +31,9 @@ void upload_print_file(struct out *out, const struct upload_route *route,
                        const struct incoming *file);
 /* Answers what isn't STORAGE_OK, as a problem. */
 void upload_refuse(struct http_request *request, enum storage_result result);
+/* On a loop's thread, after its last turn, when the offloads and the store are stopped: frees what
+ * their answers would have. */
+void upload_loop_stop(void);
 /* Whose upload it is: request->user, or "address:…". In the request's pool. */
 struct str upload_owner(struct http_request *request);
 
@@ -42,5 +45,7 @@ bool tus_wants(const struct http_request *request);
 void tus_handle(struct http_request *request, struct upload_route *route);
 /* Partial uploads whose time is over; on an offload thread, every minute. */
 void tus_expire(struct upload_route *route);
+/* As upload_loop_stop(). */
+void tus_loop_stop(void);
 
 #endif

@@ -15,7 +15,7 @@
  * body_idle_timeout, or too little since the window began. Time without room is not the client's:
  * both are moved on by it.
  *
- * HTTP/2: h2o has the whole body by the time the handler runs; it is copied, a bit a turn. */
+ * Bodies under HTTP/2 come another way: http2_body.c. */
 #include "http/http_internal.h"
 
 #include <errno.h>
@@ -31,9 +31,9 @@ struct http_body {
     struct http_body_reader *reader; /* NULL: not yet, or no more */
     uint64_t length;                 /* UINT64_MAX = not announced */
     uint64_t taken, max;
-    size_t at;              /* HTTP/1: first byte in sock->input that is not taken yet */
-    struct chunked chunks;  /* when length is not announced */
-    struct timer clock;     /* HTTP/2: the next turn */
+    size_t at;             /* HTTP/1: first byte in sock->input that is not taken yet */
+    struct chunked chunks; /* when length is not announced */
+    struct timer clock;
     uint64_t from_ms, seen; /* the window's begin, bytes since then */
     uint64_t last_ms;       /* when something arrived */
     uint64_t paused_ms;     /* since when the clocks stand still, when clock doesn't run */
@@ -71,8 +71,7 @@ static void stop_reading(struct http_body *body)
     struct http_conn *conn = body->request->conn;
     body->reader = NULL;
     timer_stop(conn->http->loop, &body->clock);
-    if (body->request->h2o->version < 0x200)
-        guard_watch_again(conn);
+    guard_watch_again(conn);
 }
 
 static void finish(struct http_body *body, enum http_body_end how)
@@ -282,61 +281,34 @@ static void pump_socket(struct http_body *body)
     wait_for_more(body);
 }
 
-/* -- HTTP/2 ------------------------------------------------------------------------------------ */
-
-static void pump_entity(struct http_body *body)
-{
-    const h2o_iovec_t *entity = &body->request->h2o->entity;
-    size_t budget = TURN_BYTES;
-    while (body->taken != entity->len) {
-        size_t room;
-        if (budget == 0) {
-            timer_start(body->request->loop, &body->clock, 0);
-            return;
-        }
-        char *to = find_room(body, &room);
-        if (to == NULL)
-            return;
-        size_t n = (size_t)min(min(room, budget), entity->len - body->taken);
-        memcpy(to, entity->base + body->taken, n);
-        body->taken += n;
-        budget -= n;
-        body->reader->got(body->reader, n);
-        if (body->reader == NULL)
-            return;
-    }
-    finish(body, BODY_WHOLE);
-}
-
-static void next_turn(struct timer *timer)
-{
-    pump(CONTAINER_OF(timer, struct http_body, clock));
-}
-
 /* -- reading ----------------------------------------------------------------------------------- */
 
 static void pump(struct http_body *body)
 {
     body->pumping = true;
-    if (body->request->h2o->version >= 0x200)
-        pump_entity(body);
-    else
-        pump_socket(body);
+    pump_socket(body);
     body->pumping = false;
+}
+
+static bool is_http2(const struct http_request *request)
+{
+    return request->h2o != NULL && request->h2o->version >= 0x200;
 }
 
 uint64_t http_body_length(const struct http_request *request)
 {
-    if (request->body != NULL)
-        return request->body->length;
-    return request->h2o != NULL ? request->h2o->entity.len : 0;
+    if (is_http2(request))
+        return http2_body_length(request);
+    return request->body != NULL ? request->body->length : 0;
 }
 
 void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max)
 {
     struct http_body *body = request->body;
-    if (body == NULL && http_body_length(request) != 0)
-        body = create(request, http_body_length(request)); /* of HTTP/2 */
+    if (is_http2(request)) {
+        http2_body_read(request, reader, max);
+        return;
+    }
     if (body == NULL) {
         reader->end(reader, BODY_WHOLE);
         return;
@@ -345,7 +317,7 @@ void http_body_read(struct http_request *request, struct http_body_reader *reade
     body->begun = true;
     body->reader = reader;
     body->max = max;
-    timer_init(&body->clock, request->h2o->version >= 0x200 ? next_turn : clock_rings);
+    timer_init(&body->clock, clock_rings);
     if (!is_chunked(body) && body->length > max)
         finish(body, BODY_TOO_LARGE);
     else
@@ -355,6 +327,10 @@ void http_body_read(struct http_request *request, struct http_body_reader *reade
 void http_body_resume(struct http_request *request)
 {
     struct http_body *body = request->body;
+    if (is_http2(request)) {
+        http2_body_resume(request);
+        return;
+    }
     if (body == NULL || body->reader == NULL)
         return; /* it is over */
     if (body->pumping)
@@ -371,7 +347,7 @@ bool body_reply(struct http_request *request)
     if (body == NULL)
         return false;
     stop_reading(body);
-    if (body->whole || request->h2o->version >= 0x200)
+    if (body->whole)
         return false;
     /* Who waits for a 100 may send the body or not: nobody could tell it from the next head. */
     if (is_chunked(body) || body->expects || body->too_slow ||

@@ -50,8 +50,8 @@ static void waste_end(struct http_body_reader *reader, enum http_body_end how)
 void body_discard(struct http_request *request, void (*then)(struct http_request *request))
 {
     uint64_t max = request->server->config->server.max_body;
-    if (request->body == NULL && http_body_length(request) <= max) {
-        then(request); /* there is none, or HTTP/2 has it already */
+    if (http_body_length(request) == 0) {
+        then(request);
         return;
     }
     struct waste *waste = h2o_mem_alloc_pool(request->pool, sizeof(*waste));

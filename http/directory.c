@@ -65,6 +65,11 @@ int http_dir_list(const struct http_dir *dir, struct str path, int *fd_r)
     return static_open_listing(&dir->dir, path, fd_r);
 }
 
+int http_dir_stat(const struct http_dir *dir, struct str path, struct stat *stat_r)
+{
+    return static_stat(&dir->dir, path, stat_r);
+}
+
 const char *http_dir_type(const struct http_dir *dir, struct str name)
 {
     return h2o_mimemap_get_type_by_extension(dir->types, h2o_get_filext(name.p, name.n))

@@ -354,6 +354,7 @@ static void closed(void *data)
     if (conn->unseen ||
         (!conn->head_done && (conn->scan.has_request_line || conn->scan.seen > conn->scan.line)))
         log_unseen(conn); /* it ends amid a request which nobody has logged */
+    http2_closed(conn);
     buf_fini(&conn->line);
     buf_fini(&conn->behind);
     task_cancel(&conn->rehook);

@@ -10,6 +10,7 @@
 #define H2O_USE_EPOLL 1
 #endif
 #include <h2o.h>
+#include <sys/stat.h>
 #include "base/diag.h"
 #include "base/loop.h"
 #include "base/offload.h"
@@ -54,13 +55,14 @@ struct http_request {
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
-    struct http_body *body;  /* NULL: none, or that of HTTP/2 before it is read */
+    struct http_body *body;  /* HTTP/1's; NULL: none */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
+    struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
 };
 
 /* -- routes ------------------------------------------------------------------------------------ */
@@ -136,8 +138,8 @@ enum http_body_end {
 
 /* Where a body goes; the reader's, in memory that lives as long as the request's pool. Its bytes
  * are read from the socket straight into the reader's memory: what the reader doesn't take is left
- * in the socket, which is all the backpressure there is (HTTP/2: h2o has spilled the body to a file
- * by then, and it is copied from there). */
+ * in the socket, which is all the backpressure there is (HTTP/2: the stream's window, of which at
+ * most 1 MiB waits in memory). */
 struct http_body_reader {
     /* Where the next bytes go, and how many (not 0) there is room for; NULL: nowhere for now, until
      * http_body_resume(). When the length isn't announced, also asked for once the whole body is
@@ -170,11 +172,13 @@ void http_body_refuse(struct http_request *request, enum http_body_end how);
 
 enum http_right { HTTP_MAY_READ, HTTP_MAY_WRITE };
 /* Whether the request may do it: AUTH_PUBLIC always, AUTH_TOKEN with `Authorization: Bearer` and a
- * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token).
- * Sets request->user. False: 401 or 403 was replied. */
+ * token of [tokens.NAME] (RFC 6750), AUTH_SIGNED with ?expires=…&sig=… for its path (or a token); a
+ * link to write lets read too. Sets request->user whenever a token was sent and is known. False:
+ * 401 or 403 was replied. */
 bool http_authorize(struct http_request *request, enum config_auth auth, enum http_right right);
 /* "path?query&expires=…&sig=…" in the request's pool, with which AUTH_SIGNED lets pass until
- * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?'. */
+ * expires_s (seconds since 1970). path: as in a request's line; query: "" or without '?', of which
+ * an earlier expires and sig are left out. */
 struct str http_signed_url(struct http_request *request, enum http_right right, struct str path,
                            struct str query, uint64_t expires_s);
 /* Whether the section's auth can work: tokens where they are needed. Adds errors at `at`. */
@@ -182,12 +186,13 @@ void http_check_auth(const struct http_server *server, enum config_auth auth, st
                      struct diag *diag);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
- * send them with a visitor's browser. */
-struct str http_csrf_token(struct http_request *request); /* sets the cookie when there is none */
+ * send them with a visitor's browser. Good for 12 hours; in the request's pool. Sets the cookie
+ * when there is none (before the reply begins), so no cache may keep the reply. */
+struct str http_csrf_token(struct http_request *request);
 enum http_csrf {
     CSRF_FINE,   /* or not needed: Authorization or no cookie, and not from another site */
     CSRF_NEEDED, /* `token` is not there, or not in X-CSRF-Token: the form's field may still come */
-    CSRF_WRONG
+    CSRF_WRONG   /* not ours, too old, of another visitor; or the browser tells of another site */
 };
 /* token: the form's field; "" = not seen (yet): X-CSRF-Token is looked at. */
 enum http_csrf http_csrf_check(struct http_request *request, struct str token);
@@ -269,9 +274,11 @@ void http_dir_find(struct http_request *request, struct http_dir *dir, struct st
                    unsigned flags, http_found_fn *found, void *arg);
 /* The media type that the ending of a file's name stands for. */
 const char *http_dir_type(const struct http_dir *dir, struct str name);
-/* Opens the directory `path` below it ("" or "a/b/"), to be read; not on a loop. 0 or errno; the
+/* Not on a loop: opens the directory `path` below it ("" or "a/b/"), to be read. 0 or errno; the
  * descriptor is the caller's. */
 int http_dir_list(const struct http_dir *dir, struct str path, int *fd_r);
+/* Not on a loop: what http_dir_find() would find there, file or directory. 0 or errno. */
+int http_dir_stat(const struct http_dir *dir, struct str path, struct stat *stat_r);
 
 /* `attachment; filename="x.pdf"; filename*=UTF-8''…` (RFC 6266, RFC 8187) for any name: what can't
  * be in a file's name is replaced. In the pool. */

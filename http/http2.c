@@ -9,6 +9,7 @@
 #include "http/http_internal.h"
 
 #include <dlfcn.h>
+#include "http/http2_h2o.h"
 
 enum {
     MAX_FIELDS = 1000, /* more than HTTP_MAX_FIELDS, so that most of those get a proper 431 */
@@ -17,37 +18,34 @@ enum {
     HAS_PATH = 4
 };
 
-struct st_h2o_hpack_header_table_t;
-struct st_h2o_cache_digests_t;
-typedef int parse_headers_fn(h2o_req_t *req, struct st_h2o_hpack_header_table_t *table,
-                             const uint8_t *from, size_t n, int *pseudo_r, size_t *content_length_r,
-                             struct st_h2o_cache_digests_t **digests_r, const char **error_r);
-parse_headers_fn h2o_hpack_parse_headers;
-
-static parse_headers_fn *next;
+static http2_parse_headers_fn *next;
 
 void http2_setup(void)
 {
-    next = (parse_headers_fn *)dlsym(RTLD_NEXT, "h2o_hpack_parse_headers");
+    next = (http2_parse_headers_fn *)dlsym(RTLD_NEXT, "h2o_hpack_parse_headers");
     gw_assert(next != NULL);
 }
 
-/* pseudo_r is NULL for a trailer section. */
-int h2o_hpack_parse_headers(h2o_req_t *req, struct st_h2o_hpack_header_table_t *table,
-                            const uint8_t *from, size_t n, int *pseudo_r, size_t *content_length_r,
-                            struct st_h2o_cache_digests_t **digests_r, const char **error_r)
+int h2o_hpack_parse_headers(h2o_req_t *req, struct hpack_table *table, const uint8_t *from,
+                            size_t n, int *pseudo_r, size_t *content_length_r, void **digests_r,
+                            const char **error_r)
 {
     const int needed = HAS_METHOD | HAS_SCHEME | HAS_PATH;
     int result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
+    http2_read_frames(req);
     if (n <= HTTP_MAX_HEAD) {
         result = next(req, table, from, n, pseudo_r, content_length_r, digests_r, error_r);
         if (req->headers.size > MAX_FIELDS)
             result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
     }
+    if (pseudo_r == NULL)
+        return result; /* trailers: their request has a handler, and gets its line from there */
     if (result == H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM)
         log_by_h2o(req, 431);
     else if ((result != 0 && result != H2O_HTTP2_ERROR_INVALID_HEADER_CHAR) ||
-             (pseudo_r != NULL && (*pseudo_r & needed) != needed))
+             (*pseudo_r & needed) != needed)
         log_by_h2o(req, 400);
+    else if (result == 0)
+        http2_body_open(req, *content_length_r);
     return result;
 }

@@ -19,10 +19,45 @@ void routes_destroy(struct routes **routes);
 const struct http_route *routes_add(struct routes *routes, const char *name, unsigned methods,
                                     struct str pattern, http_handler_fn *handler, void *arg,
                                     struct pos at, struct diag *diag);
+bool route_reads_body(const struct http_route *route);
 /* As http_route_match(). */
 int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
-bool route_reads_body(const struct http_route *route);
+
+/* -- authorize.c, csrf.c ----------------------------------------------------------------------- */
+
+struct auth_token {
+    uint8_t digest[32];
+    char *user; /* owned: "token:NAME" */
+    size_t user_n;
+};
+
+/* Keys and tokens as requests need them, made once. */
+struct http_auth {
+    struct key links, forms;
+    struct auth_token *tokens; /* owned */
+    size_t token_count;
+};
+void auth_init(struct http_auth *auth, const struct config *config, const struct secret *secret);
+void auth_fini(struct http_auth *auth);
+
+enum auth_verdict {
+    VERDICT_FINE,
+    VERDICT_TOKEN_NEEDED,
+    VERDICT_TOKEN_INVALID,
+    VERDICT_LINK_NEEDED,
+    VERDICT_LINK_INVALID,
+    VERDICT_LINK_EXPIRED
+};
+/* http_authorize() without its reply and its clock. */
+enum auth_verdict auth_judge(struct http_request *request, enum config_auth auth,
+                             enum http_right right, uint64_t now_s);
+
+/* Tokens of forms: what goes into them and what comes back. */
+enum { CSRF_TOKEN_LENGTH = 54 };
+void csrf_make(const struct key *key, struct str cookie, uint64_t expires_s,
+               char text_r[CSRF_TOKEN_LENGTH + 1]);
+bool csrf_valid(const struct key *key, struct str cookie, struct str text, uint64_t now_s);
 
 /* -- server.c ---------------------------------------------------------------------------------- */
 
@@ -42,7 +77,7 @@ struct listener {
 
 struct http_server {
     const struct config *config;
-    const struct secret *secret; /* borrowed; NULL while a configuration is only checked */
+    struct http_auth auth;
     struct access_log *access;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;
@@ -60,6 +95,7 @@ struct http_server {
     _Atomic uint32_t connections;  /* of the main site */
     uint64_t sweep_ms, stalled_ms; /* a reply of which nothing got through for so long is given up;
                                       here so that tests need not wait */
+    uint64_t linger_ms;            /* HTTP/2: for who still sends a body after the reply */
     char error[256];
 };
 
@@ -143,8 +179,11 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
-    bool unseen;             /* h2o has a head, but neither handler nor log know of it yet */
-    uint32_t active, served; /* requests */
+    bool unseen;                  /* h2o has a head, but neither handler nor log know of it yet */
+    uint32_t active, served;      /* requests */
+    bool bodies_seen;             /* HTTP/2: a body came, its window is known to the client */
+    struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
+    struct straggler *stragglers; /* HTTP/2: streams answered before their bodies' ends */
     struct http_conn *next_spare;
 };
 
@@ -192,10 +231,25 @@ void body_dispose(struct http_request *request);
 /* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
 void body_discard(struct http_request *request, void (*then)(struct http_request *request));
 
-/* -- http2.c ----------------------------------------------------------------------------------- */
+/* -- http2.c, http2_frames.c, http2_body.c ----------------------------------------------------- */
 
 /* Once, before h2o reads anything. */
 void http2_setup(void);
+/* Before h2o acts on a head: the connection's frames pass through here from now on. */
+void http2_read_frames(h2o_req_t *req);
+/* The fields of a head are parsed, and h2o has not acted on them yet: takes over its body, when one
+ * follows. announced: Content-Length, SIZE_MAX = unknown. */
+void http2_body_open(h2o_req_t *req, size_t announced);
+/* Before the route is run. False: there is no memory for a body that it reads, 503 was answered. */
+bool http2_body_admit(struct http_request *request);
+/* The connection is gone. */
+void http2_closed(struct http_conn *conn);
+/* HTTP/2's side of http_body_length(), http_body_read() and http_body_resume(). */
+uint64_t http2_body_length(const struct http_request *request);
+void http2_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);
+void http2_body_resume(struct http_request *request);
+/* Bytes of memory that all bodies of the process may take at the moment. */
+uint64_t http2_bodies_reserved(void);
 
 /* -- request.c, forwarded.c -------------------------------------------------------------------- */
 

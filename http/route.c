@@ -215,14 +215,14 @@ struct str http_route_name(const struct http_route *route)
     return route->name;
 }
 
-void route_run(struct http_request *request)
-{
-    request->route->handler(request, request->route->arg);
-}
-
 bool route_reads_body(const struct http_route *route)
 {
     return (route->methods & HTTP_READS_BODY) != 0;
+}
+
+void route_run(struct http_request *request)
+{
+    request->route->handler(request, request->route->arg);
 }
 
 /* -- matching ---------------------------------------------------------------------------------- */

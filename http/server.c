@@ -14,6 +14,7 @@
 enum {
     SWEEP_MS = 5000,
     STALLED_MS = 60000, /* a reply of which nothing got through for this long is given up */
+    LINGER_MS = 2000,
     DRAIN_CHECK_MS = 500,
     DESTROY_TURNS = 100
 };
@@ -136,6 +137,8 @@ static void dispatch(struct http_request *request)
         status = routes_match(request->site->routes, request);
     switch (status) {
     case 0:
+        if (!http2_body_admit(request))
+            return;
         if (route_reads_body(request->route))
             route_run(request);
         else
@@ -262,10 +265,11 @@ struct http_server *http_server_create(const struct config *config, const struct
     struct http_server *server = h2o_mem_alloc(sizeof(*server));
     memset(server, 0, sizeof(*server));
     server->config = config;
-    server->secret = secret;
+    auth_init(&server->auth, config, secret);
     server->access = access;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
+    server->linger_ms = LINGER_MS;
     http2_setup();
     h2o_config_init(&server->h2o);
     server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("gateway"));
@@ -297,6 +301,7 @@ void http_server_destroy(struct http_server **server_p)
         listener_close(&server->listeners[i]);
     for (size_t i = 0; i < server->static_count; i++)
         http_static_unmount(&server->statics[i]);
+    auth_fini(&server->auth);
     free(server->statics);
     free(server->listeners);
     free(server->addresses);

@@ -212,7 +212,8 @@ int static_open(const struct static_dir *dir, struct str path, bool index,
     return error != 0 ? error : open_coded(dir, name, end, codings, may_block, file_r);
 }
 
-int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r)
+/* Opens whatever `path` is, with a slash at its end or without. */
+static int open_path(const struct static_dir *dir, struct str path, int flags, int *fd_r)
 {
     char name[PATH_MAX];
     if (path.n >= sizeof(name) || !path_allowed(path))
@@ -222,5 +223,21 @@ int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r
     if (path.n != 0)
         memcpy(name, path.p, path.n);
     memcpy(name + path.n, path.n == 0 ? "." : "", path.n == 0 ? 2 : 1);
-    return open_any(dir, name, LISTING_FLAGS, true, fd_r);
+    return open_any(dir, name, flags, true, fd_r);
+}
+
+int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r)
+{
+    return open_path(dir, path, LISTING_FLAGS, fd_r);
+}
+
+int static_stat(const struct static_dir *dir, struct str path, struct stat *stat_r)
+{
+    int fd, error = open_path(dir, path, O_PATH | O_CLOEXEC, &fd);
+    if (error != 0)
+        return error;
+    if (fstat(fd, stat_r) != 0 || (!S_ISREG(stat_r->st_mode) && !S_ISDIR(stat_r->st_mode)))
+        error = ENOENT;
+    close(fd);
+    return error;
 }

@@ -3,7 +3,7 @@
 #ifndef GW_HTTP_STATIC_OPEN_H
 #define GW_HTTP_STATIC_OPEN_H
 
-#include <sys/types.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "http/conditional.h"
 
@@ -48,5 +48,7 @@ int static_open(const struct static_dir *dir, struct str path, bool index,
 /* Opens the directory `path` ("" or "a/b/"), to be read; may wait. A descriptor in *fd_r, which
  * the caller owns, or errno, as above. */
 int static_open_listing(const struct static_dir *dir, struct str path, int *fd_r);
+/* Of the file or directory `path`, without opening it; may wait. 0 or errno, as above. */
+int static_stat(const struct static_dir *dir, struct str path, struct stat *stat_r);
 
 #endif

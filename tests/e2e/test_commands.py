@@ -226,7 +226,8 @@ def test_healthcheck(gateway, faults):
     (["check", "--no-such-option"], 2, "--no-such-option"),
     (["explain", "GET"], 2, "Usage"),
     *[([name, "--help"], 0, f"Usage: gateway {name}") for name in
-      ("run", "check", "explain", "print-config", "stub", "healthcheck", "version")],
+      ("run", "check", "explain", "print-config", "stub", "healthcheck", "sign-url",
+       "token", "version")],
 ])
 def test_usage_and_exit_codes(arguments, code, expected):
     done = command(*arguments)

@@ -128,12 +128,6 @@ static void pause_clock(struct http_body *body)
     body->paused_ms = loop_now_ms(body->request->loop);
 }
 
-static void arrived(struct http_body *body, size_t n)
-{
-    body->seen += n;
-    body->last_ms = loop_now_ms(body->request->loop);
-}
-
 /* -- HTTP/1 ------------------------------------------------------------------------------------ */
 
 static void pump(struct http_body *body);
@@ -174,31 +168,41 @@ static void wait_for_more(struct http_body *body)
     run_clock(body, now_ms);
 }
 
-/* Takes what the socket's buffer has, or else the socket. 0: nothing there now, -1: the client is
- * gone. */
-static ssize_t take(struct http_body *body, char *to, size_t room)
+/* What came with the head. */
+static size_t copy_input(struct http_body *body, char *to, size_t room)
 {
-    struct http_conn *conn = body->request->conn;
-    const h2o_buffer_t *input = conn->sock->input;
-    if (!is_chunked(body))
-        room = (size_t)min(room, body->length - body->taken);
-    if (body->at < input->size) {
-        size_t n = (size_t)min(room, input->size - body->at);
-        memcpy(to, input->bytes + body->at, n);
-        body->at += n;
-        return (ssize_t)n;
-    }
-    /* Inside a chunk its end, and the size that follows, are known not to be the body's. */
-    if (is_chunked(body))
-        room =
-            (size_t)min(room, body->chunks.left > DECODE_AHEAD ? body->chunks.left : DECODE_AHEAD);
-    ssize_t n = recv(h2o_socket_get_fd(conn->sock), to, room, MSG_DONTWAIT);
+    const h2o_buffer_t *input = body->request->conn->sock->input;
+    size_t n = (size_t)min(room, input->size - body->at);
+    memcpy(to, input->bytes + body->at, n);
+    body->at += n;
+    return n;
+}
+
+/* 0: nothing is there now, -1: the client is gone. */
+static ssize_t receive(struct http_body *body, char *to, size_t room)
+{
+    ssize_t n = recv(h2o_socket_get_fd(body->request->conn->sock), to, room, MSG_DONTWAIT);
     if (n > 0) {
-        arrived(body, (size_t)n);
+        body->seen += (uint64_t)n;
+        body->last_ms = loop_now_ms(body->request->loop);
         body->expects = false;
         return n;
     }
-    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        return -1;
+    if (!body->expects)
+        return 0;
+    body->expects = false;
+    return guard_continue(body->request->conn) ? 0 : -1;
+}
+
+/* How many of the next bytes are the body's for sure; with chunks, or not far behind it: inside a
+ * chunk its end, and the size that follows, are still to come. */
+static uint64_t ahead(const struct http_body *body)
+{
+    if (!is_chunked(body))
+        return body->length - body->taken;
+    return body->chunks.left > DECODE_AHEAD ? body->chunks.left : DECODE_AHEAD;
 }
 
 /* Makes of *n bytes of chunks at p the *n of the body that they hold. */
@@ -250,7 +254,7 @@ static void client_is_gone(struct http_body *body)
 /* As long as there are bytes, room and leave to go on. */
 static void pump_socket(struct http_body *body)
 {
-    struct http_conn *conn = body->request->conn;
+    const struct http_conn *conn = body->request->conn;
     size_t budget = TURN_BYTES;
     while (budget != 0) {
         size_t room;
@@ -260,24 +264,19 @@ static void pump_socket(struct http_body *body)
             pause_clock(body);
             return;
         }
-        if (!from_input)
-            room = (size_t)min(room, budget);
-        ssize_t n = take(body, to, room);
-        if (n == 0 && body->expects) {
-            body->expects = false;
-            n = guard_continue(conn) ? 0 : -1;
-        }
+        room = (size_t)min(min(room, ahead(body)), budget);
+        ssize_t n = from_input ? (ssize_t)copy_input(body, to, room) : receive(body, to, room);
         if (n < 0) {
             client_is_gone(body);
             return;
         }
         if (n == 0)
             break;
+        budget -= from_input ? 0 : (size_t)n;
         if (!taken(body, to, (size_t)n, from_input))
             return;
         if (!from_input && (size_t)n < room)
             break; /* epoll will say when there is more */
-        budget -= from_input ? 0 : (size_t)n;
     }
     wait_for_more(body);
 }

@@ -240,9 +240,12 @@ static void rehook(struct task *task)
 
 /* -- clients that leave ------------------------------------------------------------------------ */
 
-/* h2o's own way of ending a connection in any state; disposes of the request under way. */
+/* h2o's own way of ending a connection in any state; disposes of the request under way, and what is
+ * left of its body is not the next one. */
 void guard_left(struct http_conn *conn)
 {
+    if (conn->waiting != NULL)
+        conn->waiting->h2o->http1_is_persistent = 0;
     conn->h2o_read(conn->sock, h2o_socket_error_io);
 }
 
@@ -446,7 +449,7 @@ void guard_close_all(struct http_loop *http)
         struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
         next = node->next;
         if (http1_of(conn) != NULL)
-            conn->h2o_read(conn->sock, h2o_socket_error_closed);
+            guard_left(conn);
         else
             guard_abort(conn); /* ends in the loop's next turn: h2o may be writing */
     }

@@ -57,11 +57,13 @@ void incoming_fini(struct incoming *incoming)
     digest_destroy(&incoming->file.digests[0]);
     if (incoming->file.fd < 0)
         return;
-    if (incoming->whole || incoming->in_partial)
+    if (incoming->whole != incoming->in_partial) /* it keeps the name that it has */
         close(incoming->file.fd);
     else
-        storage_discard(incoming->storage, storage_path(path, STORAGE_TMP, incoming->id),
-                        incoming->file.fd);
+        storage_discard(
+            incoming->storage,
+            storage_path(path, incoming->in_partial ? STORAGE_PARTIAL : STORAGE_TMP, incoming->id),
+            incoming->file.fd);
     incoming->file.fd = -1;
 }
 
@@ -111,13 +113,31 @@ static enum storage_result examine_all(struct storage_commit *commit)
     return STORAGE_OK;
 }
 
+/* A partial upload keeps its first name until its record says that it is whole: after a crash
+ * before that, it is where that record has it. The name that it gets is what a crash may have left
+ * of an earlier attempt. */
+static int link_partial(int dir, const char *received, const char *whole)
+{
+    if (linkat(dir, received, dir, whole, 0) == 0)
+        return 0;
+    return errno == EEXIST && unlinkat(dir, whole, 0) == 0 &&
+                   linkat(dir, received, dir, whole, 0) == 0
+               ? 0
+               : errno;
+}
+
 static int rename_one(const struct incoming *incoming, bool back)
 {
     char received[STORAGE_PATH], whole[STORAGE_PATH];
     int dir = incoming->storage->dir;
     storage_path(received, incoming->in_partial ? STORAGE_PARTIAL : STORAGE_TMP, incoming->id);
     storage_path(whole, STORAGE_WHOLE, incoming->id);
-    return renameat(dir, back ? whole : received, dir, back ? received : whole) != 0 ? errno : 0;
+    if (incoming->in_partial && !back)
+        return link_partial(dir, received, whole);
+    int failed = incoming->in_partial ? unlinkat(dir, whole, 0)
+                 : back               ? renameat(dir, whole, dir, received)
+                                      : renameat(dir, received, dir, whole);
+    return failed != 0 ? errno : 0;
 }
 
 static void rename_back(struct storage_commit *commit)

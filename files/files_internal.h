@@ -45,5 +45,7 @@ bool tus_wants(const struct http_request *request);
 void tus_handle(struct http_request *request, struct upload_route *route);
 /* Partial uploads whose time is over; on an offload thread, every minute. */
 void tus_expire(struct upload_route *route);
+/* As upload_loop_stop(). */
+void tus_loop_stop(void);
 
 #endif

@@ -341,3 +341,11 @@ void spool_abandon(struct spool *spool)
     if (!spool->busy)
         end(spool);
 }
+
+bool spool_failed(struct spool *spool)
+{
+    pthread_mutex_lock(&spool->lock);
+    bool failed = spool->failed != 0;
+    pthread_mutex_unlock(&spool->lock);
+    return failed;
+}

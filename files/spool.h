@@ -78,6 +78,9 @@ void spool_flush(struct spool *spool);
 /* What is not being written yet is thrown away; idle() comes when no job is under way, maybe before
  * this returns. Then the owner may free the memory (after spool_fini()). */
 void spool_abandon(struct spool *spool);
+/* Whether a write has failed, though idle() may not have told yet. If not, all that was kept is
+ * written but for its last SPOOL_BUFFERS * SPOOL_BUFFER bytes. */
+bool spool_failed(struct spool *spool);
 /* It is idle, or was never used, or `disk` is stopped. */
 void spool_fini(struct spool *spool);
 

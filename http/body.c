@@ -22,13 +22,9 @@
 
 enum {
     TURN_BYTES = 256 * 1024,
-    DECODE_AHEAD = 64 * 1024,  /* bytes that may be read past the end of a chunk */
-    SWALLOWED_MAX = 64 * 1024, /* bytes left that are cheaper to take than a new connection */
-    WASTE_SIZE = 16 * 1024,
-    COLLECT_FIRST = 4096
+    DECODE_AHEAD = 64 * 1024, /* bytes that may be read past the end of a chunk */
+    SWALLOWED_MAX = 64 * 1024 /* bytes left that are cheaper to take than a new connection */
 };
-
-static const char INTERIM[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 struct http_body {
     struct http_request *request;
@@ -42,7 +38,8 @@ struct http_body {
     uint64_t last_ms;       /* when something arrived */
     uint64_t paused_ms;     /* since when the clocks stand still, when clock doesn't run */
     bool expects;           /* a 100 was not sent, and none of the body has arrived */
-    bool begun, whole;
+    bool begun, whole, too_slow;
+    bool gone;           /* so is the client; `clock` ends the request, when no caller uses it */
     bool pumping, again; /* http_body_resume() was called meanwhile */
 };
 
@@ -81,6 +78,7 @@ static void finish(struct http_body *body, enum http_body_end how)
 {
     struct http_body_reader *reader = body->reader;
     body->whole = how == BODY_WHOLE;
+    body->too_slow = how == BODY_TOO_SLOW;
     stop_reading(body);
     reader->end(reader, how);
 }
@@ -104,6 +102,10 @@ static void clock_rings(struct timer *timer)
     struct http_body *body = CONTAINER_OF(timer, struct http_body, clock);
     const struct config_server *config = &body->request->server->config->server;
     uint64_t now_ms = loop_now_ms(body->request->loop), span_ms = config->body_idle_timeout_ms;
+    if (body->gone) {
+        guard_left(body->request->conn);
+        return;
+    }
     bool over = now_ms - body->from_ms >= span_ms;
     if (now_ms - body->last_ms >= span_ms ||
         (over && body->seen < config->body_min_rate * span_ms / 1000)) {
@@ -144,6 +146,7 @@ static char *find_room(struct http_body *body, size_t *n_r)
         body->again = false;
         to = body->reader->room(body->reader, n_r);
     } while (to == NULL && body->again);
+    gw_assert(to == NULL || *n_r != 0);
     return to;
 }
 
@@ -152,7 +155,7 @@ static void readable(h2o_socket_t *sock, const char *err)
     struct http_conn *conn = sock->on_close.data;
     struct http_body *body = conn->waiting->body;
     (void)err; /* nothing was read */
-    if (timer_running(&body->clock))
+    if (timer_running(&body->clock) && !body->gone)
         pump(body);
     else
         h2o_socket_read_stop(sock); /* no room: epoll would report it for ever */
@@ -169,16 +172,6 @@ static void wait_for_more(struct http_body *body)
     body->from_ms += now_ms - body->paused_ms;
     body->last_ms += now_ms - body->paused_ms;
     run_clock(body, now_ms);
-}
-
-/* A client whose buffers are full of earlier replies doesn't get it, and goes on without it after a
- * while, as RFC 9110 section 10.1.1 has it. */
-static void send_continue(struct http_body *body)
-{
-    ssize_t n = send(h2o_socket_get_fd(body->request->conn->sock), INTERIM, sizeof(INTERIM) - 1,
-                     MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)n;
-    body->expects = false;
 }
 
 /* Takes what the socket's buffer has, or else the socket. 0: nothing there now, -1: the client is
@@ -213,10 +206,12 @@ static enum chunked_verdict decode(struct http_body *body, char *p, size_t *n, b
 {
     size_t all = *n, used;
     enum chunked_verdict verdict = chunked_decode(&body->chunks, p, n, &used);
-    if (verdict == CHUNKED_END && from_input)
+    if (verdict == CHUNKED_END && from_input) {
         body->at -= all - used;
-    else if (verdict == CHUNKED_END)
-        buf_append(&body->request->conn->behind, p + used, all - used);
+    } else if (verdict == CHUNKED_END) {
+        bool kept = buf_append(&body->request->conn->behind, p + used, all - used);
+        gw_assert(kept); /* see DECODE_AHEAD */
+    }
     return verdict;
 }
 
@@ -245,8 +240,15 @@ static bool taken(struct http_body *body, char *p, size_t n, bool from_input)
     return !body->whole;
 }
 
-/* As long as there are bytes, room and leave to go on. False: the request is gone. */
-static bool pump_socket(struct http_body *body)
+static void client_is_gone(struct http_body *body)
+{
+    body->gone = true;
+    h2o_socket_read_stop(body->request->conn->sock);
+    timer_start(body->request->loop, &body->clock, 0);
+}
+
+/* As long as there are bytes, room and leave to go on. */
+static void pump_socket(struct http_body *body)
 {
     struct http_conn *conn = body->request->conn;
     size_t budget = TURN_BYTES;
@@ -256,27 +258,28 @@ static bool pump_socket(struct http_body *body)
         char *to = find_room(body, &room);
         if (to == NULL) {
             pause_clock(body);
-            return true;
+            return;
         }
         if (!from_input)
             room = (size_t)min(room, budget);
         ssize_t n = take(body, to, room);
-        if (n < 0) {
-            guard_left(conn);
-            return false;
+        if (n == 0 && body->expects) {
+            body->expects = false;
+            n = guard_continue(conn) ? 0 : -1;
         }
-        if (n == 0 && body->expects)
-            send_continue(body);
+        if (n < 0) {
+            client_is_gone(body);
+            return;
+        }
         if (n == 0)
             break;
         if (!taken(body, to, (size_t)n, from_input))
-            return true;
+            return;
         if (!from_input && (size_t)n < room)
             break; /* epoll will say when there is more */
         budget -= from_input ? 0 : (size_t)n;
     }
     wait_for_more(body);
-    return true;
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
@@ -284,8 +287,8 @@ static bool pump_socket(struct http_body *body)
 static void pump(struct http_body *body)
 {
     body->pumping = true;
-    if (pump_socket(body))
-        body->pumping = false;
+    pump_socket(body);
+    body->pumping = false;
 }
 
 static bool is_http2(const struct http_request *request)
@@ -337,115 +340,6 @@ void http_body_resume(struct http_request *request)
         pump(body);
 }
 
-void http_body_refuse(struct http_request *request, enum http_body_end how)
-{
-    static const struct {
-        int status;
-        const char *detail;
-    } answers[] = {
-        [BODY_TOO_LARGE] = {413, "the body is larger than is taken here"},
-        [BODY_TOO_SLOW] = {408, "the body came too slowly"},
-        [BODY_MALFORMED] = {400, "the body's chunks are malformed"},
-    };
-    gw_assert(how != BODY_WHOLE);
-    problem_reply_status(request, answers[how].status, answers[how].detail);
-}
-
-/* -- bodies that nobody wants ------------------------------------------------------------------ */
-
-struct waste {
-    struct http_body_reader reader;
-    struct http_request *request;
-    void (*then)(struct http_request *request);
-    char bytes[WASTE_SIZE];
-};
-
-static char *waste_room(struct http_body_reader *reader, size_t *n_r)
-{
-    *n_r = WASTE_SIZE;
-    return CONTAINER_OF(reader, struct waste, reader)->bytes;
-}
-
-static void waste_got(struct http_body_reader *reader, size_t n)
-{
-    (void)reader, (void)n;
-}
-
-static void waste_end(struct http_body_reader *reader, enum http_body_end how)
-{
-    struct waste *waste = CONTAINER_OF(reader, struct waste, reader);
-    if (how == BODY_WHOLE)
-        waste->then(waste->request);
-    else
-        http_body_refuse(waste->request, how);
-}
-
-void body_discard(struct http_request *request, void (*then)(struct http_request *request))
-{
-    uint64_t max = request->server->config->server.max_body;
-    if (http_body_length(request) == 0) {
-        then(request);
-        return;
-    }
-    if (is_http2(request))
-        http2_body_is_waste(request);
-    struct waste *waste = h2o_mem_alloc_pool(request->pool, sizeof(*waste));
-    waste->reader = (struct http_body_reader){waste_room, waste_got, waste_end};
-    waste->request = request;
-    waste->then = then;
-    http_body_read(request, &waste->reader, max);
-}
-
-/* -- small bodies ------------------------------------------------------------------------------ */
-
-struct collection {
-    struct http_body_reader reader;
-    struct http_request *request;
-    http_body_fn *fn;
-    void *arg;
-    char *p;
-    size_t n, capacity, max;
-};
-
-static char *collection_room(struct http_body_reader *reader, size_t *n_r)
-{
-    struct collection *all = CONTAINER_OF(reader, struct collection, reader);
-    if (all->n == all->capacity) {
-        size_t capacity = all->capacity * 2;
-        char *p = h2o_mem_alloc_pool(all->request->pool, capacity);
-        memcpy(p, all->p, all->n);
-        all->p = p;
-        all->capacity = capacity;
-    }
-    *n_r = all->capacity - all->n;
-    return all->p + all->n;
-}
-
-static void collection_got(struct http_body_reader *reader, size_t n)
-{
-    CONTAINER_OF(reader, struct collection, reader)->n += n;
-}
-
-static void collection_end(struct http_body_reader *reader, enum http_body_end how)
-{
-    struct collection *all = CONTAINER_OF(reader, struct collection, reader);
-    struct str body = {all->p, how == BODY_WHOLE ? all->n : 0};
-    all->fn(all->request, how, body, all->arg);
-}
-
-void http_body_collect(struct http_request *request, size_t max, http_body_fn *fn, void *arg)
-{
-    struct collection *all = h2o_mem_alloc_pool(request->pool, sizeof(*all));
-    uint64_t length = http_body_length(request);
-    *all = (struct collection){.reader = {collection_room, collection_got, collection_end},
-                               .request = request,
-                               .fn = fn,
-                               .arg = arg,
-                               .capacity = length <= max ? (size_t)length + 1 : COLLECT_FIRST};
-    all->p = h2o_mem_alloc_pool(request->pool, all->capacity);
-    http_body_read(request, &all->reader, max);
-}
-
 /* -- the end of a request ---------------------------------------------------------------------- */
 
 bool body_reply(struct http_request *request)
@@ -457,7 +351,8 @@ bool body_reply(struct http_request *request)
     if (body->whole)
         return false;
     /* Who waits for a 100 may send the body or not: nobody could tell it from the next head. */
-    if (is_chunked(body) || body->expects || body->length - body->taken > SWALLOWED_MAX)
+    if (is_chunked(body) || body->expects || body->too_slow ||
+        body->length - body->taken > SWALLOWED_MAX)
         request->h2o->http1_is_persistent = 0;
     return !request->h2o->http1_is_persistent;
 }

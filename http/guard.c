@@ -131,6 +131,13 @@ static void append_input(struct http_conn *conn, const void *bytes, size_t n)
     conn->sock->input->size += n;
 }
 
+static void give_back(struct http_conn *conn)
+{
+    if (conn->behind.n != 0)
+        append_input(conn, conn->behind.p, conn->behind.n);
+    buf_fini(&conn->behind);
+}
+
 /* Puts the stub where the refused head stands, `at` bytes into the input. */
 static void replace_head(struct http_conn *conn, size_t at)
 {
@@ -226,8 +233,7 @@ static void rehook(struct task *task)
         return;
     conn->sock->_cb.read = read_head;
     if (conn->behind.n != 0) {
-        append_input(conn, conn->behind.p, conn->behind.n);
-        buf_fini(&conn->behind);
+        give_back(conn);
         await_head(conn);
     }
 }
@@ -240,19 +246,25 @@ void guard_left(struct http_conn *conn)
     conn->h2o_read(conn->sock, h2o_socket_error_io);
 }
 
-/* Sends the interim answer once more; a client that is gone has reset the connection by then. */
+/* Where there is no room for it just now it isn't sent: who waits for it goes on without after a
+ * while (RFC 9110 section 10.1.1), and who is probed is probed again. */
+bool guard_continue(struct http_conn *conn)
+{
+    ssize_t n = send(h2o_socket_get_fd(conn->sock), INTERIM, sizeof(INTERIM) - 1,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n == (ssize_t)sizeof(INTERIM) - 1 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* A client that is gone has reset the connection by the next time. */
 static void probe(struct timer *timer)
 {
     struct http_conn *conn = CONTAINER_OF(timer, struct http_conn, probe);
-    ssize_t n = send(h2o_socket_get_fd(conn->sock), INTERIM, sizeof(INTERIM) - 1,
-                     MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n == (ssize_t)sizeof(INTERIM) - 1 || (n < 0 && (errno == EAGAIN || errno == EINTR))) {
-        timer_start(conn->http->loop, &conn->probe,
-                    conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
-        conn->probing = true;
-    } else {
+    if (!guard_continue(conn)) {
         guard_left(conn);
+        return;
     }
+    timer_start(conn->http->loop, &conn->probe, conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
+    conn->probing = true;
 }
 
 /* The socket is readable while a request waits: more requests, an end of file, or an error. */
@@ -315,16 +327,15 @@ void guard_done(struct http_conn *conn, struct http_request *request)
         return;
     if (request->body != NULL) {
         http1->request_size = body_input_end(request, &conn->skip);
-        if (conn->behind.n != 0)
-            append_input(conn, conn->behind.p, conn->behind.n);
-        buf_clear(&conn->behind);
+        give_back(conn);
     }
     h2o_buffer_t *input = conn->sock->input;
     size_t end = http1->request_size;
     if (input->size == end)
         return;
     if (!look_at_head(conn, end)) {
-        buf_append(&conn->behind, input->bytes + end, input->size - end);
+        bool kept = buf_append(&conn->behind, input->bytes + end, input->size - end);
+        gw_assert(kept);
         input->size = end;
     } else if (conn->line.n == 0) {
         keep_line(conn, conn->sock->input->bytes + end);

@@ -196,6 +196,8 @@ void guard_watch(struct http_conn *conn, struct http_request *request);
 void guard_watch_again(struct http_conn *conn);
 /* The client of HTTP/1 is gone: ends connection and request. */
 void guard_left(struct http_conn *conn);
+/* Sends a 100 (Continue). False: the client is gone. */
+bool guard_continue(struct http_conn *conn);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void guard_reply(struct http_conn *conn);
 /* The request's memory is about to go. */
@@ -217,8 +219,6 @@ void linger_after_reply(h2o_req_t *req);
 
 /* HTTP/1: makes request->body of what the head says. */
 void body_announced(struct http_request *request);
-/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
-void body_discard(struct http_request *request, void (*then)(struct http_request *request));
 /* A reply begins: nobody reads the body any more. Decides whether the connection can live on. True:
  * it can't, and the client may still be sending. */
 bool body_reply(struct http_request *request);
@@ -226,7 +226,12 @@ bool body_reply(struct http_request *request);
 size_t body_input_end(const struct http_request *request, uint64_t *to_come_r);
 void body_dispose(struct http_request *request);
 
-/* -- http2.c, http2_body.c --------------------------------------------------------------------- */
+/* -- body_readers.c ---------------------------------------------------------------------------- */
+
+/* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
+void body_discard(struct http_request *request, void (*then)(struct http_request *request));
+
+/* -- http2.c, http2_frames.c, http2_body.c ----------------------------------------------------- */
 
 /* Once, before h2o reads anything. */
 void http2_setup(void);
@@ -235,10 +240,8 @@ void http2_read_frames(h2o_req_t *req);
 /* The fields of a head are parsed, and h2o has not acted on them yet: takes over its body, when one
  * follows. announced: Content-Length, SIZE_MAX = unknown. */
 void http2_body_open(h2o_req_t *req, size_t announced);
-/* Before the route is run. True: there is no memory for its body, which was answered. */
-bool http2_body_refused(struct http_request *request);
-/* Before http_body_read(): what comes is thrown away, and needs no memory. */
-void http2_body_is_waste(struct http_request *request);
+/* Before the route is run. False: there is no memory for a body that it reads, 503 was answered. */
+bool http2_body_admit(struct http_request *request);
 /* The connection is gone. */
 void http2_closed(struct http_conn *conn);
 /* HTTP/2's side of http_body_length(), http_body_read() and http_body_resume(). */

@@ -1,7 +1,8 @@
 /* A server with a few routes and nothing behind them, to try http/ by hand and to measure it:
  *     http_hello ADDRESS [ADMIN-ADDRESS [CONTROL-SOCKET]]
  * "/" says hello, "/slow?ms=N" answers after N milliseconds and says on stderr when its client left
- * before, "/big?bytes=N" sends that many, "/echo/{id}" tells what it understood. */
+ * before, "/big?bytes=N" sends that many, "/take" counts the bytes of a body, "/echo/{id}" tells
+ * what it understood. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,49 @@ static void big(struct http_request *request, void *arg)
     memset(out_room(&out, n), 'x', n);
     out.at += n;
     http_reply(request, 200, "application/octet-stream", &out);
+}
+
+struct count {
+    struct http_body_reader reader;
+    struct http_request *request;
+    uint64_t n;
+    char bytes[256 << 10];
+};
+
+static char *count_room(struct http_body_reader *reader, size_t *n_r)
+{
+    struct count *count = CONTAINER_OF(reader, struct count, reader);
+    *n_r = sizeof(count->bytes);
+    return count->bytes;
+}
+
+static void count_got(struct http_body_reader *reader, size_t n)
+{
+    CONTAINER_OF(reader, struct count, reader)->n += n;
+}
+
+static void count_end(struct http_body_reader *reader, enum http_body_end how)
+{
+    struct count *count = CONTAINER_OF(reader, struct count, reader);
+    struct out out;
+    if (how != BODY_WHOLE) {
+        http_body_refuse(count->request, how);
+        return;
+    }
+    out_init(&out, count->request->pool, 32);
+    out_number(&out, count->n);
+    out_str(&out, STR("\n"));
+    http_reply(count->request, 200, "text/plain; charset=utf-8", &out);
+}
+
+static void take(struct http_request *request, void *arg)
+{
+    struct count *count = h2o_mem_alloc_pool(request->pool, sizeof(*count));
+    (void)arg;
+    count->reader = (struct http_body_reader){count_room, count_got, count_end};
+    count->request = request;
+    count->n = 0;
+    http_body_read(request, &count->reader, UINT64_MAX);
 }
 
 static void echo(struct http_request *request, void *arg)
@@ -142,6 +186,8 @@ int main(int argc, char **argv)
     http_route_add(server, "hello", HTTP_GET, STR("/"), hello, NULL, at, diag);
     http_route_add(server, "slow", HTTP_GET, STR("/slow"), slow_start, NULL, at, diag);
     http_route_add(server, "big", HTTP_GET, STR("/big"), big, NULL, at, diag);
+    http_route_add(server, "take", HTTP_POST | HTTP_PUT | HTTP_READS_BODY, STR("/take"), take, NULL,
+                   at, diag);
     http_route_add(server, "echo", HTTP_GET | HTTP_POST, STR("/echo/{id}"), echo, NULL, at, diag);
     if (diag_errors(diag) != 0) {
         diag_print(diag, stderr);

@@ -3,10 +3,12 @@
 import base64
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import threading
 
@@ -260,6 +262,32 @@ def test_a_form_in_small_pieces_is_the_same_form(uploads):
     assert folder.whole() == {first["id"]: content, second["id"]: b"\r\n"}
 
 
+def test_people_are_told_on_a_page(uploads):
+    one, _ = uploads('allow_types = ["image/*"]')
+    answer = httpx.post(one.url + "/upload", files={"f": ("a", b"x")}, headers={"Accept": "text/html"})
+    assert answer.status_code == 415
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Files of this type are not taken" in answer.text
+
+
+def test_http_2_leaves_the_same(uploads, tmp_path):
+    one, folder = uploads('max_size = "2MB"')
+    content = os.urandom(1_900_000)
+    (tmp_path / "a.bin").write_bytes(content)
+    (tmp_path / "large.bin").write_bytes(content + content)
+    h2 = ["--http2-prior-knowledge", "-H", "Accept: application/json"]
+    # curl's head begins with "HTTP/2 201"
+    for arguments in (["-F", f"f=@{tmp_path}/a.bin", one.url + "/upload"],
+                      ["-T", f"{tmp_path}/a.bin", one.url + "/upload/"]):
+        status, _, body = curl(*h2, *arguments)
+        assert status == 201
+        [file] = json.loads(body)["files"]
+        assert (file["name"], file["sha256"]) == ("a.bin", hashlib.sha256(content).hexdigest())
+    status, _, body = curl(*h2, "-T", tmp_path / "large.bin", one.url + "/upload/")
+    assert (status, json.loads(body)["type"]) == (413, "/problems/too-large")
+    until(lambda: list(folder.whole().values()) == [content] * 2 and not folder.unfinished(), "cleaning up")
+
+
 # -- raw bodies -----------------------------------------------------------------------------------
 
 
@@ -338,6 +366,47 @@ def test_what_a_crash_left_is_swept_at_the_next_start(uploads, gateway):
     one.start()
     until(lambda: set(folder.whole()) == {kept["id"], "notes.txt"}, "the sweep")
     until(lambda: folder.unfinished() == [], "the sweep")
+
+
+def test_kill_at_any_moment_loses_nothing_that_was_answered(uploads):
+    """Every answered file is whole, and whatever else is there has a record after the sweep."""
+    one, folder = uploads()
+    acknowledged = {}
+
+    def send(number):
+        with httpx.Client() as client, contextlib.suppress(httpx.HTTPError):
+            for size in itertools.count(number * 7919, 20_011):
+                content = os.urandom(size % 300_000)
+                answer = client.put(one.url + "/upload/x", content=content)
+                acknowledged[sent(answer, content)["id"]] = content
+
+    for round_number in range(4):
+        before = len(acknowledged)
+        threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(acknowledged) >= before + 10 + 3 * round_number, "uploads")
+        one.process.kill()
+        one.process.wait()
+        for thread in threads:
+            thread.join()
+        one.start()
+        found = folder.whole()
+        assert acknowledged.items() <= found.items()
+    until(lambda: folder.unfinished() == [], "the sweep")
+    left = until(lambda: not (orphans(one, folder)) and folder.whole(), "the sweep")
+    assert acknowledged.items() <= left.items()
+    for file in left:
+        assert httpx.delete(one.url + "/upload/" + file).status_code == 204
+
+
+def orphans(one, folder):
+    """Whole files of which the store knows nothing."""
+    data = (one.folder / "data").iterdir()
+    [path] = [p for p in data if p.is_file() and p.read_bytes().startswith(b"SQLite format 3")]
+    with contextlib.closing(sqlite3.connect(path)) as store:
+        recorded = {row[0] for row in store.execute("SELECT id FROM files")}
+    return set(folder.whole()) - recorded
 
 
 # -- digests ------------------------------------------------------------------------------------

@@ -112,12 +112,6 @@ void tus_keep(struct tus *tus)
 /* This loop's. */
 static _Thread_local h2o_linklist_t running;
 
-static void unref(struct tus *tus)
-{
-    if (--tus->refs == 0)
-        free(tus);
-}
-
 /* The file first: who gets the lock must not find it held. */
 static void release(struct tus *tus)
 {
@@ -126,14 +120,15 @@ static void release(struct tus *tus)
     digest_destroy(&tus->digest);
     partial_fini(&tus->partial);
     ticket_release(&tus->ticket);
-    h2o_linklist_unlink(&tus->link);
 }
 
 void tus_end(struct tus *tus)
 {
+    h2o_linklist_unlink(&tus->link);
     release(tus);
     lock_drop(&tus->lock);
-    unref(tus);
+    if (--tus->refs == 0)
+        free(tus);
 }
 
 void tus_loop_stop(void)
@@ -141,6 +136,7 @@ void tus_loop_stop(void)
     while (running.next != NULL && !h2o_linklist_is_empty(&running)) {
         struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, running.next);
         gw_assert(tus->refs == 1); /* what it waits for never comes */
+        h2o_linklist_unlink(&tus->link);
         release(tus);
         lock_stop(&tus->lock);
         free(tus);
@@ -152,11 +148,12 @@ static void on_dispose(void *arg)
 {
     struct tus *tus = *(struct tus **)arg;
     tus->request = NULL;
-    if (tus->waiting)
+    if (--tus->refs == 0) /* its work is over */
+        free(tus);
+    else if (tus->waiting)
         tus_end(tus);
     else
         tus_receive_left(tus);
-    unref(tus);
 }
 
 static struct tus *begin(struct http_request *request, struct upload_route *route, unsigned method,

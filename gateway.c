@@ -93,6 +93,7 @@ static void *worker_main(void *arg)
     worker->loop = loop_create(worker->index);
     worker->client = up_client_create(site->upstreams, worker->loop, site->names);
     pages_set_client(site->pages, worker->loop, worker->client);
+    files_loop_start(site->files, worker->loop);
     worker->http = http_loop_create(site->server, worker->loop);
     if (worker->index == 0) {
         const struct http_admin admin = {
@@ -108,6 +109,7 @@ static void *worker_main(void *arg)
     pthread_barrier_wait(&gateway->stopped);
     loop_turn(worker->loop, 0);
     http_loop_destroy(&worker->http);
+    files_loop_stop(site->files, worker->loop);
     pages_set_client(site->pages, worker->loop, NULL);
     up_client_destroy(&worker->client);
     pthread_barrier_wait(&gateway->stopped); /* what they said to each other has been said */
@@ -136,7 +138,9 @@ static void stop_workers(struct gateway *gateway)
         loop_stop(gateway->workers[i].loop);
     pthread_barrier_wait(&gateway->stopped);
     offload_stop(gateway->site->names);
-    offload_stop(gateway->site->files);
+    offload_stop(gateway->site->disk);
+    offload_stop(gateway->site->reads);
+    store_stop(gateway->site->store);
     pthread_barrier_wait(&gateway->stopped);
     pthread_barrier_wait(&gateway->stopped);
     for (unsigned i = 0; i < gateway->worker_count; i++)
@@ -236,6 +240,7 @@ static int run(struct site *site)
         goto out;
     }
     log_take_stderr();
+    files_start(site->files);
     start_workers(&gateway);
     if (gateway.admin_error != NULL) {
         dprintf(STDERR_FILENO, "gateway: %s\n", gateway.admin_error);

@@ -3,13 +3,39 @@
 #include "commands/site.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/cpus.h"
+#include "base/folders.h"
 #include "base/log.h"
 #include "commands/commands.h"
+#include "commands/secret.h"
 
-/* A stuck resolver must not keep files waiting, so names have threads of their own. */
-enum { NAME_THREADS = 4, FILE_THREADS = 4, OFFLOAD_QUEUE = 1024 };
+/* A stuck resolver must not keep files waiting, nor a sync of the disk what is only read: each has
+ * threads of its own. */
+enum { NAME_THREADS = 4, READ_THREADS = 4, DISK_THREADS = 4, OFFLOAD_QUEUE = 1024 };
+
+/* The database and the secret, where something needs them: a gateway that only shows pages keeps
+ * nothing. */
+static void open_data(struct site *site, struct diag *diag)
+{
+    const struct config *config = site->config;
+    char path[PATH_MAX];
+    const char *error = NULL;
+    int failed = folders_make(config->data.dir.p, 0700);
+    if (failed != 0) {
+        diag_error(diag, config_pos(config, &config->data.dir), "can't make the folder \"%s\": %s",
+                   config->data.dir.p, strerror(failed));
+        return;
+    }
+    if (!site_secret(config, true, &site->secret, diag) || config->upload_count == 0)
+        return;
+    snprintf(path, sizeof(path), "%s/gateway.db", config->data.dir.p);
+    site->store = store_open(path, &error);
+    if (site->store == NULL)
+        diag_error(diag, config_pos(config, &config->data.dir), "%s: %s", path, error);
+}
 
 /* With errors in diag, the site is good for site_destroy() only. */
 static struct site *create(const char *file, bool serving, struct diag *diag)
@@ -21,7 +47,8 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
                     : config->server.workers ? config->server.workers
                                              : cpus_available();
     site->names = offload_create("gw-names", NAME_THREADS, OFFLOAD_QUEUE);
-    site->files = offload_create("gw-files", FILE_THREADS, OFFLOAD_QUEUE);
+    site->reads = offload_create("gw-reads", READ_THREADS, OFFLOAD_QUEUE);
+    site->disk = offload_create("gw-disk", DISK_THREADS, OFFLOAD_QUEUE);
     if (serving && diag_errors(diag) == 0) {
         errno = 0;
         site->access = access_log_open(config->log.access.p, (enum log_format)config->log.format,
@@ -31,10 +58,16 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
                        "cannot open the access log \"%s\": %s", config->log.access.p,
                        strerror(errno));
     }
+    bool keeps = config->upload_count != 0 || config->download_count != 0;
+    if (serving && keeps && diag_errors(diag) == 0)
+        open_data(site, diag);
     site->templates = template_set_create(config->templates_dir.p);
     site->upstreams = upstreams_create(config, diag);
-    site->server = http_server_create(config, NULL, site->files, site->access, diag);
+    site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
+                                      site->access, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
+    site->files = files_create(config, site->store, site->disk, site->reads, site->templates,
+                               site->server, diag);
     return site;
 }
 
@@ -43,12 +76,15 @@ void site_destroy(struct site **site_p)
     struct site *site = *site_p;
     if (site == NULL)
         return;
+    files_destroy(&site->files);
     pages_destroy(&site->pages);
     http_server_destroy(&site->server);
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);
     access_log_close(&site->access);
-    offload_destroy(&site->files);
+    store_close(&site->store);
+    offload_destroy(&site->disk);
+    offload_destroy(&site->reads);
     offload_destroy(&site->names);
     config_destroy(&site->config);
     free(site);

@@ -6,26 +6,32 @@
 #include "base/diag.h"
 #include "base/offload.h"
 #include "config/config.h"
+#include "crypto/crypto.h"
+#include "files/files.h"
 #include "http/http.h"
 #include "observe/observe.h"
 #include "pages/pages.h"
 #include "render/render.h"
+#include "stores/stores.h"
 #include "upstreams/upstreams.h"
 
 struct site {
     struct config *config;
     unsigned workers; /* loops that will serve it */
-    struct offload *names, *files;
+    struct offload *names, *reads, *disk;
     struct access_log *access; /* NULL when off or not serving */
+    struct secret secret;
+    struct store *store; /* NULL without uploads, or when not serving */
     struct upstreams *upstreams;
     struct template_set *templates;
     struct http_server *server;
     struct pages *pages;
+    struct files *files;
 };
 
 /* Reads `file` and builds everything that needs no network; prints every error that there is on
- * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log and
- * counts the workers. Main thread. */
+ * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log, the
+ * secret and the database, and counts the workers. Main thread. */
 struct site *site_open(const char *file, bool serving);
 /* How a command that knows no option but -c FILE begins: reads its arguments, opens the site that
  * they name. NULL: *exit_r is the exit code, after --help, wrong usage or errors. */

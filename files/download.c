@@ -5,18 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "base/text.h"
 #include "files/download_internal.h"
-
-static bool is_id(struct str text)
-{
-    if (text.n != STORE_ID)
-        return false;
-    for (size_t i = 0; i < text.n; i++)
-        if (!is_digit(text.p[i]) && (text.p[i] < 'a' || text.p[i] > 'f'))
-            return false;
-    return true;
-}
+#include "files/storage.h"
 
 /* Of the request, while its file is opened. */
 struct opening {
@@ -70,7 +60,7 @@ static void serve(struct http_request *request, void *arg)
         directory_serve(request, download, rest);
     else if (rest.n == 0 && download->config->listing)
         listing_serve(request, download, rest);
-    else if (is_id(rest))
+    else if (storage_id_valid(rest))
         record_find(request, download, rest, on_record);
     else
         http_refuse_file(request, ENOENT);

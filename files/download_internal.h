@@ -68,8 +68,6 @@ struct listing {
     bool truncated;     /* the folder has more than FOLDER_MAX names; those past it are left out */
 };
 
-/* Names are bytes: what is no UTF-8 becomes U+FFFD. name itself, or in the pool. */
-struct str listing_text(h2o_mem_pool_t *pool, struct str name);
 /* Newest first. after: a cursor, "" = from the start. 0, or EINVAL (the cursor), EBUSY, EIO. */
 int listing_read_records(struct listing *listing, const struct download *download,
                          struct str after);

@@ -32,7 +32,8 @@ struct files *files_create(const struct config *config, struct store *store, str
                            struct http_server *server, struct diag *diag);
 /* Before the loops run, main thread: begins to sweep, on `disk`, what a crash left behind. */
 void files_start(struct files *files);
-/* On each loop's thread: when it starts, and when it has ended its run. */
+/* On each loop's thread: when it starts, and after its last turn, when the offloads and the store
+ * are stopped: frees what their answers would have. */
 void files_loop_start(struct files *files, struct loop *loop);
 void files_loop_stop(struct files *files, struct loop *loop);
 /* The loops have ended, the offloads are stopped. */

@@ -312,7 +312,7 @@ void listing_serve(struct http_request *request, struct download *download, stru
     job->signer.pool = job->listing.pool = &job->pool;
     job->url = copied(&job->pool, request->path);
     job->path = copied(&job->pool, path);
-    job->title = joined(&job->pool, download->path, STR("/"), listing_text(&job->pool, job->path));
+    job->title = joined(&job->pool, download->path, STR("/"), job->path);
     job->after = copied(&job->pool, http_query(request, STR("after")));
     out_init(&job->out, &job->pool, 0);
     if (!offload_submit(download->reads, &job->offload)) {

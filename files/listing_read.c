@@ -16,7 +16,8 @@ static struct str pool_str(h2o_mem_pool_t *pool, const char *p, size_t n)
     return (struct str){kept.base, kept.len};
 }
 
-struct str listing_text(h2o_mem_pool_t *pool, struct str name)
+/* Names of records are what clients sent; what is no UTF-8 becomes U+FFFD. */
+static struct str readable(h2o_mem_pool_t *pool, struct str name)
 {
     if (utf8_valid(name))
         return name;
@@ -81,7 +82,7 @@ static void add_record(struct listing *listing, const struct file_record *file)
     struct str id = pool_str(listing->pool, file->id.p, file->id.n);
     struct str name = file->name.n != 0 ? file->name : file->id;
     *entry = (struct listing_entry){
-        .name = listing_text(listing->pool, pool_str(listing->pool, name.p, name.n)),
+        .name = readable(listing->pool, pool_str(listing->pool, name.p, name.n)),
         .link = id,
         .type = pool_str(listing->pool, file->type.p, file->type.n).p,
         .size = file->size,
@@ -135,19 +136,24 @@ static void names_free(struct names *names)
     free(names->items);
 }
 
+/* Not hidden, and a name that a URL may have: no controls, UTF-8. */
+static bool may_show(const char *name)
+{
+    struct str text = str_from(name);
+    return name[0] != '.' && !has_control(text) && utf8_valid(text);
+}
+
 /* What may be shown and comes after `after`, sorted. */
 static void read_names(DIR *dir, const char *after, struct names *names, bool *truncated_r)
 {
     size_t seen = 0;
     const struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        if (++seen > FOLDER_MAX) {
+        if (++seen > FOLDER_MAX + 2) { /* "." and ".." */
             *truncated_r = true;
             break;
         }
-        if (strcmp(entry->d_name, after) <= 0)
+        if (!may_show(entry->d_name) || strcmp(entry->d_name, after) <= 0)
             continue;
         if (names->count == names->capacity) {
             names->capacity = names->capacity == 0 ? 256 : 2 * names->capacity;
@@ -170,7 +176,7 @@ static void add_name(struct listing *listing, const struct download *download, s
     memcpy(kept, name.p, name.n);
     memcpy(kept + name.n, folder ? "/" : "", folder ? 2 : 1);
     *entry = (struct listing_entry){
-        .name = listing_text(listing->pool, (struct str){kept, name.n + folder}),
+        .name = {kept, name.n + folder},
         .link = segment_encoded(listing->pool, name, folder),
         .type = folder ? NULL : http_dir_type(download->dir, name),
         .size = folder ? 0 : (uint64_t)st->st_size,

@@ -25,8 +25,12 @@ static void free_deletion(struct deletion *deletion)
 
 void upload_delete_loop_stop(void)
 {
-    while (deletions.next != NULL && !h2o_linklist_is_empty(&deletions)) {
-        struct deletion *deletion = H2O_STRUCT_FROM_MEMBER(struct deletion, link, deletions.next);
+    h2o_linklist_t *next;
+    if (deletions.next == NULL)
+        return;
+    for (h2o_linklist_t *link = deletions.next; link != &deletions; link = next) {
+        struct deletion *deletion = H2O_STRUCT_FROM_MEMBER(struct deletion, link, link);
+        next = link->next;
         free(deletion->removal.record.memory);
         free_deletion(deletion);
     }

@@ -274,6 +274,8 @@ async function slices(item) {
   let offset = await where(item), xhr;
   if (offset < 0)
     offset = await create(item);
+  else if (offset > item.sent)
+    running.samples = []; // what had come before is no speed
   do {
     if (offset > (item.kept || 0))
       item.failures = 0; // it gets on
@@ -305,26 +307,30 @@ async function greet() {
   $("begun").hidden = !names.length;
 }
 
-async function resumable(item) {
-  for (item.failures = 0;;) {
+// -- the run --
+
+// Does it again after what may go better later, until the visitor is asked.
+async function patiently(group, act, passing) {
+  const tell = (state, text) => group.forEach((item) => show(item, state, text));
+  for (const item of group)
+    item.failures = 0;
+  for (;;) {
     try {
-      return await slices(item);
+      return await act();
     } catch (error) {
-      if (!error.passing)
+      if (!passing(error))
         throw error;
-      if (item.failures === WAITS.length) {
-        show(item, "stopped", error.message);
-        say(`${item.file.name}: ${error.message}`);
+      if (group[0].failures === WAITS.length) {
+        tell("stopped", error.message);
+        say(`${group[0].file.name}: ${error.message}`);
         return;
       }
-      const ms = Math.max(WAITS[item.failures++], error.wait || 0);
-      show(item, "sending", `${error.message} Trying again in ${time(ms / 1000)}.`);
+      const ms = Math.max(WAITS[group[0].failures++], error.wait || 0);
+      tell("sending", `${error.message} Trying again in ${time(ms / 1000)}.`);
       await pause(ms);
     }
   }
 }
-
-// -- the run --
 
 function finish(item, result) {
   item.sent = item.file.size;
@@ -348,7 +354,10 @@ async function next(group) {
   for (const item of group)
     show(item, "sending");
   try {
-    await (large(group[0]) ? resumable(group[0]) : together(group));
+    if (large(group[0])) // a form may have been taken although its answer was lost: it is not sent twice
+      await patiently(group, () => slices(group[0]), (error) => error.passing);
+    else
+      await patiently(group, () => together(group), (error) => [429, 503].includes(error.status));
   } catch (error) {
     const left = group.filter((item) => item.state === "sending");
     if (error instanceof Cancelled) { // of a form all stop, and those that were not meant go again
@@ -371,7 +380,7 @@ async function next(group) {
 const fresh = () => those("done").filter((item) => !item.past);
 
 async function run() {
-  running = {samples: [], said: 0};
+  running = {samples: [{now: performance.now(), sent: 0}], said: 0};
   for (const item of those("done"))
     item.past = true;
   $("summary").hidden = true;

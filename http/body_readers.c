@@ -54,7 +54,6 @@ void body_discard(struct http_request *request, void (*then)(struct http_request
         then(request);
         return;
     }
-    http2_body_is_waste(request);
     struct waste *waste = h2o_mem_alloc_pool(request->pool, sizeof(*waste));
     waste->reader = (struct http_body_reader){waste_room, waste_got, waste_end};
     waste->request = request;

@@ -55,7 +55,7 @@ struct http_request {
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
-    struct http_body *body;  /* NULL: none, or that of HTTP/2 before it is read */
+    struct http_body *body;  /* HTTP/1's; NULL: none */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     uint64_t progress;       /* of the sending, as last seen, and when that was */

@@ -3,13 +3,10 @@
  * asked for it. Here a handler runs as soon as the head is in, DATA frames go straight into its
  * reader's memory, and a client may send what the reader has taken: nothing is spilled.
  *
- * It takes three things of h2o's. Between the fields of a head being parsed (http2.c stands there)
- * and h2o acting on them we take the stream's body buffer away: so h2o sees a request without a
- * body and runs it. A connection reads each frame through a pointer to a function, which is ours
- * from the first head on (h2o sets it anew for a head of several frames): it takes the frames of
- * streams with a body under way, and leaves all others to h2o. And flow control (RFC 9113
- * section 5.2) is in no other hands than ours, as h2o counts only DATA frames that it is given. A
- * second SETTINGS frame lowers the window that h2o offers each stream; it goes out before the first
+ * Between the fields of a head being parsed (http2.c stands there) and h2o acting on them we take
+ * the stream's body buffer away: so h2o sees a request without a body and runs it. The frames come
+ * from http2_frames.c, and flow control (RFC 9113 section 5.2) is in our hands alone. A second
+ * SETTINGS frame lowers the window that h2o offers each stream; it goes out before the first
  * WINDOW_UPDATE of the connection, and until then no client can have sent more than the 65535 bytes
  * that a connection begins with.
  *
@@ -17,67 +14,24 @@
  * has no room, and bytes that the client was allowed to send. The rooms of all streams in the
  * process come out of one budget, taken when the head comes, so that a request which finds none is
  * answered 503 and no upload is ever given up half-way for want of memory. A reader that reads has
- * its room widened while the budget is rich. Bodies that are thrown away hold none.
- *
- * A reply that ends before the body does is followed by RST_STREAM with NO_ERROR (RFC 9113 section
- * 8.1): what the client still sends is of no use, and the reply stands. But not at once: curl 7.88
- * drops a reply when its stream closes while it sends. So the stream, which h2o has forgotten by
- * then, is a straggler for a while, whose client may read and stop by itself. */
+ * its room widened while the budget is rich. Bodies that are thrown away hold none. */
 #include "http/http_internal.h"
 
 #include <stdlib.h>
 #include "base/log.h"
-#include "http/http2_h2o.h"
+#include "http/http2_body.h"
 
 enum {
     FIRST_ROOM = 65535, /* of each stream, and by the protocol of a connection before its first
                            WINDOW_UPDATE: a smaller one could be overrun by an honest client */
     FAIR_ROOM = 256 << 10,
     WIDE_ROOM = 1 << 20, /* 100 MBit/s to a client 80 ms away; while half of the budget is free */
-    CALM_MS = 1000,
-    MAX_STRAGGLERS = 100 /* of a connection */
+    CALM_MS = 1000
 };
 
 static const uint64_t BUDGET = 64 << 20;
 static _Atomic uint64_t budget_used;
 static _Atomic uint64_t complained_ms;
-
-struct http2_body {
-    struct http_conn *conn;
-    struct http2_conn *h2o;
-    struct http2_stream *stream;
-    struct http2_body *next, **link; /* of the connection's */
-    struct http_request *request;    /* NULL until somebody reads */
-    struct http_body_reader *reader; /* NULL before and after */
-    struct timer clock;
-    uint64_t announced; /* UINT64_MAX = not */
-    uint64_t received, max;
-    uint64_t clocked;  /* received, when the clock was started */
-    uint64_t reserved; /* of the budget */
-    size_t room;       /* >= held + credit */
-    size_t credit;     /* what the client may still send */
-    char *ring;        /* what the reader has no room for; NULL until it is needed */
-    size_t ring_size, first, held;
-    bool whole;   /* END_STREAM came */
-    bool over;    /* nobody wants what still comes */
-    bool refused; /* no room: 503 */
-    bool reset;   /* the stream is gone for both sides */
-    bool feeding; /* the reader is being called */
-    bool waited;  /* the reader had no room since the clock was started */
-};
-
-/* A stream that was answered before its body's end. */
-struct straggler {
-    struct http_conn *conn;
-    struct http2_conn *h2o;
-    struct straggler *next, **link; /* of the connection's */
-    struct timer timer;
-    uint32_t stream_id;
-    size_t credit;
-};
-
-/* h2o's own reader of frames, the same for all connections. */
-static _Thread_local http2_expect_fn *h2o_expect;
 
 /* -- the budget -------------------------------------------------------------------------------- */
 
@@ -179,7 +133,7 @@ static void send_continue(struct http2_body *body)
 
 /* -- to the reader ----------------------------------------------------------------------------- */
 
-static bool wanted(struct http2_body *body)
+bool http2_body_wanted(struct http2_body *body)
 {
     if (!body->over && (body->request != NULL ? body->request->replied
                                               : body->stream->state > HTTP2_SEND_HEADERS)) {
@@ -206,7 +160,7 @@ static size_t feed(struct http2_body *body, const char *from, size_t n)
     if (body->reader == NULL || body->feeding)
         return 0;
     body->feeding = true;
-    while (taken != n && wanted(body)) {
+    while (taken != n && http2_body_wanted(body)) {
         size_t room = 0;
         char *to = body->reader->room(body->reader, &room);
         if (to == NULL || room == 0)
@@ -257,7 +211,7 @@ static void pump(struct http2_body *body)
         body->first = (body->first + taken) % body->ring_size;
         body->held -= taken;
     }
-    if (body->reader == NULL || body->feeding || !wanted(body))
+    if (body->reader == NULL || body->feeding || !http2_body_wanted(body))
         return;
     if (body->whole && body->held == 0)
         finish(body, BODY_WHOLE);
@@ -289,7 +243,7 @@ static void tick(struct timer *timer)
 {
     struct http2_body *body = CONTAINER_OF(timer, struct http2_body, clock);
     const struct config_server *config = &body->conn->http->server->config->server;
-    if (!wanted(body) || body->whole)
+    if (!http2_body_wanted(body) || body->whole)
         return;
     if (!body->waited &&
         body->received - body->clocked <
@@ -301,19 +255,7 @@ static void tick(struct timer *timer)
 
 /* -- frames ------------------------------------------------------------------------------------ */
 
-/* What h2o does for frames that it is given. */
-static void consume_connection_window(struct http2_conn *h2o, uint32_t n)
-{
-    ssize_t full = H2O_HTTP2_SETTINGS_HOST.initial_window_size;
-    h2o->input_window -= n;
-    if (h2o->input_window * 2 >= full)
-        return;
-    h2o_http2_encode_window_update_frame(&h2o->output, 0, (int32_t)(full - h2o->input_window));
-    h2o_http2_conn_request_write(h2o);
-    h2o->input_window = full;
-}
-
-static void end_of_stream(struct http2_body *body)
+void http2_body_end(struct http2_body *body)
 {
     body->whole = true;
     if (body->announced != UINT64_MAX && body->received != body->announced)
@@ -322,8 +264,7 @@ static void end_of_stream(struct http2_body *body)
         pump(body);
 }
 
-/* padded: bytes of the frame's payload, of which `data` are the body's. */
-static void take_data(struct http2_body *body, size_t padded, struct http2_data data, bool last)
+void http2_body_data(struct http2_body *body, size_t padded, struct http2_data data, bool last)
 {
     if (padded > body->credit) {
         reset(body, H2O_HTTP2_ERROR_FLOW_CONTROL);
@@ -335,7 +276,7 @@ static void take_data(struct http2_body *body, size_t padded, struct http2_data 
         reset(body, H2O_HTTP2_ERROR_PROTOCOL);
         return;
     }
-    if (wanted(body)) {
+    if (http2_body_wanted(body)) {
         if (body->reader != NULL && body->received > body->max) {
             body->whole = last;
             finish(body, BODY_TOO_LARGE);
@@ -343,163 +284,13 @@ static void take_data(struct http2_body *body, size_t padded, struct http2_data 
         }
         const char *bytes = (const char *)data.p;
         size_t taken = body->held == 0 ? feed(body, bytes, data.n) : 0;
-        if (taken != data.n && wanted(body))
+        if (taken != data.n && http2_body_wanted(body))
             hold(body, bytes + taken, data.n - taken);
     }
     if (last)
-        end_of_stream(body);
+        http2_body_end(body);
     else
         pump(body);
-}
-
-/* The fields are dropped (RFC 9110 section 6.5.1), but must be parsed: the compression table goes
- * on with them. */
-static int parse_trailers(struct http2_body *body, const struct http2_frame *frame,
-                          const char **error_r)
-{
-    h2o_req_t *req = &body->stream->req;
-    struct http2_headers headers;
-    size_t fields = req->headers.size, length;
-    int error = h2o_http2_decode_headers_payload(&headers, frame, error_r);
-    if (error != 0)
-        return error;
-    if ((frame->flags & FLAG_END_STREAM) == 0) {
-        *error_r = "a trailer section must end its stream";
-        return H2O_HTTP2_ERROR_PROTOCOL;
-    }
-    if ((frame->flags & FLAG_END_HEADERS) == 0) {
-        *error_r = "a trailer section of several frames";
-        return H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
-    }
-    error = h2o_hpack_parse_headers(req, &body->h2o->input_table, headers.p, headers.n, NULL,
-                                    &length, NULL, error_r);
-    req->headers.size = fields;
-    return error;
-}
-
-/* A trailer section ends the body; one that is no good ends the connection, and the answer is for
- * the log. */
-static int take_trailers(struct http2_body *body, const struct http2_frame *frame,
-                         const char **error_r)
-{
-    int error = parse_trailers(body, frame, error_r);
-    if (error == 0)
-        end_of_stream(body);
-    else if (body->request != NULL && wanted(body))
-        problem_reply_status(body->request, error == H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM ? 431 : 400,
-                             *error_r);
-    return error;
-}
-
-/* -- stragglers -------------------------------------------------------------------------------- */
-
-static void forget(struct straggler *straggler)
-{
-    timer_stop(straggler->conn->http->loop, &straggler->timer);
-    *straggler->link = straggler->next;
-    if (straggler->next != NULL)
-        straggler->next->link = straggler->link;
-    free(straggler);
-}
-
-static void stop_straggler(struct timer *timer)
-{
-    struct straggler *straggler = CONTAINER_OF(timer, struct straggler, timer);
-    struct http2_conn *h2o = straggler->h2o;
-    if (h2o->state < HTTP2_CLOSING) {
-        h2o_http2__encode_rst_stream_frame(&h2o->output, straggler->stream_id, 0);
-        h2o_http2_conn_request_write(h2o);
-    }
-    forget(straggler);
-}
-
-static void await_straggler(const struct http2_body *body)
-{
-    struct http_conn *conn = body->conn;
-    size_t count = 0;
-    for (const struct straggler *other = conn->stragglers; other != NULL; other = other->next)
-        count++;
-    if (count == MAX_STRAGGLERS)
-        return; /* h2o resets the stream at its next frame */
-    struct straggler *straggler = h2o_mem_alloc(sizeof(*straggler));
-    *straggler = (struct straggler){.conn = conn,
-                                    .h2o = body->h2o,
-                                    .next = conn->stragglers,
-                                    .link = &conn->stragglers,
-                                    .stream_id = body->stream->id,
-                                    .credit = body->credit};
-    if (straggler->next != NULL)
-        straggler->next->link = &straggler->next;
-    conn->stragglers = straggler;
-    timer_init(&straggler->timer, stop_straggler);
-    timer_start(conn->http->loop, &straggler->timer, conn->http->server->linger_ms);
-}
-
-static void take_from_straggler(struct straggler *straggler, const struct http2_frame *frame)
-{
-    if ((frame->flags & FLAG_END_STREAM) != 0)
-        forget(straggler);
-    else if (frame->n > straggler->credit)
-        stop_straggler(&straggler->timer);
-    else
-        straggler->credit -= frame->n;
-}
-
-void http2_closed(struct http_conn *conn)
-{
-    while (conn->stragglers != NULL)
-        forget(conn->stragglers);
-}
-
-/* -- every frame ------------------------------------------------------------------------------- */
-
-static struct http2_body *find_body(const struct http_conn *conn, uint32_t stream_id)
-{
-    struct http2_body *body = conn->bodies;
-    while (body != NULL && body->stream->id != stream_id)
-        body = body->next;
-    return body;
-}
-
-static struct straggler *find_straggler(const struct http_conn *conn, uint32_t stream_id)
-{
-    struct straggler *straggler = conn->stragglers;
-    while (straggler != NULL && straggler->stream_id != stream_id)
-        straggler = straggler->next;
-    return straggler;
-}
-
-static ssize_t expect(struct http2_conn *h2o, const uint8_t *from, size_t n, const char **error_r)
-{
-    const struct http_conn *conn = h2o->sock->on_close.data;
-    struct http2_frame frame;
-    struct http2_data data;
-    int error = 0;
-    if (conn->bodies == NULL && conn->stragglers == NULL)
-        return h2o_expect(h2o, from, n, error_r);
-    ssize_t size = h2o_http2_decode_frame(&frame, from, n, &H2O_HTTP2_SETTINGS_HOST, error_r);
-    if (size < 0)
-        return size;
-    struct http2_body *body = find_body(conn, frame.stream_id);
-    struct straggler *straggler = find_straggler(conn, frame.stream_id);
-    if (frame.type == FRAME_RST_STREAM && body != NULL)
-        body->reset = true;
-    if (frame.type == FRAME_RST_STREAM && straggler != NULL)
-        forget(straggler);
-    if (body != NULL && !body->whole && frame.type == FRAME_HEADERS) {
-        error = take_trailers(body, &frame, error_r);
-    } else if (frame.type == FRAME_DATA && ((body != NULL && !body->whole) || straggler != NULL)) {
-        if ((error = h2o_http2_decode_data_payload(&data, &frame, error_r)) != 0)
-            return error;
-        consume_connection_window(h2o, frame.n);
-        if (straggler != NULL)
-            take_from_straggler(straggler, &frame);
-        else
-            take_data(body, frame.n, data, (frame.flags & FLAG_END_STREAM) != 0);
-    } else {
-        return h2o_expect(h2o, from, n, error_r);
-    }
-    return error != 0 ? error : size;
 }
 
 /* -- from head to end -------------------------------------------------------------------------- */
@@ -513,16 +304,7 @@ static void dispose(void *arg)
     if (body->next != NULL)
         body->next->link = body->link;
     if (!body->whole && !body->reset)
-        await_straggler(body); /* writes nothing now: the connection itself may be about to go */
-}
-
-void http2_read_frames(h2o_req_t *req)
-{
-    struct http2_conn *h2o = (struct http2_conn *)req->conn;
-    if (h2o->expect != expect) {
-        h2o_expect = h2o->expect;
-        h2o->expect = expect;
-    }
+        http2_straggler(body); /* writes nothing now: the connection itself may be about to go */
 }
 
 void http2_body_open(h2o_req_t *req, size_t announced)
@@ -555,7 +337,6 @@ void http2_body_open(h2o_req_t *req, size_t announced)
     body->refused = body->over = !reserve(body, FIRST_ROOM, 0);
 }
 
-/* NULL for HTTP/1, too. */
 static struct http2_body *body_of(const struct http_request *request)
 {
     struct http2_body *body = request->conn->bodies;
@@ -607,20 +388,17 @@ void http2_body_resume(struct http_request *request)
         pump(body);
 }
 
-void http2_body_is_waste(struct http_request *request)
+bool http2_body_admit(struct http_request *request)
 {
     struct http2_body *body = body_of(request);
     if (body == NULL)
-        return;
-    give_back(body);
-    body->over = body->refused = false;
-}
-
-bool http2_body_refused(struct http_request *request)
-{
-    struct http2_body *body = request->conn->bodies == NULL ? NULL : body_of(request);
-    if (body == NULL || !body->refused)
-        return false;
-    refuse(body, request);
+        return true;
+    if (route_reads_body(request->route)) {
+        if (body->refused)
+            refuse(body, request);
+        return !body->refused;
+    }
+    give_back(body); /* what throws bodies away always has room */
+    body->over = false;
     return true;
 }

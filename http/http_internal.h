@@ -231,7 +231,7 @@ void body_dispose(struct http_request *request);
 /* Runs `then` once the body was taken and thrown away, or answers why it can't be. */
 void body_discard(struct http_request *request, void (*then)(struct http_request *request));
 
-/* -- http2.c, http2_body.c --------------------------------------------------------------------- */
+/* -- http2.c, http2_frames.c, http2_body.c ----------------------------------------------------- */
 
 /* Once, before h2o reads anything. */
 void http2_setup(void);
@@ -240,10 +240,8 @@ void http2_read_frames(h2o_req_t *req);
 /* The fields of a head are parsed, and h2o has not acted on them yet: takes over its body, when one
  * follows. announced: Content-Length, SIZE_MAX = unknown. */
 void http2_body_open(h2o_req_t *req, size_t announced);
-/* Before the route is run. True: there is no memory for its body, which was answered. */
-bool http2_body_refused(struct http_request *request);
-/* Before http_body_read(): what comes is thrown away, and needs no memory. */
-void http2_body_is_waste(struct http_request *request);
+/* Before the route is run. False: there is no memory for a body that it reads, 503 was answered. */
+bool http2_body_admit(struct http_request *request);
 /* The connection is gone. */
 void http2_closed(struct http_conn *conn);
 /* HTTP/2's side of http_body_length(), http_body_read() and http_body_resume(). */

@@ -4,8 +4,10 @@
  * chunk that stays in the CPU's cache, and writes it to the socket at once: on this path that is as
  * fast as sendfile() or faster, and the same for TLS and HTTP/2. What isn't in memory is read on an
  * offload thread, which also has the kernel fetch what comes next. One chunk of a file is in memory
- * at a time; the next is read when h2o has got rid of the last, so a slow client is a chunk and no
- * more. A client that leaves takes nothing away from under a job: the chunk is the job. */
+ * at a time; the next is read when h2o has got rid of the last. Large chunks are for clients that
+ * took the last one at once, and only so many are out at a time: the others cost a small one each,
+ * however many they are. A client that leaves takes nothing away from under a job: the chunk is the
+ * job. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,13 +16,15 @@
 #include <unistd.h>
 #include "http/conditional.h"
 #include "http/http_internal.h"
-#include "http/range.h"
+#include "http/send_plan.h"
 
 enum {
     CHUNK_SMALL = 16 * 1024,
     CHUNK_LARGE = 256 * 1024,
     SPARE_SMALL = 64, /* chunks kept for the next file */
     SPARE_LARGE = 16,
+    LARGE_MAX = 256, /* chunks under way in a loop, 64 MiB */
+    AT_ONCE_MS = 20,
     READ_AHEAD = 2 * 1024 * 1024,
     TURN = 1024 * 1024, /* a client that reads as fast as we write lets the others in after it */
     RETRY_MS = 10
@@ -42,13 +46,8 @@ struct chunk {
 
 struct chunks {
     struct chunk *small, *large;
-    unsigned small_count, large_count;
-};
-
-/* A run of the file's bytes, and what precedes it in a multipart body. */
-struct part {
-    struct str head;
-    uint64_t first, n;
+    unsigned small_count, large_count; /* spare ones */
+    unsigned large_out;
 };
 
 /* A file on its way. In its request's pool. */
@@ -60,15 +59,14 @@ struct sending {
     struct offload *reads;
     struct http_file file; /* fd -1: closed, or the job's */
     struct chunk *chunk;
-    struct timer pause;     /* while the offload's queue is full, or others have their turn */
-    const struct part *at;  /* being sent */
-    const struct part *end; /* past the last one */
-    struct part single;     /* what `at` points to when there is but one */
-    uint64_t sent;          /* bytes of `at` */
-    struct str tail;        /* after the last part */
-    size_t turn;            /* bytes sent in this turn */
-    int status;
+    struct timer pause; /* while the offload's queue is full, or others have their turn */
+    struct send_plan plan;
+    size_t at;        /* place among its parts */
+    uint64_t sent;    /* bytes of that part */
+    size_t turn;      /* bytes sent in this turn */
+    uint64_t sent_ms; /* when the last chunk was given to h2o */
     bool begun, reading;
+    bool fast; /* the last chunk was taken at once */
 };
 
 /* -- memory ---------------------------------------------------------------------------------- */
@@ -97,16 +95,16 @@ void chunks_destroy(struct chunks **chunks)
     *chunks = NULL;
 }
 
-static struct chunk *chunk_take(struct chunks *chunks, uint64_t bytes)
+static struct chunk *chunk_take(struct chunks *chunks, bool large)
 {
-    bool small = bytes <= CHUNK_SMALL;
-    struct chunk **list = small ? &chunks->small : &chunks->large, *chunk = *list;
+    struct chunk **list = large ? &chunks->large : &chunks->small, *chunk = *list;
+    chunks->large_out += large;
     if (chunk != NULL) {
         *list = chunk->next;
-        (*(small ? &chunks->small_count : &chunks->large_count))--;
+        (*(large ? &chunks->large_count : &chunks->small_count))--;
         return chunk;
     }
-    size_t size = small ? CHUNK_SMALL : CHUNK_LARGE;
+    size_t size = large ? CHUNK_LARGE : CHUNK_SMALL;
     chunk = h2o_mem_alloc(sizeof(*chunk) + size);
     chunk->home = chunks;
     chunk->size = size;
@@ -116,16 +114,29 @@ static struct chunk *chunk_take(struct chunks *chunks, uint64_t bytes)
 static void chunk_release(struct chunk *chunk)
 {
     struct chunks *chunks = chunk->home;
-    bool small = chunk->size == CHUNK_SMALL;
-    struct chunk **list = small ? &chunks->small : &chunks->large;
-    unsigned *count = small ? &chunks->small_count : &chunks->large_count;
-    if (*count == (small ? SPARE_SMALL : SPARE_LARGE)) {
+    bool large = chunk->size == CHUNK_LARGE;
+    struct chunk **list = large ? &chunks->large : &chunks->small;
+    unsigned *count = large ? &chunks->large_count : &chunks->small_count;
+    chunks->large_out -= large;
+    if (*count == (large ? SPARE_LARGE : SPARE_SMALL)) {
         free(chunk);
         return;
     }
     chunk->next = *list;
     *list = chunk;
     ++*count;
+}
+
+/* Changes the chunk that was sent, if any, for one that suits the next read. */
+static void change_chunk(struct sending *sending)
+{
+    struct chunks *chunks = sending->chunks;
+    if (sending->chunk != NULL)
+        chunk_release(sending->chunk);
+    const struct send_part *part = &sending->plan.parts[sending->at];
+    bool large =
+        part->n - sending->sent > CHUNK_SMALL && sending->fast && chunks->large_out < LARGE_MAX;
+    sending->chunk = chunk_take(chunks, large);
 }
 
 /* -- ending ---------------------------------------------------------------------------------- */
@@ -193,21 +204,6 @@ static void fail(struct sending *sending, int error)
 
 /* -- the head -------------------------------------------------------------------------------- */
 
-static struct str pool_printf(struct http_request *request, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static struct str pool_printf(struct http_request *request, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
-    va_end(args);
-    char *text = h2o_mem_alloc_pool(request->pool, (size_t)n + 1);
-    va_start(args, format);
-    vsnprintf(text, (size_t)n + 1, format, args);
-    va_end(args);
-    return (struct str){text, (size_t)n};
-}
-
 static void add_if_any(struct http_request *request, const char *name, struct str value)
 {
     if (value.n != 0)
@@ -215,10 +211,11 @@ static void add_if_any(struct http_request *request, const char *name, struct st
 }
 
 /* Sends the head; the body follows by h2o_send(). */
-static void begin(struct sending *sending, const char *type, uint64_t length)
+static void begin(struct sending *sending)
 {
     struct http_request *request = sending->request;
     const struct http_file *file = &sending->file;
+    const struct send_plan *plan = &sending->plan;
     char *modified = h2o_mem_alloc_pool(request->pool, HTTP_DATE_LENGTH + 1);
     http_date_format(file->modified, modified);
     http_add_header(request, "etag", file->etag);
@@ -226,20 +223,21 @@ static void begin(struct sending *sending, const char *type, uint64_t length)
     add_if_any(request, "cache-control", file->cache_control);
     if (file->vary)
         http_add_header(request, "vary", STR("Accept-Encoding"));
-    if (sending->status != 304) {
+    if (plan->status != 304) {
         http_add_header(request, "accept-ranges", STR("bytes"));
+        add_if_any(request, "content-range", plan->content_range);
         add_if_any(request, "content-disposition", file->disposition);
         add_if_any(request, "repr-digest", file->repr_digest);
         if (file->encoding != NULL)
             http_add_header(request, "content-encoding", str_from(file->encoding));
     }
     sending->begun = true;
-    http_reply_begin(request, sending->status, type, length, &sending->generator);
+    http_reply_begin(request, plan->status, plan->type, plan->length, &sending->generator);
 }
 
 static void send_head_only(struct sending *sending)
 {
-    begin(sending, sending->file.type, sending->file.size);
+    begin(sending);
     close_file(sending);
     h2o_send(sending->request->h2o, NULL, 0, H2O_SEND_STATE_FINAL);
 }
@@ -284,9 +282,10 @@ static void read_done(struct offload_job *job)
 static void read_next(struct sending *sending)
 {
     struct chunk *chunk = sending->chunk;
-    uint64_t left = sending->at->n - sending->sent;
+    const struct send_part *part = &sending->plan.parts[sending->at];
+    uint64_t left = part->n - sending->sent;
     chunk->fd = sending->file.fd;
-    chunk->offset = sending->at->first + sending->sent;
+    chunk->offset = part->first + sending->sent;
     chunk->left = left;
     chunk->wanted = left < chunk->size ? (size_t)left : chunk->size;
     ssize_t got = read_chunk(chunk, chunk->bytes, sending->file.in_memory ? 0 : RWF_NOWAIT);
@@ -314,6 +313,8 @@ static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
 {
     struct sending *sending = CONTAINER_OF(generator, struct sending, generator);
     (void)req;
+    sending->fast = loop_now_ms(sending->loop) - sending->sent_ms <= AT_ONCE_MS;
+    change_chunk(sending);
     if (sending->turn < TURN) {
         read_next(sending);
     } else {
@@ -322,8 +323,6 @@ static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
     }
 }
 
-static void begin_parts(struct sending *sending);
-
 static void on_chunk(struct sending *sending, ssize_t got)
 {
     if (got <= 0) {
@@ -331,128 +330,33 @@ static void on_chunk(struct sending *sending, ssize_t got)
         return;
     }
     if (!sending->begun)
-        begin_parts(sending);
+        begin(sending);
     h2o_iovec_t vecs[3];
     size_t count = 0;
-    struct str head = sending->at->head;
+    const struct send_plan *plan = &sending->plan;
+    const struct send_part *part = &plan->parts[sending->at];
+    struct str head = part->head;
     if (sending->sent == 0 && head.n != 0)
         vecs[count++] = h2o_iovec_init(head.p, head.n);
     vecs[count++] = h2o_iovec_init(sending->chunk->bytes, (size_t)got);
     sending->turn += (size_t)got;
     sending->sent += (uint64_t)got;
-    if (sending->sent == sending->at->n) {
+    if (sending->sent == part->n) {
         sending->at++;
         sending->sent = 0;
     }
-    bool last = sending->at == sending->end;
+    bool last = sending->at == plan->count;
     if (last) {
         close_file(sending);
-        if (sending->tail.n != 0)
-            vecs[count++] = h2o_iovec_init(sending->tail.p, sending->tail.n);
+        if (plan->tail.n != 0)
+            vecs[count++] = h2o_iovec_init(plan->tail.p, plan->tail.n);
     }
+    sending->sent_ms = loop_now_ms(sending->loop);
     h2o_send(sending->request->h2o, vecs, count,
              last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
-/* -- ranges ---------------------------------------------------------------------------------- */
-
-static struct str content_range(struct sending *sending, const struct range *range)
-{
-    return pool_printf(sending->request, "bytes %llu-%llu/%llu", (unsigned long long)range->first,
-                       (unsigned long long)(range->first + range->n - 1),
-                       (unsigned long long)sending->file.size);
-}
-
-/* multipart/byteranges (RFC 9110 section 14.6). Nobody may put the boundary into a file, so it
- * can't be guessed. */
-static void plan_multipart(struct sending *sending, const struct range *ranges, size_t count)
-{
-    struct http_request *request = sending->request;
-    uint8_t random[16];
-    char boundary[2 * sizeof(random) + 1];
-    random_bytes(random, sizeof(random));
-    hex_encode(random, sizeof(random), boundary);
-    struct part *parts = h2o_mem_alloc_pool(request->pool, count * sizeof(*parts));
-    for (size_t i = 0; i < count; i++) {
-        parts[i] = (struct part){
-            .head = pool_printf(request, "%s--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n",
-                                i == 0 ? "" : "\r\n", boundary, sending->file.type,
-                                content_range(sending, &ranges[i]).p),
-            .first = ranges[i].first,
-            .n = ranges[i].n,
-        };
-    }
-    sending->at = parts;
-    sending->end = parts + count;
-    sending->tail = pool_printf(request, "\r\n--%s--\r\n", boundary);
-    sending->file.type = pool_printf(request, "multipart/byteranges; boundary=%s", boundary).p;
-}
-
-static uint64_t body_length(const struct sending *sending)
-{
-    uint64_t length = sending->tail.n;
-    for (const struct part *part = sending->at; part != sending->end; part++)
-        length += part->head.n + part->n;
-    return length;
-}
-
-static void begin_parts(struct sending *sending)
-{
-    if (sending->status == 206 && sending->tail.n == 0) {
-        const struct range range = {sending->single.first, sending->single.n};
-        http_add_header(sending->request, "content-range", content_range(sending, &range));
-    }
-    begin(sending, sending->file.type, body_length(sending));
-}
-
-static struct str list_of(const struct http_request *request, struct str name)
-{
-    return field_combined(request, name, ", ");
-}
-
-/* What is to be sent: 200 or 206, or 416. */
-static int plan(struct sending *sending)
-{
-    const struct http_request *request = sending->request;
-    const struct http_file *file = &sending->file;
-    struct range ranges[RANGES_MAX];
-    size_t count = 0;
-    struct str range = list_of(request, STR("range"));
-    sending->single = (struct part){.n = file->size};
-    sending->at = &sending->single;
-    sending->end = sending->at + 1;
-    if (range.p == NULL ||
-        !range_allowed(http_header(request, STR("if-range")), file->etag, file->modified))
-        return 200;
-    switch (range_parse(range, file->size, ranges, &count)) {
-    case RANGE_WHOLE:
-        return 200;
-    case RANGE_UNSATISFIABLE:
-        return 416;
-    case RANGE_PARTS:
-        break;
-    }
-    if (count == 1) {
-        sending->single.first = ranges[0].first;
-        sending->single.n = ranges[0].n;
-    } else {
-        plan_multipart(sending, ranges, count);
-    }
-    return 206;
-}
-
 /* -- beginning ------------------------------------------------------------------------------- */
-
-static int check_preconditions(const struct http_request *request, const struct http_file *file)
-{
-    const struct preconditions conditions = {
-        .if_match = list_of(request, STR("if-match")),
-        .if_unmodified_since = list_of(request, STR("if-unmodified-since")),
-        .if_none_match = list_of(request, STR("if-none-match")),
-        .if_modified_since = list_of(request, STR("if-modified-since")),
-    };
-    return preconditions_evaluate(&conditions, file->etag, file->modified);
-}
 
 static void refuse(struct sending *sending, const struct http_problem *problem)
 {
@@ -476,23 +380,17 @@ void http_send_file(struct http_request *request, const struct http_file *file,
                                 .reads = reads,
                                 .file = *file};
     timer_init(&sending->pause, on_pause);
-    bool head = str_eq(request->method, STR("HEAD"));
-    sending->status = check_preconditions(request, file);
-    if (sending->status == 200 && !head) /* ranges are defined for GET alone */
-        sending->status = plan(sending);
-    if (sending->status == 412) {
+    sending->plan = send_plan_make(request, file);
+    if (sending->plan.status == 412) {
         refuse(sending, &changed);
-    } else if (sending->status == 416) {
-        http_add_header(request, "content-range",
-                        pool_printf(request, "bytes */%llu", (unsigned long long)file->size));
+    } else if (sending->plan.status == 416) {
+        http_add_header(request, "content-range", sending->plan.content_range);
         refuse(sending, &outside);
-    } else if (sending->status == 304 || head || file->size == 0) {
+    } else if (sending->plan.count == 0) {
         send_head_only(sending);
     } else {
-        uint64_t most = 0;
-        for (const struct part *part = sending->at; part != sending->end; part++)
-            most = part->n > most ? part->n : most;
-        sending->chunk = chunk_take(http->chunks, most);
+        sending->fast = true;
+        change_chunk(sending);
         read_next(sending);
     }
 }

@@ -137,10 +137,12 @@ static void dispatch(struct http_request *request)
         status = routes_match(request->site->routes, request);
     switch (status) {
     case 0:
-        if (!route_reads_body(request->route))
-            body_discard(request, route_run);
-        else if (!http2_body_refused(request))
+        if (!http2_body_admit(request))
+            return;
+        if (route_reads_body(request->route))
             route_run(request);
+        else
+            body_discard(request, route_run);
         return;
     case 405:
         if (options)

@@ -116,10 +116,8 @@ static enum store_result result_of(int code, int cause)
         return STORE_FULL;
     case SQLITE_BUSY:
         return STORE_BUSY;
-    case SQLITE_IOERR: /* SQLite knows of ENOSPC only, and not when the shared index grows */
-        if (code == SQLITE_IOERR_SHMSIZE || cause == ENOSPC || cause == EDQUOT || cause == EFBIG)
-            return STORE_FULL;
-        return STORE_FAILED;
+    case SQLITE_IOERR: /* a quota; the shared index that can't grow */
+        return cause == ENOSPC || cause == EDQUOT || cause == EFBIG ? STORE_FULL : STORE_FAILED;
     default:
         return STORE_FAILED;
     }
@@ -146,16 +144,19 @@ enum store_result complain(struct complaints *complaints, enum store_result resu
     return result;
 }
 
-static enum store_result failed(struct connection *connection, const char *what, int code)
+/* cause: errno, from 0 on when the statement began. SQLite's own sqlite3_system_errno() isn't set
+ * by a COMMIT that fails. */
+static enum store_result failed(struct connection *connection, const char *what, int code,
+                                int cause)
 {
     /* Not the last of the connection when it was found by us, such as a damaged row. */
     bool is_last = sqlite3_extended_errcode(connection->db) == code;
-    int cause = is_last ? sqlite3_system_errno(connection->db) : 0;
-    const char *error = is_last ? sqlite3_errmsg(connection->db) : sqlite3_errstr(code);
-    char text[256];
-    snprintf(text, sizeof(text), "%s (%d)%s%s", error, code, cause != 0 ? ": " : "",
-             cause != 0 ? strerror(cause) : "");
-    return complain(connection->complaints, result_of(code, cause), what, text);
+    bool is_io = (code & 0xff) == SQLITE_IOERR && cause != 0;
+    char error[256];
+    snprintf(error, sizeof(error), "%s (%d)%s%s",
+             is_last ? sqlite3_errmsg(connection->db) : sqlite3_errstr(code), code,
+             is_io ? ": " : "", is_io ? strerror(cause) : "");
+    return complain(connection->complaints, result_of(code, cause), what, error);
 }
 
 /* -- statements -- */
@@ -165,11 +166,12 @@ enum store_result query_begin(struct connection *connection, const struct query 
 {
     sqlite3_stmt **prepared = &connection->prepared[query->place];
     enum store_result result = STORE_OK;
+    errno = 0;
     if (*prepared == NULL) {
         int code = sqlite3_prepare_v3(connection->db, query->sql, -1, SQLITE_PREPARE_PERSISTENT,
                                       prepared, NULL);
         if (code != SQLITE_OK)
-            result = failed(connection, query->sql, code);
+            result = failed(connection, query->sql, code, errno);
     }
     *statement_r = *prepared;
     return result;
@@ -179,7 +181,7 @@ enum store_result query_end(struct connection *connection, sqlite3_stmt *stateme
 {
     enum store_result result = STORE_OK;
     if (code != SQLITE_DONE && code != SQLITE_ROW)
-        result = failed(connection, sqlite3_sql(statement), code);
+        result = failed(connection, sqlite3_sql(statement), code, errno);
     sqlite3_reset(statement);
     return result;
 }

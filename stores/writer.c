@@ -79,31 +79,37 @@ static enum store_result run_one(struct connection *connection, struct store_wri
     if (all != STORE_OK)
         return all;
     write->result = apply(connection, write);
-    /* A full disk and the like can end the transaction. */
-    if (write->result != STORE_OK && sqlite3_get_autocommit(connection->db))
+    /* No other would find room; and some errors end the transaction, whatever a savepoint says. */
+    if (write->result == STORE_FULL ||
+        (write->result != STORE_OK && sqlite3_get_autocommit(connection->db)))
         return write->result;
     if (guarded && write->result != STORE_OK)
         all = query_run(connection, &undo);
     return guarded && all == STORE_OK ? query_run(connection, &release) : all;
 }
 
-static void run(struct connection *connection, struct store_write *batch)
+static enum store_result run(struct connection *connection, struct store_write *batch)
 {
     enum store_result all = query_run(connection, &begin);
     for (struct store_write *write = batch; write != NULL && all == STORE_OK; write = write->next)
         all = run_one(connection, write);
     if (all == STORE_OK)
         all = query_run(connection, &commit);
-    if (all == STORE_OK)
-        return;
-    for (struct store_write *write = batch; write != NULL; write = write->next)
-        write->result = all;
-    if (!sqlite3_get_autocommit(connection->db))
+    if (all != STORE_OK && !sqlite3_get_autocommit(connection->db))
         query_run(connection, &rollback);
-    /* What the WAL holds moves into the file, if there is room, and the next transaction begins the
-     * WAL anew: so the records that free the room can be removed. */
-    if (all == STORE_FULL)
-        sqlite3_wal_checkpoint_v2(connection->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return all;
+}
+
+static void write_batch(struct connection *connection, struct store_write *batch)
+{
+    enum store_result all = run(connection, batch);
+    /* What the WAL holds may still fit into the file; the next transaction begins the WAL anew. */
+    if (all == STORE_FULL &&
+        sqlite3_wal_checkpoint_v2(connection->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
+            SQLITE_OK)
+        all = run(connection, batch);
+    for (struct store_write *write = batch; write != NULL && all != STORE_OK; write = write->next)
+        write->result = all;
 }
 
 static void deliver(struct message *message)
@@ -118,7 +124,7 @@ static void *work(void *arg)
     struct store_write *batch, *next;
     pthread_setname_np(pthread_self(), "gw-store");
     while ((batch = take(store)) != NULL) {
-        run(&store->writer.connection, batch);
+        write_batch(&store->writer.connection, batch);
         for (struct store_write *write = batch; write != NULL; write = next) {
             next = write->next; /* done() may free it */
             write->message.fn = deliver;

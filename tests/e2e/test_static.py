@@ -56,6 +56,25 @@ def test_a_compressed_sibling_is_sent_to_who_takes_it(one):
     assert plain.headers["etag"] != packed.headers["etag"]
 
 
+def test_brotli_comes_first_when_both_are_there(one, tmp_path):
+    (tmp_path / "gateway0" / "files" / "site.css.br").write_bytes(b"as if")
+    with httpx.stream("GET", one.url + "/assets/site.css", headers={"Accept-Encoding": "gzip, br"}) as best:
+        assert best.headers["content-encoding"] == "br" and b"".join(best.iter_raw()) == b"as if"
+    packed = httpx.get(one.url + "/assets/site.css", headers={"Accept-Encoding": "gzip, br;q=0.5"})
+    assert packed.headers["content-encoding"] == "gzip" and len(packed.content) == 2100
+
+
+def test_parts_of_files(one, tmp_path):
+    whole = (tmp_path / "gateway0" / "files" / "large.bin").read_bytes()
+    assert httpx.get(one.url + "/assets/large.bin").headers["accept-ranges"] == "bytes"
+    part = httpx.get(one.url + "/assets/large.bin", headers={"Range": "bytes=1000000-2999999"})
+    assert part.status_code == 206 and part.content == whole[1000000:3000000]
+    assert part.headers["content-range"] == f"bytes 1000000-2999999/{len(whole)}"
+    assert part.headers["cache-control"] == "public, max-age=3600"
+    outside = httpx.get(one.url + "/assets/large.bin", headers={"Range": f"bytes={len(whole)}-"})
+    assert outside.status_code == 416 and outside.headers["content-range"] == f"bytes */{len(whole)}"
+
+
 def test_large_files_arrive_whole(one, tmp_path):
     got = httpx.get(one.url + "/assets/large.bin")
     assert got.content == (tmp_path / "gateway0" / "files" / "large.bin").read_bytes()

@@ -132,7 +132,7 @@ static void take(struct http_request *request, void *arg)
     *taken = (struct taken){.reader = {room, enough ? got_enough : got, end}, .request = request};
     it.last = taken;
     it.reading++;
-    http2_body_read(request, &taken->reader, enough ? UINT64_MAX : strtoull(arg, NULL, 10));
+    http_body_read(request, &taken->reader, enough ? UINT64_MAX : strtoull(arg, NULL, 10));
 }
 
 static void on_idle(void *arg)
@@ -516,7 +516,7 @@ static void test_a_reader_without_room_holds_its_client_back(void **state)
     for (int i = 0; sent < ALL; i++) {
         it.closed = i % 3 == 0;
         if (!it.closed)
-            http2_body_resume(it.last->request);
+            http_body_resume(it.last->request);
         settle(peer);
         sent = data_within_window(peer, 1, sent, sent + 300000 < ALL ? sent + 300000 : ALL);
         assert_true(sent - it.last->n <= WIDE_ROOM);
@@ -526,9 +526,17 @@ static void test_a_reader_without_room_holds_its_client_back(void **state)
     settle(peer);
     assert_int_equal(peer->streams[1].status, 0);
     it.closed = false;
-    http2_body_resume(it.last->request);
+    http_body_resume(it.last->request);
     assert_answer(peer, 1, 200, "5000000");
     assert_int_equal(http2_bodies_reserved(), 0);
+
+    /* Little came, and it still waits for the reader. */
+    it.closed = true;
+    post(peer, 5, "/take", NULL, NULL);
+    data_at(peer, 5, 0, 10, 0);
+    for (uint64_t begin_ms = real_ms(); real_ms() - begin_ms < 3 * IDLE_MS;)
+        turn(peer);
+    assert_int_equal(peer->streams[5].status, 0);
     hang_up(peer);
 }
 

@@ -17,7 +17,7 @@
 
 static char directory[64], path[128];
 
-static void empty_directory(void)
+static inline void empty_directory(void)
 {
     DIR *dir = opendir(directory);
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
@@ -26,7 +26,7 @@ static void empty_directory(void)
         closedir(dir);
 }
 
-static int make_directory(void **state)
+static inline int make_directory(void **state)
 {
     (void)state;
     strcpy(directory, "/tmp/stores.XXXXXX");
@@ -36,14 +36,14 @@ static int make_directory(void **state)
     return 0;
 }
 
-static int remove_directory(void **state)
+static inline int remove_directory(void **state)
 {
     (void)state;
     empty_directory();
     return rmdir(directory);
 }
 
-static struct store *open_store(void)
+static inline struct store *open_store(void)
 {
     const char *error = NULL;
     struct store *store = store_open(path, &error);
@@ -126,6 +126,21 @@ static inline enum store_result find_file(struct store *store, unsigned n)
     enum store_result result = store_find_file(store, id_str(&id), &file);
     free(file.memory);
     return result;
+}
+
+static inline enum store_result find_partial(struct store *store, struct id id)
+{
+    struct partial_record partial;
+    enum store_result result = store_find_partial(store, id_str(&id), &partial);
+    free(partial.memory);
+    return result;
+}
+
+static inline void free_files(struct file_record *files, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(files[i].memory);
+    free(files);
 }
 
 static inline void assert_str(struct str is, struct str expected)

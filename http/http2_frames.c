@@ -1,0 +1,200 @@
+/* HTTP/2's frames, before h2o acts on them. A connection reads each through a pointer to a
+ * function, which is ours from the first head on (h2o sets it anew for a head of several frames):
+ * it takes DATA and trailers of streams with a body under way, and leaves all others to h2o. As h2o
+ * counts only DATA frames that it is given, the connection's window is kept here too; it is opened
+ * again at once, so that a stream whose reader waits does not hold up the others.
+ *
+ * A reply that ends before the body does is followed by RST_STREAM with NO_ERROR (RFC 9113 section
+ * 8.1): what the client still sends is of no use, and the reply stands. But not at once: curl 7.88
+ * drops a reply when its stream closes while it sends. So the stream, which h2o has forgotten by
+ * then, is a straggler for a while, whose client may read and stop by itself. */
+#include "http/http_internal.h"
+
+#include <stdlib.h>
+#include "http/http2_body.h"
+
+enum { MAX_STRAGGLERS = 100 /* of a connection */ };
+
+/* A stream that was answered before its body's end. */
+struct straggler {
+    struct http_conn *conn;
+    struct http2_conn *h2o;
+    struct straggler *next, **link; /* of the connection's */
+    struct timer timer;
+    uint32_t stream_id;
+    size_t credit;
+};
+
+/* h2o's own reader of frames, the same for all connections. */
+static _Thread_local http2_expect_fn *h2o_expect;
+
+/* What h2o does for frames that it is given. */
+static void consume_connection_window(struct http2_conn *h2o, uint32_t n)
+{
+    ssize_t full = H2O_HTTP2_SETTINGS_HOST.initial_window_size;
+    h2o->input_window -= n;
+    if (h2o->input_window * 2 >= full)
+        return;
+    h2o_http2_encode_window_update_frame(&h2o->output, 0, (int32_t)(full - h2o->input_window));
+    h2o_http2_conn_request_write(h2o);
+    h2o->input_window = full;
+}
+
+/* The fields are dropped (RFC 9110 section 6.5.1), but must be parsed: the compression table goes
+ * on with them. */
+static int parse_trailers(struct http2_body *body, const struct http2_frame *frame,
+                          const char **error_r)
+{
+    h2o_req_t *req = &body->stream->req;
+    struct http2_headers headers;
+    size_t fields = req->headers.size, length;
+    int error = h2o_http2_decode_headers_payload(&headers, frame, error_r);
+    if (error != 0)
+        return error;
+    if ((frame->flags & FLAG_END_STREAM) == 0) {
+        *error_r = "a trailer section must end its stream";
+        return H2O_HTTP2_ERROR_PROTOCOL;
+    }
+    if ((frame->flags & FLAG_END_HEADERS) == 0) {
+        *error_r = "a trailer section of several frames";
+        return H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
+    }
+    error = h2o_hpack_parse_headers(req, &body->h2o->input_table, headers.p, headers.n, NULL,
+                                    &length, NULL, error_r);
+    req->headers.size = fields;
+    return error;
+}
+
+/* A trailer section ends the body; one that is no good ends the connection, and the answer is for
+ * the log. */
+static int take_trailers(struct http2_body *body, const struct http2_frame *frame,
+                         const char **error_r)
+{
+    int error = parse_trailers(body, frame, error_r);
+    if (error == 0)
+        http2_body_end(body);
+    else if (body->request != NULL && http2_body_wanted(body))
+        problem_reply_status(body->request, error == H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM ? 431 : 400,
+                             *error_r);
+    return error;
+}
+
+/* -- stragglers -------------------------------------------------------------------------------- */
+
+static void forget(struct straggler *straggler)
+{
+    timer_stop(straggler->conn->http->loop, &straggler->timer);
+    *straggler->link = straggler->next;
+    if (straggler->next != NULL)
+        straggler->next->link = straggler->link;
+    free(straggler);
+}
+
+static void stop_straggler(struct timer *timer)
+{
+    struct straggler *straggler = CONTAINER_OF(timer, struct straggler, timer);
+    struct http2_conn *h2o = straggler->h2o;
+    if (h2o->state < HTTP2_CLOSING) {
+        h2o_http2__encode_rst_stream_frame(&h2o->output, straggler->stream_id, 0);
+        h2o_http2_conn_request_write(h2o);
+    }
+    forget(straggler);
+}
+
+void http2_straggler(const struct http2_body *body)
+{
+    struct http_conn *conn = body->conn;
+    size_t count = 0;
+    for (const struct straggler *other = conn->stragglers; other != NULL; other = other->next)
+        count++;
+    if (count == MAX_STRAGGLERS)
+        return; /* h2o resets the stream at its next frame */
+    struct straggler *straggler = h2o_mem_alloc(sizeof(*straggler));
+    *straggler = (struct straggler){.conn = conn,
+                                    .h2o = body->h2o,
+                                    .next = conn->stragglers,
+                                    .link = &conn->stragglers,
+                                    .stream_id = body->stream->id,
+                                    .credit = body->credit};
+    if (straggler->next != NULL)
+        straggler->next->link = &straggler->next;
+    conn->stragglers = straggler;
+    timer_init(&straggler->timer, stop_straggler);
+    timer_start(conn->http->loop, &straggler->timer, conn->http->server->linger_ms);
+}
+
+static void take_from_straggler(struct straggler *straggler, const struct http2_frame *frame)
+{
+    if ((frame->flags & FLAG_END_STREAM) != 0)
+        forget(straggler);
+    else if (frame->n > straggler->credit)
+        stop_straggler(&straggler->timer);
+    else
+        straggler->credit -= frame->n;
+}
+
+void http2_closed(struct http_conn *conn)
+{
+    while (conn->stragglers != NULL)
+        forget(conn->stragglers);
+}
+
+/* -- every frame ------------------------------------------------------------------------------- */
+
+static struct http2_body *find_body(const struct http_conn *conn, uint32_t stream_id)
+{
+    struct http2_body *body = conn->bodies;
+    while (body != NULL && body->stream->id != stream_id)
+        body = body->next;
+    return body;
+}
+
+static struct straggler *find_straggler(const struct http_conn *conn, uint32_t stream_id)
+{
+    struct straggler *straggler = conn->stragglers;
+    while (straggler != NULL && straggler->stream_id != stream_id)
+        straggler = straggler->next;
+    return straggler;
+}
+
+static ssize_t expect(struct http2_conn *h2o, const uint8_t *from, size_t n, const char **error_r)
+{
+    const struct http_conn *conn = h2o->sock->on_close.data;
+    struct http2_frame frame;
+    struct http2_data data;
+    int error = 0;
+    if (conn->bodies == NULL && conn->stragglers == NULL)
+        return h2o_expect(h2o, from, n, error_r);
+    ssize_t size = h2o_http2_decode_frame(&frame, from, n, &H2O_HTTP2_SETTINGS_HOST, error_r);
+    if (size < 0)
+        return size;
+    struct http2_body *body = find_body(conn, frame.stream_id);
+    struct straggler *straggler = find_straggler(conn, frame.stream_id);
+    if (frame.type == FRAME_RST_STREAM && body != NULL)
+        body->reset = true;
+    if (frame.type == FRAME_RST_STREAM && straggler != NULL)
+        forget(straggler);
+    if (body != NULL && !body->whole && frame.type == FRAME_HEADERS) {
+        error = take_trailers(body, &frame, error_r);
+    } else if (frame.type == FRAME_DATA && ((body != NULL && !body->whole) || straggler != NULL)) {
+        if ((error = h2o_http2_decode_data_payload(&data, &frame, error_r)) != 0)
+            return error;
+        consume_connection_window(h2o, frame.n);
+        if (straggler != NULL)
+            take_from_straggler(straggler, &frame);
+        else
+            http2_body_data(body, frame.n, data, (frame.flags & FLAG_END_STREAM) != 0);
+    } else {
+        return h2o_expect(h2o, from, n, error_r);
+    }
+    return error != 0 ? error : size;
+}
+
+void http2_read_frames(h2o_req_t *req)
+{
+    struct http2_conn *h2o = (struct http2_conn *)req->conn;
+    if (h2o->expect != expect) {
+        h2o_expect = h2o->expect;
+        h2o->expect = expect;
+    }
+}

@@ -133,14 +133,17 @@ void tus_end(struct tus *tus)
 
 void tus_loop_stop(void)
 {
-    while (running.next != NULL && !h2o_linklist_is_empty(&running)) {
-        struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, running.next);
+    if (running.next == NULL)
+        return;
+    for (h2o_linklist_t *at = running.next, *next; at != &running; at = next) {
+        struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, at);
+        next = at->next;
         gw_assert(tus->refs == 1); /* what it waits for never comes */
-        h2o_linklist_unlink(&tus->link);
         release(tus);
         lock_stop(&tus->lock);
         free(tus);
     }
+    h2o_linklist_init_anchor(&running);
 }
 
 /* The request's pool goes: it was answered, or its client has left. */
@@ -201,11 +204,10 @@ static void remove_upload(struct tus *tus)
         return;
     }
     struct http_request *request = tus->request;
-    char id[STORE_ID];
-    memcpy(id, tus->partial.id, STORE_ID);
+    struct upload_route *route = tus->route;
     tus->request = NULL;
     tus_end(tus);
-    upload_delete(request, tus->route, (struct str){id, STORE_ID});
+    upload_delete(request, route, request->params[ITEM_PARAM]);
 }
 
 /* -- PATCH ------------------------------------------------------------------------------------- */

@@ -112,12 +112,6 @@ void tus_keep(struct tus *tus)
 /* This loop's. */
 static _Thread_local h2o_linklist_t running;
 
-static void unref(struct tus *tus)
-{
-    if (--tus->refs == 0)
-        free(tus);
-}
-
 /* The file first: who gets the lock must not find it held. */
 static void release(struct tus *tus)
 {
@@ -126,25 +120,30 @@ static void release(struct tus *tus)
     digest_destroy(&tus->digest);
     partial_fini(&tus->partial);
     ticket_release(&tus->ticket);
-    h2o_linklist_unlink(&tus->link);
 }
 
 void tus_end(struct tus *tus)
 {
+    h2o_linklist_unlink(&tus->link);
     release(tus);
     lock_drop(&tus->lock);
-    unref(tus);
+    if (--tus->refs == 0)
+        free(tus);
 }
 
 void tus_loop_stop(void)
 {
-    while (running.next != NULL && !h2o_linklist_is_empty(&running)) {
-        struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, running.next);
+    if (running.next == NULL)
+        return;
+    for (h2o_linklist_t *at = running.next, *next; at != &running; at = next) {
+        struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, at);
+        next = at->next;
         gw_assert(tus->refs == 1); /* what it waits for never comes */
         release(tus);
         lock_stop(&tus->lock);
         free(tus);
     }
+    h2o_linklist_init_anchor(&running);
 }
 
 /* The request's pool goes: it was answered, or its client has left. */
@@ -152,11 +151,12 @@ static void on_dispose(void *arg)
 {
     struct tus *tus = *(struct tus **)arg;
     tus->request = NULL;
-    if (tus->waiting)
+    if (--tus->refs == 0) /* its work is over */
+        free(tus);
+    else if (tus->waiting)
         tus_end(tus);
     else
         tus_receive_left(tus);
-    unref(tus);
 }
 
 static struct tus *begin(struct http_request *request, struct upload_route *route, unsigned method,
@@ -204,11 +204,10 @@ static void remove_upload(struct tus *tus)
         return;
     }
     struct http_request *request = tus->request;
-    char id[STORE_ID];
-    memcpy(id, tus->partial.id, STORE_ID);
+    struct upload_route *route = tus->route;
     tus->request = NULL;
     tus_end(tus);
-    upload_delete(request, tus->route, (struct str){id, STORE_ID});
+    upload_delete(request, route, request->params[ITEM_PARAM]);
 }
 
 /* -- PATCH ------------------------------------------------------------------------------------- */

@@ -672,6 +672,25 @@ def test_a_stop_with_a_patch_under_way(tus):
     assert client.path(location).read_bytes() == data
 
 
+def test_what_is_recorded_when_the_disk_is_full_is_there(tus):
+    limit = 24 * MIB + 12345
+    client = tus(env={"FULL_DISK_AT": str(limit)}, preload="full_disk.so")
+    data = random.Random(15).randbytes(40 * MIB)
+    location = client.new(len(data))
+    with contextlib.suppress(httpx.TransportError):  # it may still be sending
+        answer = client.patch(location, 0, data)
+        assert answer.status_code == 507
+    offset = client.offset(location)
+    assert offset <= limit
+    assert client.partial(location).read_bytes()[:offset] == data[:offset]
+    # Piece by piece all that there is room for, and not a byte more.
+    while client.patch(location, offset, data[offset : offset + 999_999]).status_code == 204:
+        offset += 999_999
+    assert client.offset(location) == offset and limit - 999_999 < offset <= limit
+    assert client.partial(location).read_bytes()[:offset] == data[:offset]
+    assert client.http.delete(location).status_code == 204
+
+
 # -- the reference client --
 
 

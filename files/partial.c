@@ -15,7 +15,7 @@
 
 enum {
     SLICE = 8 * 1024 * 1024, /* bytes read back in one job */
-    PIECE = 256 * 1024       /* and in one read */
+    PIECE = 64 * 1024        /* and in one read */
 };
 
 int64_t partial_now_ms(void)

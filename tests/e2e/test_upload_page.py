@@ -16,7 +16,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from gateway import until
+from gateway import command, until
 
 CONFIG = """
 [data]
@@ -24,7 +24,7 @@ dir = "data"
 [uploads.main]
 path = "/upload"
 dir = "uploads"
-auth = "public"
+auth = "%s"
 fields = ["comment"]
 max_files = 4
 max_size = "64MiB"
@@ -33,6 +33,12 @@ redirect = "/upload?thanks"
 [downloads.main]
 path = "/files"
 from = "main"
+"""
+
+SECRET = "the-token-of-a-test"
+TOKEN = f"""
+[tokens.test]
+digest = "sha256:{hashlib.sha256(SECRET.encode()).hexdigest()}"
 """
 
 MIB = 1 << 20
@@ -125,8 +131,8 @@ class Page:
     """What a visitor sees and does."""
 
     def __init__(self, driver, url):
-        self.driver, self.url = driver, url
-        driver.get(url + "/upload")
+        self.driver = driver
+        driver.get(url if "?" in url else url + "/upload")
 
     def find(self, css):
         return self.driver.find_elements(By.CSS_SELECTOR, css)
@@ -205,11 +211,11 @@ def visit(tmp_path):
 
 @pytest.fixture
 def site(gateway):
-    """site(more): a gateway that takes uploads, with its gate and the folder where they go."""
+    """site(more, auth): a gateway that takes uploads, with its gate and the folder where they go."""
     gates = []
 
-    def start(more=""):
-        one = gateway(CONFIG % more)
+    def start(more="", auth="public"):
+        one = gateway(CONFIG % (auth, more) + TOKEN)
         gate = Gate(one.host_port)
         gates.append(gate)
         return gate, one.folder / "uploads"
@@ -335,6 +341,41 @@ def test_all_is_cancelled_and_tried_again(site, visit, make):
     assert kept(folder) == []
     page.press("Try again: a.bin")
     until(lambda: page.states()["a.bin"] == "done", "it done", 60)
+
+
+def test_a_route_with_tokens_asks_for_one(site, visit, make):
+    gate, folder = site(auth="token")
+    page = visit(gate.url)
+    small, film = make("a.bin", 1000), make("film.mp4", 20 * MIB)
+    page.choose(small, film)
+    token = page.find("#token")[0]
+    token.send_keys("wrong")
+    page.submit()
+    until(lambda: set(page.states().values()) == {"failed"}, "the refusal")
+    assert kept(folder) == [] and left_behind(folder) == []
+    token.clear()
+    token.send_keys(SECRET)
+    assert page.find("#submit")[0].text == "Try again (2 files)"
+    page.submit()
+    page.all_done("a.bin", "film.mp4")
+    assert page.download("film.mp4") == film.read_bytes()
+
+
+def test_a_signed_link_is_all_that_it_takes(site, visit, make):
+    gate, folder = site(auth="signed")
+    link = command("sign-url", "-c", folder.parent / "gateway.toml", "--write", "/upload").stdout.strip()
+    assert link.startswith("/upload?")
+    small, film = make("a.bin", 1000), make("film.mp4", 20 * MIB)
+    page = visit(gate.url + link)
+    page.choose(small, film)
+    page.submit()
+    page.all_done("a.bin", "film.mp4")
+    assert page.download("film.mp4") == film.read_bytes()
+    page = Page(page.driver, gate.url)  # without the signature
+    page.choose(small)
+    page.submit()
+    until(lambda: page.states() == {"a.bin": "failed"}, "the refusal")
+    assert len(kept(folder)) == 2
 
 
 def test_a_dropped_connection_goes_on_where_it_stopped(site, visit, make):

@@ -93,6 +93,9 @@ $(BUILD)/flags $(BUILD)/version: always
 $(BUILD)/obj/commands/version.o: $(BUILD)/version
 $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
 
+# The upload page is embedded.
+$(BUILD)/obj/files/page.o build/fuzz/obj/files/page.o: $(wildcard files/upload_page.*)
+
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -131,6 +134,7 @@ run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS)) $(TEST_TOOLS)
 	@tests/run-unit $(filter $(BUILD)/tests/%,$^)
 
 run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
+	@tests/clients/install
 	@GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools SAN=$(SAN) \
 	    PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache \
 	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(E2E)
@@ -203,6 +207,7 @@ bench: ## measure against nginx + Lua, and the parts on their own
 	@packages/install build run bench
 	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS)
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
+	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/uploads
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(call say,LD,$@)

@@ -202,6 +202,7 @@ void files_destroy(struct files **files_p)
         storage_destroy(&files->uploads[i].route.storage);
         free(files->uploads[i].item);
     }
+    media_type_unload();
     free(files->downloads);
     free(files->uploads);
     free(files);

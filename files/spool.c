@@ -8,6 +8,7 @@
 #include "files/spool.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <h2o/memory.h>
@@ -17,8 +18,14 @@ enum {
     STRAYS = 8 * SPOOL_STRAY,
     JOB_BUFFERS = 16,
     FIRST_SLICES = 4,
-    AGAIN_MS = 10
+    AGAIN_MS = 10,
+    BUFFERS_LEAST = 2, /* one is filled while the other is written */
+    BUFFERS_PLENTY = 256
 };
+
+/* Of all spools. Past BUFFERS_PLENTY each has BUFFERS_LEAST: many uploads at once need no more to
+ * keep the disk's threads busy, and their memory stays small. */
+static _Atomic unsigned buffers_in_use;
 
 /* Bytes of a buffer that belong to a file. */
 struct slice {
@@ -115,7 +122,10 @@ static void give_spare(struct spool *spool, struct spool_buffer *buffer, int err
         spool->failed = error;
     buffer->next = spool->spare;
     spool->spare = buffer;
-    bool tell = spool->starved && !spool->telling;
+    spool->spares++;
+    /* Half of them, so that the loop isn't woken for each. */
+    bool roomy = spool->full == NULL || spool->spares * 2 >= spool->buffers;
+    bool tell = roomy && spool->starved && !spool->telling;
     spool->telling |= tell;
     pthread_mutex_unlock(&spool->lock);
     if (tell)
@@ -159,7 +169,8 @@ static void free_all(struct spool *spool)
     free_buffers(spool->filling);
     spool->full = spool->spare = spool->filling = NULL;
     spool->full_end = &spool->full;
-    spool->buffers = 0;
+    atomic_fetch_sub_explicit(&buffers_in_use, spool->buffers, memory_order_relaxed);
+    spool->buffers = spool->spares = 0;
     spool->finishing = false;
 }
 
@@ -229,19 +240,33 @@ void spool_fini(struct spool *spool)
     pthread_mutex_destroy(&spool->lock);
 }
 
+/* Whether another buffer may be made; counts it then. */
+static bool may_grow(struct spool *spool)
+{
+    unsigned all = atomic_load_explicit(&buffers_in_use, memory_order_relaxed);
+    if (spool->buffers == SPOOL_BUFFERS ||
+        (spool->buffers >= BUFFERS_LEAST && all >= BUFFERS_PLENTY))
+        return false;
+    atomic_fetch_add_explicit(&buffers_in_use, 1, memory_order_relaxed);
+    spool->buffers++;
+    return true;
+}
+
 static struct spool_buffer *next_buffer(struct spool *spool)
 {
     pthread_mutex_lock(&spool->lock);
     struct spool_buffer *buffer = spool->spare;
-    if (buffer != NULL)
+    bool grow = buffer == NULL && may_grow(spool);
+    if (buffer != NULL) {
         spool->spare = buffer->next;
-    else if (spool->buffers == SPOOL_BUFFERS)
+        spool->spares--;
+    } else if (!grow) {
         spool->starved = true;
+    }
     pthread_mutex_unlock(&spool->lock);
-    if (buffer == NULL && spool->buffers < SPOOL_BUFFERS) {
+    if (grow) {
         buffer = h2o_mem_alloc(sizeof(*buffer));
         memset(buffer, 0, offsetof(struct spool_buffer, stray));
-        spool->buffers++;
     }
     if (buffer != NULL)
         buffer->next = NULL;

@@ -50,7 +50,6 @@ struct spool {
 
     /* private: the loop's */
     struct spool_buffer *filling;
-    unsigned buffers; /* that there are */
     bool busy, flushing, abandoned;
     struct timer again; /* the queue of jobs was full */
     struct offload_job job;
@@ -58,9 +57,10 @@ struct spool {
     /* private: the loop's and the job's */
     pthread_mutex_t lock;
     struct spool_buffer *full, **full_end, *spare;
-    bool starved;   /* the loop waits for a spare buffer */
-    bool telling;   /* that there is one: roomy is on its way */
-    bool finishing; /* nothing more comes: last() is to be called, once all is written */
+    unsigned buffers, spares; /* that there are; of them in spare */
+    bool starved;             /* the loop waits for a spare buffer */
+    bool telling;             /* that there is one: roomy is on its way */
+    bool finishing;           /* nothing more comes: last() is to be called, once all is written */
     int failed;
 };
 

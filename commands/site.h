@@ -30,8 +30,8 @@ struct site {
 };
 
 /* Reads `file` and builds everything that needs no network; prints every error that there is on
- * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log, the
- * secret and the database, and counts the workers. Main thread. */
+ * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log,
+ * the secret and the database, and counts the workers. Main thread. */
 struct site *site_open(const char *file, bool serving);
 /* How a command that knows no option but -c FILE begins: reads its arguments, opens the site that
  * they name. NULL: *exit_r is the exit code, after --help, wrong usage or errors. */

@@ -191,11 +191,14 @@ static void committed(struct storage_commit *commit)
 static bool body_is_expected(struct upload *upload)
 {
     const uint8_t *const expected[] = {upload->expected.sha256, upload->expected.sha512};
-    uint8_t value[DIGEST_MAX];
-    for (size_t i = 0; i < SPOOL_DIGESTS; i++)
-        if (upload->spool.whole[i] != NULL &&
-            memcmp(value, expected[i], digest_finish(upload->spool.whole[i], value)) != 0)
+    for (size_t i = 0; i < SPOOL_DIGESTS; i++) {
+        uint8_t value[DIGEST_MAX];
+        if (upload->spool.whole[i] == NULL)
+            continue;
+        size_t n = digest_finish(upload->spool.whole[i], value);
+        if (memcmp(value, expected[i], n) != 0)
             return false;
+    }
     return true;
 }
 

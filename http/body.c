@@ -135,7 +135,7 @@ static void pump(struct http_body *body);
 /* A reader that finds room amid its being asked is asked again. */
 static char *find_room(struct http_body *body, size_t *n_r)
 {
-    char *to;
+    char *to = NULL;
     do {
         body->again = false;
         to = body->reader->room(body->reader, n_r);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "files/download.h"
+#include "files/lock.h"
 #include "files/page.h"
 
 enum { EXPIRE_EVERY_MS = 60 * 1000 };
@@ -202,6 +203,7 @@ void files_destroy(struct files **files_p)
         storage_destroy(&files->uploads[i].route.storage);
         free(files->uploads[i].item);
     }
+    lock_free_undelivered();
     media_type_unload();
     free(files->downloads);
     free(files->uploads);

@@ -140,7 +140,7 @@ void tus_loop_stop(void)
         next = at->next;
         gw_assert(tus->refs == 1); /* what it waits for never comes */
         release(tus);
-        lock_stop(&tus->lock);
+        lock_drop(&tus->lock);
         free(tus);
     }
     h2o_linklist_init_anchor(&running);

@@ -39,12 +39,13 @@ struct str upload_owner(struct http_request *request);
 
 /* -- tus.c: resumable uploads ----------------------------------------------------------------- */
 
-/* Whether the request is one of tus 1.0: it has Tus-Resumable, or it is an OPTIONS, HEAD or PATCH
- * (also by X-HTTP-Method-Override) of a path of the route. */
+/* Whether the request is one of tus 1.0: it has Tus-Resumable or X-HTTP-Method-Override, or
+ * it is an OPTIONS or PATCH, or a GET or HEAD of PATH/{id}. */
 bool tus_wants(const struct http_request *request);
 void tus_handle(struct http_request *request, struct upload_route *route);
-/* Partial uploads whose time is over; on an offload thread, every minute. */
-void tus_expire(struct upload_route *route);
+/* Removes partial uploads whose time is over, a batch of them; on an offload thread, every minute.
+ * True: there may be more. */
+bool tus_expire(struct upload_route *route);
 /* As upload_loop_stop(). */
 void tus_loop_stop(void);
 

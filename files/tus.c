@@ -249,7 +249,7 @@ static void patch(struct tus *tus)
         return;
     }
     uint64_t most = tus->size != UINT64_MAX ? tus->size : tus->route->config->max_size;
-    if (!chunked && length > most - tus->offset) {
+    if (most < tus->offset || (!chunked && length > most - tus->offset)) {
         refuse_and_end(tus, tus->size != UINT64_MAX ? &tus_too_long : &tus_too_large);
         return;
     }
@@ -361,8 +361,9 @@ static void find(struct http_request *request, struct upload_route *route, unsig
 static void on_created_open(struct partial *partial)
 {
     struct tus *tus = CONTAINER_OF(partial, struct tus, partial);
-    if (partial->state != PARTIAL_OPEN && tus->request != NULL)
-        tus_refuse_result(tus, STORAGE_FAILED);
+    if (partial->state != PARTIAL_OPEN)
+        tus_refuse_result(tus,
+                          partial->state == PARTIAL_BROKEN ? partial->result : STORAGE_FAILED);
     if (tus->request == NULL)
         partial_terminate(partial, on_removed);
     else if (tus->size == 0)

@@ -267,6 +267,17 @@ def test_the_length_may_be_told_later(tus):
     assert client.patch(location, 1010, b"c" * 5, Upload_Length="1015").status_code == 204
     assert client.path(location).read_bytes() == b"a" * 1000 + b"b" * 10 + b"c" * 5
 
+    # What was taken under a larger max_size is no leave to go on without an end.
+    location = client.create(Upload_Defer_Length="1").headers["location"]
+    assert client.patch(location, 0, b"a" * 2000).status_code == 204
+    client.one.process.kill()
+    config = client.one.config.read_text()
+    client.one.config.write_text(config.replace('"256MiB"', '"1000B"'))
+    client = restart(client)
+    assert problem(client.patch(location, 2000, b"b")) == (413, "max-size-exceeded")
+    assert problem(client.patch(location, 2000, iter([b"b"]))) == (413, "max-size-exceeded")
+    assert client.offset(location) == 2000
+
     # Known only once everything is there.
     location = client.create(Upload_Defer_Length="1").headers["location"]
     assert client.patch(location, 0, b"abc").status_code == 204

@@ -2,6 +2,7 @@
 #ifndef GW_FILES_INTERNAL_H
 #define GW_FILES_INTERNAL_H
 
+#include "files/digest_fields.h"
 #include "files/files.h"
 #include "files/storage.h"
 
@@ -34,6 +35,9 @@ void upload_refuse(struct http_request *request, enum storage_result result);
 /* On a loop's thread, after its last turn, when the offloads and the store are stopped: frees what
  * their answers would have. */
 void upload_loop_stop(void);
+/* Content-Digest and Repr-Digest (RFC 9530), which are the same of a body without Content-Encoding.
+ * False: malformed, or they contradict each other. */
+bool upload_read_digests(const struct http_request *request, struct digest_fields *fields_r);
 /* Whose upload it is: request->user, or "address:…". In the request's pool. */
 struct str upload_owner(struct http_request *request);
 

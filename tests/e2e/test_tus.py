@@ -321,6 +321,27 @@ def test_bytes_with_a_checksum_count_when_it_is_right(tus, algorithm):
     assert client.path(location).read_bytes() == data
 
 
+@pytest.mark.parametrize("field", ["Content-Digest", "Repr-Digest"])
+@pytest.mark.parametrize("algorithm, name", [("sha-256", "sha256"), ("sha-512", "sha512")])
+def test_bytes_with_a_digest_field_count_when_it_is_right(tus, field, algorithm, name):
+    client = tus()
+    location = client.new(9)
+
+    def digest(data):
+        value = base64.b64encode(hashlib.new(name, data).digest()).decode()
+        return {field: f"{algorithm}=:{value}:"}
+
+    wrong = client.patch(location, 0, b"abc", **digest(b"abd"))
+    assert problem(wrong) == (460, "checksum-mismatch")
+    assert client.offset(location) == 0
+    malformed = client.patch(location, 0, b"abc", **{field: f"{algorithm}=:YWJj:"})
+    assert problem(malformed) == (400, "malformed-digest")
+    assert client.patch(location, 0, b"abc", **digest(b"abc")).status_code == 204
+    assert client.offset(location) == 3
+    assert client.create(3, b"abc", **digest(b"abd")).status_code == 460
+    assert client.create(3, b"abc", **digest(b"abc")).status_code == 201
+
+
 def test_what_is_refused(tus):
     client = tus()
     location = client.new(10)

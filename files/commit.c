@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <h2o/memory.h>
 
@@ -207,16 +206,9 @@ static void told_of_failure(struct message *message)
     finish(CONTAINER_OF(message, struct storage_commit, failed));
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static enum storage_result record(struct storage_commit *commit)
 {
-    commit->created_ms = now_ms();
+    commit->created_ms = storage_now_ms();
     commit->records = h2o_mem_alloc(commit->count * sizeof(*commit->records));
     for (size_t i = 0; i < commit->count; i++) {
         const struct incoming *incoming = commit->files[i];

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <h2o/memory.h>
 #include "base/log.h"
@@ -17,13 +16,6 @@ enum {
     SLICE = 8 * 1024 * 1024, /* bytes read back in one job */
     PIECE = 64 * 1024        /* and in one read */
 };
-
-int64_t partial_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void partial_init(struct partial *partial, struct storage *storage, struct loop *loop,
                   struct str id)
@@ -93,7 +85,7 @@ static void on_recorded(struct store_write *write)
 static void put_record(struct partial *partial)
 {
     const struct config_upload *config = storage_config(partial->storage);
-    partial->next.expires_ms = partial_now_ms() + (int64_t)config->expire_after_ms;
+    partial->next.expires_ms = storage_now_ms() + (int64_t)config->expire_after_ms;
     partial->write = (struct store_write){
         .put_partial = &partial->next, .done = on_recorded, .loop = partial->loop};
     if (!store_submit(storage_store(partial->storage), &partial->write))
@@ -124,7 +116,7 @@ void partial_create(struct partial *partial, const struct partial_record *record
                                             .owner = copied(&at, record->owner),
                                             .metadata = copied(&at, record->metadata),
                                             .size = record->size,
-                                            .created_ms = partial_now_ms(),
+                                            .created_ms = storage_now_ms(),
                                             .memory = partial->record.memory};
     put_record(partial);
 }
@@ -143,7 +135,7 @@ static enum partial_state find_record(struct partial *partial)
     if (result == STORE_OK) {
         if (!str_eq(partial->record.route, route))
             return PARTIAL_ABSENT;
-        return partial->record.expires_ms <= partial_now_ms() ? PARTIAL_EXPIRED : PARTIAL_OPEN;
+        return partial->record.expires_ms <= storage_now_ms() ? PARTIAL_EXPIRED : PARTIAL_OPEN;
     }
     if (result == STORE_ABSENT) {
         result = store_find_file(store, id, &partial->file);

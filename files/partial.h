@@ -81,7 +81,4 @@ static inline uint64_t partial_counted(const struct partial_record *record)
     return record->size != UINT64_MAX ? record->size : record->offset;
 }
 
-/* Milliseconds since 1970. */
-int64_t partial_now_ms(void);
-
 #endif

@@ -46,6 +46,8 @@ struct offload *storage_disk(struct storage *storage);
 void storage_sweep(struct storage *storage);
 /* Descriptor of dir/, for openat(). */
 int storage_dir(const struct storage *storage);
+/* Milliseconds since 1970, as records have them. */
+int64_t storage_now_ms(void);
 /* A fresh id. */
 void storage_new_id(char id_r[STORE_ID + 1]);
 bool storage_id_valid(struct str id);
@@ -92,7 +94,8 @@ struct incoming {
     uint64_t size;
 };
 void incoming_init(struct incoming *incoming, struct storage *storage);
-/* Closes it and removes what is in .tmp/ and not whole, which is a job of its own on `disk`. */
+/* Closes it. What is in .tmp/ and not whole, and the name in .partial/ of what has become whole,
+ * are removed by a job of their own on `disk`. */
 void incoming_fini(struct incoming *incoming);
 
 /* Makes files whole, all of them or none. Embed it; it and what it points to stays until done(),

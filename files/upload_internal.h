@@ -46,7 +46,7 @@ struct incoming *upload_add_file(struct upload *upload, struct str name);
 /* The next bytes of it, which lie in the spool's room or came before. False: the upload is over,
  * and gone. */
 bool upload_keep(struct upload *upload, struct incoming *file, struct str bytes);
-/* The upload is over: who has the request answers. NULL when nobody waits. The upload is gone. */
+/* The upload is over, and gone: who calls answers the request, if its client is still there. */
 struct http_request *upload_end(struct upload *upload);
 void upload_fail(struct upload *upload, enum storage_result result);
 

@@ -723,6 +723,16 @@ def test_what_is_recorded_when_the_disk_is_full_is_there(tus):
     assert client.http.delete(location).status_code == 204
 
 
+def test_a_disk_too_full_for_a_file_is_told_at_the_creation(tus):
+    client = tus('quota = "3B"', env={"NO_PARTIALS": "1"}, preload="full_disk.so")
+    for _ in range(2):  # nothing is left behind that counts
+        answer = client.create(3, b"abc")
+        assert problem(answer) == (507, "storage-full")
+    location = client.new(3)
+    assert problem(client.patch(location, 0, b"abc")) == (507, "storage-full")
+    assert client.offset(location) == 0
+
+
 # -- the reference client --
 
 

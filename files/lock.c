@@ -180,11 +180,11 @@ void lock_drop(struct lock **lock_p)
 void lock_free_undelivered(void)
 {
     pthread_mutex_lock(&guard);
-    while (!h2o_linklist_is_empty(&undelivered)) {
-        struct lock *lock = H2O_STRUCT_FROM_MEMBER(struct lock, undelivered, undelivered.next);
-        h2o_linklist_unlink(&lock->undelivered);
-        free(lock);
+    for (h2o_linklist_t *at = undelivered.next, *next; at != &undelivered; at = next) {
+        next = at->next;
+        free(H2O_STRUCT_FROM_MEMBER(struct lock, undelivered, at));
     }
+    h2o_linklist_init_anchor(&undelivered);
     pthread_mutex_unlock(&guard);
 }
 

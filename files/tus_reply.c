@@ -126,7 +126,7 @@ void tus_refuse_method(struct http_request *request, bool item)
     struct http_problem problem = {.status = 405,
                                    .type = "method-not-allowed",
                                    .title = "This can't be done to an upload",
-                                   .allow = item ? "GET, HEAD, PATCH, DELETE, OPTIONS"
+                                   .allow = item ? "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
                                                  : "GET, HEAD, POST, PUT, OPTIONS",
                                    .json_only = true};
     http_problem_reply(request, &problem);

@@ -352,6 +352,9 @@ def test_what_is_refused(tus):
     assert answer.headers["tus-version"] == "1.0.0"
     assert httpx.head(client.one.url + location).status_code == 412
     assert httpx.patch(client.one.url + location, content=b"x").status_code == 412
+    answer = client.http.post(location)
+    assert problem(answer) == (405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
 
     for headers, expected in (
         ({}, (400, "invalid-upload-length")),

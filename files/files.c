@@ -6,15 +6,22 @@
 #include <string.h>
 #include "base/log.h"
 #include "files/download.h"
+#include "files/lock.h"
 #include "files/page.h"
 
-enum { EXPIRE_EVERY_MS = 60 * 1000 };
+enum {
+    EXPIRE_EVERY_MS = 60 * 1000,
+    EXPIRE_MORE_MS = 1000 /* until the records of a batch are gone, and the next may follow */
+};
 
 /* Work on an offload thread for one route, one of a kind at a time. */
 struct chore {
     struct offload_job job;
     struct upload_route *route;
-    bool under_way; /* expiry only: loop 0's */
+    /* expiry only: */
+    struct files *files;
+    bool under_way; /* loop 0's */
+    bool more;      /* of the last batch; the job's, then loop 0's */
 };
 
 struct mounted_upload {
@@ -73,12 +80,17 @@ static void sweep_work(struct offload_job *job)
 
 static void expiry_work(struct offload_job *job)
 {
-    tus_expire(CONTAINER_OF(job, struct chore, job)->route);
+    struct chore *expiry = CONTAINER_OF(job, struct chore, job);
+    expiry->more = tus_expire(expiry->route);
 }
 
 static void expiry_done(struct offload_job *job)
 {
-    CONTAINER_OF(job, struct chore, job)->under_way = false;
+    struct chore *expiry = CONTAINER_OF(job, struct chore, job);
+    struct files *files = expiry->files;
+    expiry->under_way = false;
+    if (expiry->more)
+        timer_start(files->loop, &files->expiry, EXPIRE_MORE_MS);
 }
 
 static void on_expiry(struct timer *timer)
@@ -150,8 +162,8 @@ static void mount_upload(struct files *files, const struct config *config,
         .download = download_path(config, upload->name),
     };
     mounted->sweep = (struct chore){.route = route, .job.work = sweep_work};
-    mounted->expiry =
-        (struct chore){.route = route, .job = {.work = expiry_work, .done = expiry_done}};
+    mounted->expiry = (struct chore){
+        .route = route, .job = {.work = expiry_work, .done = expiry_done}, .files = files};
     http_check_auth(server, upload->auth, config_pos(config, &upload->auth), diag);
     if (upload->path.n == 0 || route->storage == NULL)
         return;
@@ -202,6 +214,7 @@ void files_destroy(struct files **files_p)
         storage_destroy(&files->uploads[i].route.storage);
         free(files->uploads[i].item);
     }
+    lock_free_undelivered();
     media_type_unload();
     free(files->downloads);
     free(files->uploads);

@@ -2,6 +2,7 @@
 #ifndef GW_FILES_INTERNAL_H
 #define GW_FILES_INTERNAL_H
 
+#include "files/digest_fields.h"
 #include "files/files.h"
 #include "files/storage.h"
 
@@ -34,17 +35,21 @@ void upload_refuse(struct http_request *request, enum storage_result result);
 /* On a loop's thread, after its last turn, when the offloads and the store are stopped: frees what
  * their answers would have. */
 void upload_loop_stop(void);
+/* Content-Digest and Repr-Digest (RFC 9530), which are the same of a body without Content-Encoding.
+ * False: malformed, or they contradict each other. */
+bool upload_read_digests(const struct http_request *request, struct digest_fields *fields_r);
 /* Whose upload it is: request->user, or "address:…". In the request's pool. */
 struct str upload_owner(struct http_request *request);
 
 /* -- tus.c: resumable uploads ----------------------------------------------------------------- */
 
-/* Whether the request is one of tus 1.0: it has Tus-Resumable, or it is an OPTIONS, HEAD or PATCH
- * (also by X-HTTP-Method-Override) of a path of the route. */
+/* Whether the request is one of tus 1.0: it has Tus-Resumable or X-HTTP-Method-Override, or
+ * it is an OPTIONS or PATCH, or a GET or HEAD of PATH/{id}. */
 bool tus_wants(const struct http_request *request);
 void tus_handle(struct http_request *request, struct upload_route *route);
-/* Partial uploads whose time is over; on an offload thread, every minute. */
-void tus_expire(struct upload_route *route);
+/* Removes partial uploads whose time is over, a batch of them; on an offload thread, every minute.
+ * True: there may be more. */
+bool tus_expire(struct upload_route *route);
 /* As upload_loop_stop(). */
 void tus_loop_stop(void);
 

@@ -2,7 +2,8 @@
  *
  * What happens to a lock by another thread's doing is told to its loop by its one message, whatever
  * came together; flags say what. A lock may be dropped while its message is under way: then the
- * message frees it. */
+ * message frees it, or, when its loop ended before the message arrived, lock_free_undelivered(): a
+ * loop's inbox is made of what was posted to it. */
 #include "files/lock.h"
 
 #include <pthread.h>
@@ -26,11 +27,13 @@ struct lock {
     bool granted, wanted; /* these */
     bool asked;           /* `wanted` is or was told: once is enough */
     bool dropped;
+    h2o_linklist_t undelivered; /* among those dropped with their message under way */
     char id[STORE_ID];
 };
 
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
-static struct lock *buckets[BUCKETS]; /* guarded */
+static struct lock *buckets[BUCKETS];                             /* guarded */
+static h2o_linklist_t undelivered = {&undelivered, &undelivered}; /* guarded */
 
 /* Ids are random hexadecimal digits, so two of them are as good as a hash. */
 static struct lock **find_queue(const char id[STORE_ID])
@@ -101,6 +104,8 @@ static void on_message(struct message *message)
         lock->wanted = false;
     else if (lock->wanted && !dropped)
         post(lock);
+    if (dropped)
+        h2o_linklist_unlink(&lock->undelivered);
     pthread_mutex_unlock(&guard);
     if (dropped) {
         free(lock);
@@ -154,31 +159,33 @@ struct lock *lock_take(struct loop *loop, struct str id, uint64_t wait_ms,
     return lock;
 }
 
-/* Returns whether its message is still under way. */
-static bool drop(struct lock *lock)
+void lock_drop(struct lock **lock_p)
 {
+    struct lock *lock = *lock_p;
+    if (lock == NULL)
+        return;
     timer_stop(lock->loop, &lock->timer);
     pthread_mutex_lock(&guard);
     leave(lock);
-    lock->dropped = true;
     bool posted = lock->posted;
+    lock->dropped = true;
+    if (posted)
+        h2o_linklist_insert(&undelivered, &lock->undelivered);
     pthread_mutex_unlock(&guard);
-    return posted;
+    if (!posted)
+        free(lock);
+    *lock_p = NULL;
 }
 
-void lock_drop(struct lock **lock)
+void lock_free_undelivered(void)
 {
-    if (*lock != NULL && !drop(*lock))
-        free(*lock);
-    *lock = NULL;
-}
-
-void lock_stop(struct lock **lock)
-{
-    if (*lock != NULL)
-        drop(*lock);
-    free(*lock); /* its message arrives nowhere */
-    *lock = NULL;
+    pthread_mutex_lock(&guard);
+    while (!h2o_linklist_is_empty(&undelivered)) {
+        struct lock *lock = H2O_STRUCT_FROM_MEMBER(struct lock, undelivered, undelivered.next);
+        h2o_linklist_unlink(&lock->undelivered);
+        free(lock);
+    }
+    pthread_mutex_unlock(&guard);
 }
 
 bool lock_held(struct str id)

@@ -24,10 +24,12 @@ struct lock;
  * arg are borrowed until lock_drop() or timed_out(). */
 struct lock *lock_take(struct loop *loop, struct str id, uint64_t wait_ms,
                        const struct lock_events *events, void *arg, bool *held_r);
-/* Lets go, or waits no more; nothing is called from here on. On its loop. */
+/* Lets go, or waits no more; nothing is called from here on. On its loop, also after its last turn.
+ * Fine with NULL. */
 void lock_drop(struct lock **lock);
-/* The same after its loop's last turn. */
-void lock_stop(struct lock **lock);
+/* Main thread, the loops are destroyed: frees what was dropped while a message that never arrived
+ * was under way to it. */
+void lock_free_undelivered(void);
 /* Whether somebody holds it. Any thread. */
 bool lock_held(struct str id);
 

@@ -354,7 +354,8 @@ static void on_record_removed(struct store_write *write)
         return;
     }
     char path[STORAGE_PATH];
-    storage_uncount(partial->storage, partial->record.owner, partial_counted(&partial->record));
+    if (write->partial_removed) /* else who did has given the bytes back */
+        storage_uncount(partial->storage, partial->record.owner, partial_counted(&partial->record));
     storage_discard(partial->storage, storage_path(path, STORAGE_PARTIAL, partial->id),
                     partial->incoming.file.fd);
     partial->incoming.file.fd = -1;

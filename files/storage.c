@@ -65,6 +65,16 @@ void storage_discard(struct storage *storage, const char *path, int fd)
 
 /* -- the directory -- */
 
+/* A power cut must not take the folders themselves, or what was answered from them goes along. */
+static int sync_folders(int fd)
+{
+    int above = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = fsync(fd) != 0 || (above >= 0 && fsync(above) != 0) ? errno : 0;
+    if (above >= 0) /* else it is nothing that we have made */
+        close(above);
+    return error;
+}
+
 /* errno, or 0. */
 static int make_folders(const char *dir)
 {
@@ -76,6 +86,8 @@ static int make_folders(const char *dir)
     for (size_t i = 0; i < COUNT(inner) && error == 0; i++)
         if (mkdirat(fd, inner[i], 0700) != 0 && errno != EEXIST)
             error = errno;
+    if (error == 0)
+        error = sync_folders(fd);
     if (fd >= 0)
         close(fd);
     return error;

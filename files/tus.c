@@ -26,6 +26,7 @@ static PROBLEM(bad_offset, 400, "invalid-upload-offset",
 static PROBLEM(bad_metadata, 400, "invalid-upload-metadata", "Upload-Metadata is malformed");
 static PROBLEM(long_metadata, 413, "upload-metadata-too-large", "Upload-Metadata is too long");
 static PROBLEM(bad_checksum, 400, "invalid-upload-checksum", "Upload-Checksum is malformed");
+static PROBLEM(bad_digest, 400, "malformed-digest", "A digest in the request's head is malformed");
 static PROBLEM(bad_algorithm, 400, "unsupported-checksum-algorithm",
                "Upload-Checksum names an algorithm that is not among Tus-Checksum-Algorithm");
 static PROBLEM(bad_content_type, 415, "invalid-content-type",
@@ -86,11 +87,23 @@ static const struct http_problem *read_length(struct tus *tus, bool needed)
     return tus->size > tus->route->config->max_size ? &tus_too_large : NULL;
 }
 
+/* Upload-Checksum, else what RFC 9530 has for the same: the stronger one that there is. */
 static const struct http_problem *read_checksum(struct tus *tus)
 {
     struct str text = http_header(tus->request, STR("upload-checksum"));
-    enum tus_parsed parsed = text.p == NULL ? TUS_PARSED : tus_parse_checksum(text, &tus->checksum);
-    tus->has_checksum = text.p != NULL;
+    struct digest_fields fields;
+    if (text.p == NULL) {
+        if (!upload_read_digests(tus->request, &fields))
+            return &bad_digest;
+        struct tus_checksum *checksum = &tus->checksum;
+        tus->has_checksum = fields.has_sha512 || fields.has_sha256;
+        checksum->kind = fields.has_sha512 ? DIGEST_SHA512 : DIGEST_SHA256;
+        checksum->n = fields.has_sha512 ? sizeof(fields.sha512) : sizeof(fields.sha256);
+        memcpy(checksum->value, fields.has_sha512 ? fields.sha512 : fields.sha256, checksum->n);
+        return NULL;
+    }
+    enum tus_parsed parsed = tus_parse_checksum(text, &tus->checksum);
+    tus->has_checksum = true;
     return parsed == TUS_PARSED ? NULL : parsed == TUS_UNKNOWN ? &bad_algorithm : &bad_checksum;
 }
 
@@ -140,7 +153,7 @@ void tus_loop_stop(void)
         next = at->next;
         gw_assert(tus->refs == 1); /* what it waits for never comes */
         release(tus);
-        lock_stop(&tus->lock);
+        lock_drop(&tus->lock);
         free(tus);
     }
     h2o_linklist_init_anchor(&running);
@@ -249,7 +262,7 @@ static void patch(struct tus *tus)
         return;
     }
     uint64_t most = tus->size != UINT64_MAX ? tus->size : tus->route->config->max_size;
-    if (!chunked && length > most - tus->offset) {
+    if (most < tus->offset || (!chunked && length > most - tus->offset)) {
         refuse_and_end(tus, tus->size != UINT64_MAX ? &tus_too_long : &tus_too_large);
         return;
     }
@@ -361,8 +374,8 @@ static void find(struct http_request *request, struct upload_route *route, unsig
 static void on_created_open(struct partial *partial)
 {
     struct tus *tus = CONTAINER_OF(partial, struct tus, partial);
-    if (partial->state != PARTIAL_OPEN && tus->request != NULL)
-        tus_refuse_result(tus, STORAGE_FAILED);
+    if (partial->state != PARTIAL_OPEN)
+        tus_refuse_result(tus, partial->state == PARTIAL_BROKEN ? partial->result : STORAGE_FAILED);
     if (tus->request == NULL)
         partial_terminate(partial, on_removed);
     else if (tus->size == 0)

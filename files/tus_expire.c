@@ -28,56 +28,78 @@ struct removal {
 static void on_removed(struct store_write *write)
 {
     struct removal *removal = CONTAINER_OF(write, struct removal, write);
-    if (write->result == STORE_OK)
+    if (write->partial_removed)
         storage_uncount(removal->storage, removal->record.owner, partial_counted(&removal->record));
     free(removal->record.memory);
     free(removal);
 }
 
-/* False: somebody is at it. */
-static bool remove_bytes(struct storage *storage, struct str id)
+/* The file's descriptor with flock() held, or -1. False: somebody is at it. */
+static bool hold_bytes(struct storage *storage, const char *path, int *fd_r)
 {
-    char path[STORAGE_PATH], name[STORE_ID + 1] = "";
-    memcpy(name, id.p, STORE_ID);
-    storage_path(path, STORAGE_PARTIAL, name);
-    int dir = storage_dir(storage), fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
+    *fd_r = openat(storage_dir(storage), path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*fd_r < 0)
         return errno == ENOENT;
-    bool ours = flock(fd, LOCK_EX | LOCK_NB) == 0 && unlinkat(dir, path, 0) == 0;
-    close(fd);
-    return ours;
-}
-
-static bool expire(struct storage *storage, const struct partial_record *record)
-{
-    if (!storage_id_valid(record->id) || lock_held(record->id) ||
-        !remove_bytes(storage, record->id))
-        return false;
-    struct removal *removal = h2o_mem_alloc(sizeof(*removal));
-    *removal = (struct removal){.storage = storage,
-                                .record = *record,
-                                .write = {.remove_partial = record->id, .done = on_removed}};
-    if (store_submit(storage_store(storage), &removal->write))
+    if (flock(*fd_r, LOCK_EX | LOCK_NB) == 0)
         return true;
-    free(removal);
+    close(*fd_r);
     return false;
 }
 
-void tus_expire(struct upload_route *route)
+/* The record as it is now that nobody can change it any more: until a moment ago somebody may have
+ * gone on with the upload, or ended it. */
+static bool find_expired(struct storage *storage, struct str id, struct partial_record *record_r)
+{
+    if (store_find_partial(storage_store(storage), id, record_r) != STORE_OK)
+        return false;
+    if (record_r->expires_ms <= partial_now_ms())
+        return true;
+    free(record_r->memory);
+    return false;
+}
+
+static bool expire(struct storage *storage, struct str id)
+{
+    char path[STORAGE_PATH], name[STORE_ID + 1] = "";
+    struct partial_record record;
+    int fd;
+    if (!storage_id_valid(id) || lock_held(id))
+        return false;
+    memcpy(name, id.p, STORE_ID);
+    if (!hold_bytes(storage, storage_path(path, STORAGE_PARTIAL, name), &fd))
+        return false;
+    bool found = find_expired(storage, id, &record);
+    bool removed = found && (fd < 0 || unlinkat(storage_dir(storage), path, 0) == 0);
+    if (fd >= 0)
+        close(fd);
+    if (removed) {
+        struct removal *removal = h2o_mem_alloc(sizeof(*removal));
+        *removal = (struct removal){.storage = storage,
+                                    .record = record,
+                                    .write = {.remove_partial = record.id, .done = on_removed}};
+        if (store_submit(storage_store(storage), &removal->write))
+            return true;
+        free(removal);
+    }
+    if (found)
+        free(record.memory);
+    return false;
+}
+
+bool tus_expire(struct upload_route *route)
 {
     struct partial_record *records;
     size_t count, expired = 0;
     if (store_list_expired(storage_store(route->storage), route->config->name, partial_now_ms(),
                            BATCH, &records, &count) != STORE_OK)
-        return;
+        return false;
     for (size_t i = 0; i < count; i++) {
-        if (expire(route->storage, &records[i]))
-            expired++;
-        else
-            free(records[i].memory);
+        expired += expire(route->storage, records[i].id);
+        free(records[i].memory);
     }
     free(records);
     if (expired != 0)
         log_event(LOG_INFO, "partial uploads expired", "upload=%s count=%zu",
                   log_quote(route->config->name), expired);
+    return count == BATCH && expired != 0;
 }

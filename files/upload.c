@@ -235,7 +235,7 @@ static void written(struct spool *spool, int error)
 
 /* -- letting in -- */
 
-static bool read_digests(const struct http_request *request, struct digest_fields *fields_r)
+bool upload_read_digests(const struct http_request *request, struct digest_fields *fields_r)
 {
     const h2o_headers_t *headers = request->headers;
     *fields_r = (struct digest_fields){.has_sha256 = false};
@@ -263,7 +263,7 @@ static bool check_head(struct http_request *request, bool is_form, struct digest
         upload_refuse_with(request, &coded, STR(""));
     else if (!is_form && http_header(request, STR("content-range")).n != 0)
         upload_refuse_with(request, &piece, STR(""));
-    else if (!read_digests(request, expected_r))
+    else if (!upload_read_digests(request, expected_r))
         upload_refuse_with(request, &digests, STR(""));
     else
         return true;

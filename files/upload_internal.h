@@ -3,7 +3,6 @@
 #ifndef GW_FILES_UPLOAD_INTERNAL_H
 #define GW_FILES_UPLOAD_INTERNAL_H
 
-#include "files/digest_fields.h"
 #include "files/files_internal.h"
 #include "files/multipart.h"
 

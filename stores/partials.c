@@ -45,14 +45,16 @@ enum store_result partial_put(struct connection *writer, const struct partial_re
     return query_end(writer, row, sqlite3_step(row));
 }
 
-enum store_result partial_remove(struct connection *writer, struct str id)
+enum store_result partial_remove(struct connection *writer, struct str id, bool *removed_r)
 {
     sqlite3_stmt *row;
     enum store_result result = query_begin(writer, &remove_one, &row);
     if (result != STORE_OK)
         return result;
     bind_str(row, 1, id);
-    return query_end(writer, row, sqlite3_step(row));
+    result = query_end(writer, row, sqlite3_step(row));
+    *removed_r = result == STORE_OK && sqlite3_changes(writer->db) != 0;
+    return result;
 }
 
 static void read_partial(sqlite3_stmt *row, struct partial_record *partial)

@@ -89,7 +89,8 @@ bool schema_upgrade(struct connection *connection, const char *path, const char 
 enum store_result file_add(struct connection *writer, const struct file_record *file);
 enum store_result file_remove(struct connection *writer, struct str id);
 enum store_result partial_put(struct connection *writer, const struct partial_record *partial);
-enum store_result partial_remove(struct connection *writer, struct str id);
+/* *removed_r: whether it was there. */
+enum store_result partial_remove(struct connection *writer, struct str id, bool *removed_r);
 
 /* -- the store: store.c ------------------------------------------------------------------------ */
 

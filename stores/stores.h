@@ -72,6 +72,7 @@ struct store_write {
     void (*done)(struct store_write *write);
     struct loop *loop;
     enum store_result result;
+    bool partial_removed;     /* remove_partial was there; with STORE_OK */
     struct message message;   /* private */
     struct store_write *next; /* private */
 };

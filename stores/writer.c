@@ -49,9 +49,10 @@ static struct store_write *take(struct store *store)
     return batch;
 }
 
-static enum store_result apply(struct connection *connection, const struct store_write *write)
+static enum store_result apply(struct connection *connection, struct store_write *write)
 {
     enum store_result result = STORE_OK;
+    write->partial_removed = false;
     for (size_t i = 0; i < write->add_file_count && result == STORE_OK; i++)
         result = file_add(connection, &write->add_files[i]);
     if (write->remove_file.n != 0 && result == STORE_OK)
@@ -59,7 +60,7 @@ static enum store_result apply(struct connection *connection, const struct store
     if (write->put_partial != NULL && result == STORE_OK)
         result = partial_put(connection, write->put_partial);
     if (write->remove_partial.n != 0 && result == STORE_OK)
-        result = partial_remove(connection, write->remove_partial);
+        result = partial_remove(connection, write->remove_partial, &write->partial_removed);
     return result;
 }
 

@@ -267,6 +267,17 @@ def test_the_length_may_be_told_later(tus):
     assert client.patch(location, 1010, b"c" * 5, Upload_Length="1015").status_code == 204
     assert client.path(location).read_bytes() == b"a" * 1000 + b"b" * 10 + b"c" * 5
 
+    # What was taken under a larger max_size is no leave to go on without an end.
+    location = client.create(Upload_Defer_Length="1").headers["location"]
+    assert client.patch(location, 0, b"a" * 2000).status_code == 204
+    client.one.process.kill()
+    config = client.one.config.read_text()
+    client.one.config.write_text(config.replace('"256MiB"', '"1000B"'))
+    client = restart(client)
+    assert problem(client.patch(location, 2000, b"b")) == (413, "max-size-exceeded")
+    assert problem(client.patch(location, 2000, iter([b"b"]))) == (413, "max-size-exceeded")
+    assert client.offset(location) == 2000
+
     # Known only once everything is there.
     location = client.create(Upload_Defer_Length="1").headers["location"]
     assert client.patch(location, 0, b"abc").status_code == 204
@@ -308,6 +319,27 @@ def test_bytes_with_a_checksum_count_when_it_is_right(tus, algorithm):
     right = client.patch(location, half, data[half:], Upload_Checksum=checksum(data[half:]))
     assert right.status_code == 204
     assert client.path(location).read_bytes() == data
+
+
+@pytest.mark.parametrize("field", ["Content-Digest", "Repr-Digest"])
+@pytest.mark.parametrize("algorithm, name", [("sha-256", "sha256"), ("sha-512", "sha512")])
+def test_bytes_with_a_digest_field_count_when_it_is_right(tus, field, algorithm, name):
+    client = tus()
+    location = client.new(9)
+
+    def digest(data):
+        value = base64.b64encode(hashlib.new(name, data).digest()).decode()
+        return {field: f"{algorithm}=:{value}:"}
+
+    wrong = client.patch(location, 0, b"abc", **digest(b"abd"))
+    assert problem(wrong) == (460, "checksum-mismatch")
+    assert client.offset(location) == 0
+    malformed = client.patch(location, 0, b"abc", **{field: f"{algorithm}=:YWJj:"})
+    assert problem(malformed) == (400, "malformed-digest")
+    assert client.patch(location, 0, b"abc", **digest(b"abc")).status_code == 204
+    assert client.offset(location) == 3
+    assert client.create(3, b"abc", **digest(b"abd")).status_code == 460
+    assert client.create(3, b"abc", **digest(b"abc")).status_code == 201
 
 
 def test_what_is_refused(tus):

@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -359,6 +361,81 @@ static void test_quotas_count_records(void **state)
     end();
 }
 
+/* Two of them at once: the store hasn't written the first one's removal when the second looks. */
+static void test_what_expires_gives_its_bytes_back_once(void **state)
+{
+    char path[96];
+    struct ticket ticket, other;
+    (void)state;
+    begin("expire_after = \"1ms\"\nquota = \"15B\"\n");
+    struct upload_route route = {.config = &f.config->uploads[0], .storage = f.storage};
+    assert_int_equal(ticket_take(&other, f.storage, STR("other"), 5), STORAGE_OK);
+    assert_int_equal(ticket_take(&ticket, f.storage, STR("me"), 10), STORAGE_OK);
+    create(10);
+    ticket_keep(&ticket, 10);
+    ticket_release(&ticket);
+    for (unsigned i = 0; state_of(false) != PARTIAL_EXPIRED; i++)
+        assert_true(i < 1000);
+
+    sqlite3 *database;
+    snprintf(path, sizeof(path), "%s/store", f.root);
+    assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(database, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    tus_expire(&route);
+    tus_expire(&route);
+    assert_int_equal(state_of(false), PARTIAL_EXPIRED);
+    assert_int_equal(sqlite3_close(database), SQLITE_OK);
+    create(1); /* both have been written */
+    assert_int_equal(ticket_take(&ticket, f.storage, STR("me"), 11), STORAGE_QUOTA);
+    assert_int_equal(ticket_take(&ticket, f.storage, STR("me"), 10), STORAGE_OK);
+    ticket_release(&ticket);
+    ticket_release(&other);
+    end();
+}
+
+static void *expire(void *route)
+{
+    tus_expire(route);
+    return NULL;
+}
+
+/* What was listed may have been gone on with before its turn comes: a FIFO in the place of another
+ * upload's file, which opens once somebody writes to it, holds up the look at ours. */
+static void test_what_was_gone_on_with_meanwhile_does_not_expire(void **state)
+{
+    static const struct str first_id = {"ff112233445566778899aabbccddeeff", STORE_ID};
+    char fifo[160];
+    struct partial partial, first;
+    struct partial_record record = {.size = 1};
+    pthread_t thread;
+    (void)state;
+    begin("expire_after = \"300ms\"\n");
+    struct upload_route route = {.config = &f.config->uploads[0], .storage = f.storage};
+    partial_init(&first, f.storage, f.loop, first_id);
+    partial_create(&first, &record, on_done);
+    wait_done();
+    partial_fini(&first);
+    snprintf(fifo, sizeof(fifo), "%s/.partial/%s", f.dir, first_id.p);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    usleep(2000);
+    create(10);
+    open_partial(&partial, true);
+    assert_int_equal(partial.state, PARTIAL_OPEN);
+    put(&partial, "x", 1);
+    usleep(400 * 1000);
+
+    assert_int_equal(pthread_create(&thread, NULL, expire, &route), 0);
+    usleep(100 * 1000);
+    assert_int_equal(save(&partial, 1, 10), STORAGE_OK);
+    partial_fini(&partial);
+    close(open(fifo, O_RDWR));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_not_equal(access(fifo, F_OK), 0);
+    assert_true(exists(".partial/"));
+    assert_int_equal(state_of(true), PARTIAL_OPEN);
+    end();
+}
+
 static void test_what_expired_is_removed_unless_somebody_is_at_it(void **state)
 {
     (void)state;
@@ -414,6 +491,8 @@ int main(void)
         cmocka_unit_test(test_the_sweep_keeps_what_has_a_record),
         cmocka_unit_test(test_a_type_that_is_not_taken_stays_partial_until_it_is_removed),
         cmocka_unit_test(test_quotas_count_records),
+        cmocka_unit_test(test_what_expires_gives_its_bytes_back_once),
+        cmocka_unit_test(test_what_was_gone_on_with_meanwhile_does_not_expire),
         cmocka_unit_test(test_what_expired_is_removed_unless_somebody_is_at_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,12 +4,12 @@
  *
  * Heads. h2o answers a head that it can't parse, or that is too large, below every handler: a bare
  * 400 and no log line. And it accepts what makes two servers disagree about where a request ends.
- * So the connection's read callback is ours (read_head), looks at the head (head.c) while it lies
- * in the socket's buffer, and hands it on when it is whole; h2o's parser never sees less, and never
- * what it would refuse. A head that is refused is replaced in that buffer by a stub request; our
- * handler sees conn->scan and answers what the guard decided, so a refusal has the same headers,
- * error page and log line as any other answer. The same is done to a head that takes too long;
- * while one arrives our clock runs instead of h2o's.
+ * So the connection's read callback is ours (read_head), reads, looks at the head (head.c) while it
+ * lies in the socket's buffer, and hands it on when it is whole; h2o's parser never sees less, and
+ * never what it would refuse. A head that is refused is replaced in that buffer by a stub request;
+ * our handler sees conn->scan and answers what the guard decided, so a refusal has the same
+ * headers, error page and log line as any other answer. The same is done to a head that takes too
+ * long; while one arrives our clock runs instead of h2o's.
  *
  * Bodies. h2o would collect them before the handler runs. It sees none: what announces a body is
  * hidden from it in place (head_hide()), and body.c reads the socket. Where the body ended, the
@@ -43,6 +43,7 @@
 enum {
     PROBE_AGAIN_MS = 50,
     PROBE_EVERY_MS = 1000,
+    HEAD_READ = 4096,        /* h2o's own measure: most heads in one read */
     BEHIND_MAX = 128 * 1024, /* what body.c reads ahead, or a head that isn't whole */
     LOGGED_METHOD_MAX = 32,
     LOGGED_TARGET_MAX = 2048
@@ -162,6 +163,7 @@ static bool look_at_head(struct http_conn *conn, size_t at)
         conn->unseen = true;
         break;
     case HEAD_HTTP2:
+        h2o_socket_dont_read(conn->sock, 0);
         break;
     }
     conn->head_done = true;
@@ -174,8 +176,11 @@ static void pass_head(struct http_conn *conn)
     if (timer_running(&conn->head_clock))
         timer_stop(conn->http->loop, &conn->head_clock);
     conn->h2o_read(sock, NULL);
-    /* It still is an upgrade's: the input tells for now what it was about. */
-    if (conn->unseen && conn->sock != NULL && conn->line.n == 0)
+    if (!conn->unseen || conn->sock == NULL)
+        return;
+    /* An upgrade to HTTP/2: the input tells for now what it was about. */
+    h2o_socket_dont_read(sock, 0);
+    if (conn->line.n == 0)
         keep_line(conn, sock->input->bytes);
 }
 
@@ -213,9 +218,28 @@ static bool skip_body(struct http_conn *conn)
     return n != size;
 }
 
+/* h2o would read all that there is: with a head came as much of its body as the kernel holds, and
+ * stayed in memory until the request was over. */
+static const char *receive(h2o_socket_t *sock)
+{
+    h2o_iovec_t room = h2o_buffer_reserve(&sock->input, HEAD_READ);
+    if (room.base == NULL)
+        return h2o_socket_error_out_of_memory;
+    ssize_t n = recv(h2o_socket_get_fd(sock), room.base, room.len, MSG_DONTWAIT);
+    if (n > 0)
+        sock->input->size += (size_t)n;
+    else if (n == 0)
+        return h2o_socket_error_closed;
+    else if (errno != EAGAIN && errno != EINTR)
+        return h2o_socket_error_io;
+    return NULL;
+}
+
 static void read_head(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
+    if (err == NULL)
+        err = receive(sock);
     if (err != NULL) {
         conn->h2o_read(sock, err);
     } else if (conn->skip == 0 || skip_body(conn)) {
@@ -232,6 +256,7 @@ static void rehook(struct task *task)
     if (conn->sock == NULL || conn->sock->_cb.read != conn->h2o_read)
         return;
     conn->sock->_cb.read = read_head;
+    h2o_socket_dont_read(conn->sock, 1);
     if (conn->behind.n != 0) {
         give_back(conn);
         await_head(conn);
@@ -297,7 +322,6 @@ void guard_watch(struct http_conn *conn, struct http_request *request)
     if (request->h2o->version >= 0x200)
         return; /* h2o resets the stream, and with it goes the request's pool */
     conn->waiting = request;
-    h2o_socket_dont_read(conn->sock, 1);
     h2o_socket_read_start(conn->sock, notice);
 }
 
@@ -322,7 +346,7 @@ void guard_done(struct http_conn *conn, struct http_request *request)
     conn->head_done = false;
     conn->probing = false;
     timer_stop(conn->http->loop, &conn->probe);
-    h2o_socket_dont_read(conn->sock, 0);
+    h2o_socket_dont_read(conn->sock, 0); /* unless the next one is HTTP/1, too */
     task_defer(conn->http->loop, &conn->rehook);
     conn->scan = (struct head_scan){0};
     buf_clear(&conn->line);
@@ -417,6 +441,7 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     conn->http1 = ((h2o_conn_t *)conn->sock->data)->callbacks;
     conn->h2o_read = conn->sock->_cb.read;
     conn->sock->_cb.read = read_head;
+    h2o_socket_dont_read(conn->sock, 1);
 }
 
 void guard_close_idle(struct http_loop *http, bool fresh)

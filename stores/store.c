@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <h2o/memory.h>
 
@@ -64,6 +65,15 @@ struct store *store_open(const char *path, const char **error_r)
     }
     store_close(&store);
     return NULL;
+}
+
+int64_t store_made_ms(const struct store *store)
+{
+    struct statx info;
+    if (statx(AT_FDCWD, store->path, 0, STATX_BTIME, &info) != 0 ||
+        (info.stx_mask & STATX_BTIME) == 0)
+        return INT64_MAX;
+    return info.stx_btime.tv_sec * 1000 + info.stx_btime.tv_nsec / 1000000;
 }
 
 void store_stop(struct store *store)

@@ -24,6 +24,10 @@ void store_stop(struct store *store);
 /* Stops it, when that wasn't done yet, and frees it. */
 void store_close(struct store **store);
 
+/* When its file was made, on this disk: a copy that was brought back is as young as the copying.
+ * Milliseconds since 1970; INT64_MAX when the file system doesn't tell. Not on a loop. */
+int64_t store_made_ms(const struct store *store);
+
 enum store_result {
     STORE_OK,
     STORE_ABSENT, /* there is no such row */

@@ -368,6 +368,20 @@ def test_what_a_crash_left_is_swept_at_the_next_start(uploads, gateway):
     until(lambda: folder.unfinished() == [], "the sweep")
 
 
+def test_a_lost_database_takes_no_files_along(uploads):
+    one, folder = uploads()
+    kept = sent(httpx.put(one.url + "/upload/a", content=b"kept"), b"kept")
+    one.stop()
+    for path in (one.folder / "data").glob("*.db*"):
+        path.unlink()
+    (folder.path / ".partial" / ("1" * 32)).write_bytes(b"half")
+    (folder.path / ".tmp" / ("2" * 32)).write_bytes(b"never wanted")
+    one.start()
+    until(lambda: "without records" in one.log(), "the sweep")
+    assert folder.whole() == {kept["id"]: b"kept"}
+    assert [path.name for path in folder.unfinished()] == ["1" * 32]
+
+
 def test_kill_at_any_moment_loses_nothing_that_was_answered(uploads):
     """Every answered file is whole, and whatever else is there has a record after the sweep."""
     one, folder = uploads()

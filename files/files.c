@@ -14,7 +14,8 @@ enum { EXPIRE_EVERY_MS = 60 * 1000 };
 struct chore {
     struct offload_job job;
     struct upload_route *route;
-    bool under_way; /* expiry only: loop 0's */
+    bool under_way; /* expiry only, as what follows: loop 0's */
+    bool more;      /* the job's while it is under way */
 };
 
 struct mounted_upload {
@@ -73,12 +74,15 @@ static void sweep_work(struct offload_job *job)
 
 static void expiry_work(struct offload_job *job)
 {
-    tus_expire(CONTAINER_OF(job, struct chore, job)->route);
+    struct chore *expiry = CONTAINER_OF(job, struct chore, job);
+    expiry->more = tus_expire(expiry->route);
 }
 
+/* Behind the uploads that came meanwhile. */
 static void expiry_done(struct offload_job *job)
 {
-    CONTAINER_OF(job, struct chore, job)->under_way = false;
+    struct chore *expiry = CONTAINER_OF(job, struct chore, job);
+    expiry->under_way = expiry->more && offload_submit(storage_disk(expiry->route->storage), job);
 }
 
 static void on_expiry(struct timer *timer)

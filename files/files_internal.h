@@ -43,8 +43,9 @@ struct str upload_owner(struct http_request *request);
  * (also by X-HTTP-Method-Override) of a path of the route. */
 bool tus_wants(const struct http_request *request);
 void tus_handle(struct http_request *request, struct upload_route *route);
-/* Partial uploads whose time is over; on an offload thread, every minute. */
-void tus_expire(struct upload_route *route);
+/* Removes partial uploads whose time is over, a batch of them; on an offload thread, every minute.
+ * True: there may be more. */
+bool tus_expire(struct upload_route *route);
 /* As upload_loop_stop(). */
 void tus_loop_stop(void);
 

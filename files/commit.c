@@ -169,7 +169,7 @@ static void finish(struct storage_commit *commit)
     uint64_t bytes = 0;
     for (size_t i = 0; i < commit->count && commit->result == STORAGE_OK; i++) {
         commit->files[i]->whole = true;
-        bytes += commit->files[i]->size;
+        bytes += commit->files[i]->size + commit->fields.n;
     }
     if (commit->ticket != NULL) /* what a partial upload's record counts is not the ticket's */
         ticket_keep(commit->ticket, bytes < commit->ticket->bytes ? bytes : commit->ticket->bytes);

@@ -16,7 +16,8 @@ static void unrecorded(struct store_write *write)
     struct storage_removal *removal = CONTAINER_OF(write, struct storage_removal, write);
     char path[STORAGE_PATH];
     if (write->result == STORE_OK) {
-        storage_uncount(removal->storage, removal->record.owner, removal->record.size);
+        storage_uncount(removal->storage, removal->record.owner,
+                        removal->record.size + removal->record.fields.n);
         storage_discard(removal->storage, storage_path(path, STORAGE_WHOLE, removal->id), -1);
     }
     end(removal, storage_from_store(write->result));

@@ -255,7 +255,12 @@ bool form_finish(struct upload *upload)
     if (upload->count == 0)
         return refuse(upload, 400, "no-file", "There is no file in this form", STR(""));
     upload->fields = print_fields(upload);
-    return true;
+    /* Each file's record has them. */
+    enum storage_result result =
+        ticket_reserve(&upload->ticket, upload->bytes + upload->count * upload->fields.n);
+    if (result != STORAGE_OK)
+        upload_fail(upload, result);
+    return result == STORAGE_OK;
 }
 
 /* -- raw bodies -- */

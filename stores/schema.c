@@ -10,8 +10,9 @@
 enum { APPLICATION_ID = 0x67776179 };
 
 /* Index files_by_time serves pages of a list, read backwards. What an owner's files come to is kept
- * by triggers: quotas are known at start without looking at every file, and a row of a table that
- * stays small costs a write less than a place in an index of all files. */
+ * by triggers (a form's fields cost room like its files): quotas are known at start without looking
+ * at every file, and a row of a table that stays small costs a write less than a place in an index
+ * of all files. */
 static const char *const steps[] = {
     "PRAGMA application_id = 0x67776179;"
     "CREATE TABLE files ("
@@ -34,11 +35,13 @@ static const char *const steps[] = {
     " PRIMARY KEY (route, owner)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE TRIGGER file_added AFTER INSERT ON files BEGIN"
-    " INSERT INTO owners VALUES (new.route, new.owner, 1, new.size)"
+    " INSERT INTO owners VALUES (new.route, new.owner, 1,"
+    "  new.size + length(CAST(new.fields AS BLOB)))"
     "  ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;"
     "END;"
     "CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN"
-    " UPDATE owners SET files = files - 1, bytes = bytes - old.size"
+    " UPDATE owners SET files = files - 1,"
+    "  bytes = bytes - old.size - length(CAST(old.fields AS BLOB))"
     "  WHERE route = old.route AND owner = old.owner;"
     " DELETE FROM owners WHERE route = old.route AND owner = old.owner AND files = 0;"
     "END;"

@@ -45,7 +45,7 @@ struct file_record {
     struct str type;      /* media type, by content */
     struct str owner;     /* "token:ci", "address:192.0.2.1" */
     struct str fields;    /* JSON object of the form's other fields, "" = none */
-    uint64_t size;        /* below 2^63 */
+    uint64_t size;        /* below 2^63, the length of the fields added */
     uint8_t sha256[32];
     int64_t created_ms;
     char *memory; /* as read: what the strings point into, owned by the reader, free() */
@@ -101,8 +101,9 @@ enum store_result store_list_files(struct store *store, struct str route, int64_
 enum store_result store_list_expired(struct store *store, struct str route, int64_t now_ms,
                                      size_t limit, struct partial_record **partials_r,
                                      size_t *count_r);
-/* Bytes kept for each owner of a route: whole files, and of partial ones what they will have (what
- * they have when that is not known). Each owner comes once; fn must not read from the store. */
+/* Bytes kept for each owner of a route: whole files with their fields, and of partial ones what
+ * they will have (what they have when that is not known). Each owner comes once; fn must not read
+ * from the store. */
 enum store_result store_each_owner(struct store *store, struct str route,
                                    void (*fn)(void *arg, struct str owner, uint64_t bytes),
                                    void *arg);

@@ -519,6 +519,17 @@ def test_an_upload_that_nobody_goes_on_with_expires(tus):
     assert client.create(1000).status_code == 201
 
 
+def test_many_that_nobody_goes_on_with_expire_together(tus):
+    client = tus(config=CONFIG.replace('"1h"', '"1s"'))
+    locations = [client.new(10) for _ in range(350)]
+    until(lambda: client.head(locations[-1]).status_code == 410, "their end")
+    client.one.stop()
+    client.one.start()
+    client = Tus(client.one)
+    until(lambda: client.head(locations[-1]).status_code == 404, "the sweep")
+    assert [client.head(location).status_code for location in locations] == [404] * 350
+
+
 # -- whoever comes back --
 
 

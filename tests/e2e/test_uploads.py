@@ -517,6 +517,28 @@ def under_way(one, announced=100_000, sent_bytes=50_000, path="/upload/a"):
         yield client
 
 
+def test_a_forms_fields_count_for_the_quota(uploads):
+    one, _ = uploads('quota = "1MiB"')
+
+    def send(files):
+        return httpx.post(
+            one.url + "/upload",
+            data={"title": "n" * 60_000},
+            files=[("f", ("empty", b""))] * files,
+            headers=JSON,
+        )
+
+    first = send(10)
+    assert first.status_code == 201
+    problem(send(10), 507, "storage-full")
+    one.stop()
+    one.start()
+    problem(send(10), 507, "storage-full")
+    for file in first.json()["files"]:
+        assert httpx.delete(one.url + "/upload/" + file["id"]).status_code == 204
+    assert send(10).status_code == 201
+
+
 def test_more_uploads_than_max_concurrent(uploads):
     one, folder = uploads("max_concurrent = 2")
     with under_way(one) as first, under_way(one):

@@ -451,12 +451,12 @@ static void test_quotas_know_the_records_after_a_restart(void **state)
     struct incoming *files[] = {&file};
     struct storage_commit commit;
     struct ticket ticket;
-    begin("client_quota = \"10\"");
-    receive(&file, "8 bytes.");
+    begin("client_quota = \"23\"");
+    receive(&file, "8 bytes."); /* and 13 of fields */
     assert_int_equal(commit_all(&commit, files, 1, NULL), STORAGE_OK);
     incoming_fini(&file);
     close_storage();
-    open_storage("client_quota = \"10\"", true);
+    open_storage("client_quota = \"23\"", true);
     assert_int_equal(ticket_take(&ticket, f.storage, STR("token:ci"), 3), STORAGE_CLIENT_QUOTA);
     assert_int_equal(ticket_take(&ticket, f.storage, STR("token:ci"), 2), STORAGE_OK);
     ticket_release(&ticket);

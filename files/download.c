@@ -79,7 +79,8 @@ static bool open_dir(struct download *download, const struct config *config, str
     if (item->from.n != 0 && download->store == NULL)
         return true;
     download->dir = http_dir_open(dir.p, download->reads, &error);
-    if (download->dir == NULL)
+    /* What is wrong with an upload's folder the upload has told. */
+    if (download->dir == NULL && (item->from.n == 0 || diag_errors(diag) == 0))
         diag_error(diag, config_pos(config, item->from.n != 0 ? &item->from : &item->dir),
                    "cannot read the directory \"%s\": %s", dir.p, strerror(error));
     return download->dir != NULL;

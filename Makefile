@@ -109,13 +109,17 @@ $(BUILD)/obj/%.o: %.cc Makefile $(BUILD)/flags
 deps: ## install what building, running and testing needs
 	@packages/install build run test
 
+# Ctrl-C reaches all of them; a signal to make alone (TERM, or HUP as its terminal closes) reaches
+# only this shell, which hands it on: a shell runs a trap while it waits, not while a program runs.
 run: ## serve the demo homepage at http://127.0.0.1:8080/
 	@packages/install build run
 	@$(MAKE) --no-print-directory build-gateway
 	@build/gateway stub -c examples/stub.toml & stub=$$!; \
-	trap 'kill $$stub 2>/dev/null' EXIT; trap : INT TERM; \
-	echo "the homepage: http://127.0.0.1:8080/  (Ctrl-C ends it)"; \
-	build/gateway run -c config.toml
+	build/gateway run -c config.toml & gateway=$$!; \
+	trap : INT; trap 'kill $$gateway 2>/dev/null' TERM HUP; \
+	echo "the homepage: http://127.0.0.1:8080/  uploads: http://127.0.0.1:8080/upload  (Ctrl-C ends it)"; \
+	while kill -0 $$gateway 2>/dev/null; do wait $$gateway; code=$$?; done; \
+	kill $$stub 2>/dev/null; wait $$stub; exit $$code
 
 # -- tests -- #
 

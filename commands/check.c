@@ -11,6 +11,11 @@ static const char usage[] =
     "\n"
     "  -c, --config FILE  the configuration (default: " DEFAULT_CONFIG_FILE ")\n";
 
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 int command_check(int argc, char **argv)
 {
     int code;
@@ -18,9 +23,10 @@ int command_check(int argc, char **argv)
     if (site == NULL)
         return code;
     const struct config *config = site->config;
-    printf("%s: good: %zu page%s, %zu upstream%s\n", config->file.p, config->page_count,
-           config->page_count == 1 ? "" : "s", config->upstream_count,
-           config->upstream_count == 1 ? "" : "s");
+    printf("%s: good: %zu page%s, %zu upstream%s, %zu upload%s, %zu download%s\n", config->file.p,
+           config->page_count, plural(config->page_count), config->upstream_count,
+           plural(config->upstream_count), config->upload_count, plural(config->upload_count),
+           config->download_count, plural(config->download_count));
     site_destroy(&site);
     return COMMAND_DONE;
 }

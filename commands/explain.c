@@ -84,7 +84,11 @@ static int explain(struct site *site, const char *method, const char *target,
             fprintf(stderr, "gateway explain: %s %s is answered with %d\n", method,
                     log_quote(request.target), refused);
         else
-            fprintf(stderr, "gateway explain: %s is not a page\n", log_quote(request.target));
+            fprintf(
+                stderr,
+                "gateway explain: %s %s is answered by \"%s\", which is not a page: there is no "
+                "plan to show\n",
+                method, log_quote(request.target), http_route_name(request.route).p);
         code = COMMAND_FAILED;
         goto out;
     }

@@ -34,7 +34,7 @@ static void open_data(struct site *site, struct diag *diag)
     snprintf(path, sizeof(path), "%s/gateway.db", config->data.dir.p);
     site->store = store_open(path, &error);
     if (site->store == NULL)
-        diag_error(diag, config_pos(config, &config->data.dir), "%s: %s", path, error);
+        diag_error(diag, config_pos(config, &config->data.dir), "%s", error);
 }
 
 /* With errors in diag, the site is good for site_destroy() only. */

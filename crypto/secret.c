@@ -62,7 +62,10 @@ static const char *parse(const char *path, struct str text, struct secret *secre
     if (text.n == SECRET_DIGITS + 1 && text.p[SECRET_DIGITS] == '\n')
         text.n--;
     if (!hex_decode(text, secret_r->bytes, sizeof(secret_r->bytes)))
-        return tell(error, "%s: not a secret: expected 64 hexadecimal digits", path);
+        return tell(error,
+                    "%s: not a secret: expected 64 hexadecimal digits; remove it "
+                    "and a new one is made, which ends the links signed so far",
+                    path);
     return NULL;
 }
 
@@ -122,7 +125,7 @@ static bool make_secret(const char *path)
 {
     char *own = NULL;
     bool done = false;
-    int code = folders_make_for(path, 0750);
+    int code = folders_make_for(path, 0700);
     if (code != 0) {
         errno = code;
         return false;

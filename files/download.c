@@ -79,10 +79,30 @@ static bool open_dir(struct download *download, const struct config *config, str
     if (item->from.n != 0 && download->store == NULL)
         return true;
     download->dir = http_dir_open(dir.p, download->reads, &error);
-    if (download->dir == NULL)
+    /* What is wrong with an upload's folder the upload has told. */
+    if (download->dir == NULL && (item->from.n == 0 || diag_errors(diag) == 0))
         diag_error(diag, config_pos(config, item->from.n != 0 ? &item->from : &item->dir),
                    "cannot read the directory \"%s\": %s", dir.p, strerror(error));
     return download->dir != NULL;
+}
+
+/* An upload takes every name right below its path: no file of a download there would be reached. */
+static bool check_path(const struct download *download, const struct config *config,
+                       struct diag *diag)
+{
+    for (size_t i = 0; i < config->upload_count; i++) {
+        struct str path = config->uploads[i].path;
+        while (path.n != 0 && path.p[path.n - 1] == '/')
+            path.n--;
+        if (config->uploads[i].path.n == 0 || !str_eq(path, download->path))
+            continue;
+        diag_error(diag, config_pos(config, &download->config->path),
+                   "path \"%s\" is also the path of the upload \"%s\"; take one of its own, like "
+                   "\"/files\"",
+                   download->config->path.p, config->uploads[i].name.p);
+        return false;
+    }
+    return true;
 }
 
 static void print_cache_control(struct download *download)
@@ -114,7 +134,7 @@ struct download *download_mount(struct http_server *server, const struct config 
     if (item->listing)
         good &= (download->page = listing_compile(templates, diag)) != NULL;
     const struct http_route *route = NULL;
-    if (item->path.n != 0) {
+    if (item->path.n != 0 && check_path(download, config, diag)) {
         int n =
             asprintf(&download->pattern, "%.*s/{*rest}", (int)download->path.n, download->path.p);
         gw_assert(n > 0);

@@ -173,8 +173,9 @@ static void mount_upload(struct files *files, const struct config *config,
     mounted->item = item.base;
     struct pos at = config_pos(config, &upload->path);
     const unsigned both = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_OPTIONS;
-    http_route_add(server, upload->name.p, both | HTTP_READS_BODY, path.n != 0 ? path : STR("/"),
-                   on_collection, route, at, diag);
+    if (http_route_add(server, upload->name.p, both | HTTP_READS_BODY,
+                       path.n != 0 ? path : STR("/"), on_collection, route, at, diag) == NULL)
+        return;
     http_route_add(server, upload->name.p, both | HTTP_PATCH | HTTP_DELETE | HTTP_READS_BODY,
                    (struct str){item.base, item.len}, on_item, route, at, diag);
 }

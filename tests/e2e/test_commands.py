@@ -233,3 +233,45 @@ def test_usage_and_exit_codes(arguments, code, expected):
     done = command(*arguments)
     assert done.returncode == code
     assert expected in done.stdout + done.stderr
+
+
+SHARED_FOLDER = """\
+[server]
+listen = ["127.0.0.1:8080"]
+[uploads.main]
+path = "/upload"
+dir = "{dir}"
+auth = "public"
+[downloads.files]
+path = "{path}"
+from = "main"
+{more}
+"""
+
+
+@pytest.mark.parametrize("values, expected", [
+    ({"dir": "site.toml"},  # the download that reads it says nothing more
+     [('site.toml:5:7: error: cannot keep files in "', 'site.toml": Not a directory')]),
+    ({"path": "/upload/"},
+     [("site.toml:8:8: error: ", 'is also the path of the upload "main"')]),
+    ({"more": '[uploads.again]\npath = "/upload"\ndir = "again"\nauth = "public"'},
+     [('site.toml:11:8: error: path "/upload" is also the path of "main"', "")]),
+])
+def test_what_is_wrong_with_an_upload_is_told_once(tmp_path, values, expected):
+    text = SHARED_FOLDER.format(**({"dir": "up", "path": "/files", "more": ""} | values))
+    done = command("check", "-c", write(tmp_path, text), cwd=tmp_path)
+    assert done.returncode == 78
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(expected), done.stderr
+    for line, (start, end) in zip(lines, expected):
+        assert line.startswith(start) and end in line, line
+
+
+def test_check_counts_uploads_and_explain_names_what_is_no_page(tmp_path):
+    name = write(tmp_path, SHARED_FOLDER.format(dir="up", path="/files", more=""))
+    done = command("check", "-c", name, cwd=tmp_path)
+    assert done.stdout.endswith("good: 0 pages, 0 upstreams, 1 upload, 1 download\n"), done
+    done = command("explain", "-c", name, "PUT", "/upload/x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'PUT /upload/x is answered by "main", which is not a page' in done.stderr
+    assert not (tmp_path / "up").exists() and not (tmp_path / "data").exists()

@@ -431,6 +431,9 @@ static void put(const char *text, mode_t mode)
 static void test_a_secret_that_is_no_secret_is_refused(void **state)
 {
     (void)state;
+#define NO_SECRET                                                                                \
+    "not a secret: expected 64 hexadecimal digits; remove it and a new one is made, which ends " \
+    "the links signed so far"
 #define DIGITS "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
     static const struct {
         const char *text;
@@ -442,12 +445,12 @@ static void test_a_secret_that_is_no_secret_is_refused(void **state)
         {DIGITS, 0640, "others than its owner may use it (mode 0640): chmod 600 it"},
         {DIGITS, 0604, "others than its owner may use it (mode 0604): chmod 600 it"},
         {DIGITS, 0620, "others than its owner may use it (mode 0620): chmod 600 it"},
-        {"", 0600, "not a secret: expected 64 hexadecimal digits"},
-        {DIGITS "0", 0600, "not a secret: expected 64 hexadecimal digits"},
-        {DIGITS "\n\n", 0600, "not a secret: expected 64 hexadecimal digits"},
-        {"\n" DIGITS, 0600, "not a secret: expected 64 hexadecimal digits"},
-        {DIGITS + 1, 0600, "not a secret: expected 64 hexadecimal digits"},
-        {"open sesame", 0600, "not a secret: expected 64 hexadecimal digits"},
+        {"", 0600, NO_SECRET},
+        {DIGITS "0", 0600, NO_SECRET},
+        {DIGITS "\n\n", 0600, NO_SECRET},
+        {"\n" DIGITS, 0600, NO_SECRET},
+        {DIGITS + 1, 0600, NO_SECRET},
+        {"open sesame", 0600, NO_SECRET},
     };
     struct secret secret;
     assert_null(secret_load(path, true, &secret, error, sizeof(error))); /* makes the folder */

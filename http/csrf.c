@@ -71,7 +71,7 @@ static struct str make_cookie(struct http_request *request)
 {
     static const char name[] = COOKIE_NAME "=";
     uint8_t bytes[COOKIE_BYTES];
-    struct str rest = str_eq(request->scheme, STR("https"))
+    struct str rest = str_eq(forwarded_proto(request), STR("https"))
                           ? STR("; Path=/; HttpOnly; SameSite=Lax; Secure")
                           : STR("; Path=/; HttpOnly; SameSite=Lax");
     size_t name_n = sizeof(name) - 1, n = name_n + COOKIE_LENGTH;
@@ -97,14 +97,14 @@ struct str http_csrf_token(struct http_request *request)
 }
 
 /* An Origin that isn't this host, "null" included (RFC 6454 section 6.2). A proxy that changes Host
- * makes this of our own pages too, so it isn't the last word. */
+ * and isn't trusted makes this of our own pages too, so it isn't the last word. */
 static bool of_another_host(const struct http_request *request, struct str origin)
 {
     const char *slashes = memmem(origin.p, origin.n, "://", 3);
     if (slashes == NULL)
         return true;
     struct str host = {slashes + 3, origin.n - (size_t)(slashes + 3 - origin.p)};
-    return !str_caseeq(host, request->host);
+    return !str_caseeq(host, forwarded_host(request));
 }
 
 enum http_csrf http_csrf_check(struct http_request *request, struct str token)

@@ -73,11 +73,21 @@ static bool node_parse(struct str text, struct ip *ip_r)
            (host.p[0] == '[' || memchr(host.p, ':', host.n) == NULL) && ip_parse(host, ip_r);
 }
 
-/* One element of Forwarded: pairs of token=token or token="quoted", RFC 7239 section 4. for_r: the
- * value of `for`, {NULL, 0} without one. */
-static bool forwarded_element(struct str element, struct str *for_r)
+/* What an element of Forwarded says: who asked the proxy that wrote it, and how. {NULL, 0}: nothing
+ * of that. */
+struct hop {
+    struct str node, proto, host; /* of `for` with its quotes */
+};
+
+static struct str unquoted(struct str value)
 {
-    *for_r = (struct str){NULL, 0};
+    return value.p[0] == '"' ? (struct str){value.p + 1, value.n - 2} : value;
+}
+
+/* Pairs of token=token or token="quoted", RFC 7239 section 4. */
+static bool forwarded_element(struct str element, struct hop *hop_r)
+{
+    *hop_r = (struct hop){{NULL, 0}, {NULL, 0}, {NULL, 0}};
     const char *p = element.p, *end = element.p + element.n;
     if (p == end)
         return false;
@@ -101,8 +111,13 @@ static bool forwarded_element(struct str element, struct str *for_r)
         }
         if (p == value)
             return false;
+        struct str text = {value, (size_t)(p - value)};
         if (str_caseeq(key, STR("for")))
-            *for_r = (struct str){value, (size_t)(p - value)};
+            hop_r->node = text;
+        else if (str_caseeq(key, STR("proto")))
+            hop_r->proto = unquoted(text);
+        else if (str_caseeq(key, STR("host")))
+            hop_r->host = unquoted(text);
         if (p == end)
             return true;
         if (*p++ != ';')
@@ -112,16 +127,17 @@ static bool forwarded_element(struct str element, struct str *for_r)
 
 static bool chain_valid(struct str chain, bool forwarded)
 {
-    struct str element, node;
+    struct str element;
+    struct hop hop;
     struct ip ip;
     if (chain.n > MAX_CHAIN)
         return false;
     while (last_element(&chain, &element)) {
         if (!forwarded)
-            node = element;
-        else if (!forwarded_element(element, &node))
+            hop.node = element;
+        else if (!forwarded_element(element, &hop))
             return false;
-        if (node.p == NULL ? !forwarded : !node_parse(node, &ip))
+        if (hop.node.p == NULL ? !forwarded : !node_parse(hop.node, &ip))
             return false;
     }
     return true;
@@ -146,7 +162,8 @@ struct str forwarded_client(const struct http_request *request)
 {
     const struct http_conn *conn = request->conn;
     struct ip nearest = {.family = AF_UNSPEC}, ip;
-    struct str element, node;
+    struct str element;
+    struct hop hop;
     bool forwarded = false;
     struct str chain = field_combined(request, STR("x-forwarded-for"), ", ");
     if (chain.p == NULL) {
@@ -155,10 +172,10 @@ struct str forwarded_client(const struct http_request *request)
     }
     if (chain.p != NULL && chain_valid(chain, forwarded)) {
         while (last_element(&chain, &element)) {
-            node = element;
+            hop.node = element;
             if (forwarded)
-                forwarded_element(element, &node);
-            if (node.p == NULL || !node_parse(node, &ip) || ip.family == AF_UNSPEC)
+                forwarded_element(element, &hop);
+            if (hop.node.p == NULL || !node_parse(hop.node, &ip) || ip.family == AF_UNSPEC)
                 break; /* somebody unnamed: whoever was named before that is all we know */
             nearest = ip;
             if (!is_trusted(request->server, &ip))
@@ -167,6 +184,50 @@ struct str forwarded_client(const struct http_request *request)
     }
     return nearest.family == AF_UNSPEC ? (struct str){conn->peer, conn->peer_length}
                                        : print_ip(request->pool, &nearest);
+}
+
+/* What the farthest of the trusted proxies wrote: it is the one that the client asked. */
+static struct hop first_hop(const struct http_request *request)
+{
+    struct hop hop = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    struct str element, chain = field_combined(request, STR("forwarded"), ", ");
+    struct ip ip;
+    if (chain.p == NULL || !chain_valid(chain, true))
+        return hop;
+    while (last_element(&chain, &element)) {
+        forwarded_element(element, &hop);
+        if (hop.node.p == NULL || !node_parse(hop.node, &ip) || ip.family == AF_UNSPEC ||
+            !is_trusted(request->server, &ip))
+            break;
+    }
+    return hop;
+}
+
+static bool peer_trusted(const struct http_request *request)
+{
+    return request->conn != NULL && request->conn->trusted;
+}
+
+struct str forwarded_proto(const struct http_request *request)
+{
+    if (!peer_trusted(request))
+        return request->scheme;
+    struct str proto = http_header(request, STR("x-forwarded-proto"));
+    if (proto.p == NULL)
+        proto = first_hop(request).proto;
+    return str_caseeq(proto, STR("https"))  ? STR("https")
+           : str_caseeq(proto, STR("http")) ? STR("http")
+                                            : request->scheme;
+}
+
+struct str forwarded_host(const struct http_request *request)
+{
+    if (!peer_trusted(request))
+        return request->host;
+    struct str host = http_header(request, STR("x-forwarded-host"));
+    if (host.p == NULL)
+        host = first_hop(request).host;
+    return host.n != 0 && host_valid(host) ? host : request->host;
 }
 
 /* -- what goes upstream ------------------------------------------------------------------------ */
@@ -203,7 +264,7 @@ static bool chain_is_in(const struct http_request *request, struct str field, st
            http_header(request, missing).p == NULL;
 }
 
-static struct str extend_for(struct http_request *request)
+static struct str extend_for(const struct http_request *request)
 {
     struct str chain = {NULL, 0}, peer = peer_name(request->conn);
     if (chain_is_in(request, STR("forwarded"), STR("x-forwarded-for")))
@@ -215,7 +276,7 @@ static struct str extend_for(struct http_request *request)
     return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(peer));
 }
 
-static struct str extend_forwarded(struct http_request *request)
+static struct str extend_forwarded(const struct http_request *request)
 {
     struct str chain = {NULL, 0}, peer = peer_name(request->conn), host = request->host;
     if (chain_is_in(request, STR("x-forwarded-for"), STR("forwarded")))
@@ -231,22 +292,6 @@ static struct str extend_forwarded(struct http_request *request)
     if (chain.p == NULL || !chain_valid(chain, true))
         return element;
     return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(element));
-}
-
-static struct str keep_proto(struct http_request *request)
-{
-    struct str proto = {NULL, 0};
-    if (request->conn->trusted)
-        proto = http_header(request, STR("x-forwarded-proto"));
-    return str_eq(proto, STR("http")) || str_eq(proto, STR("https")) ? proto : request->scheme;
-}
-
-static struct str keep_host(struct http_request *request)
-{
-    struct str host = {NULL, 0};
-    if (request->conn->trusted)
-        host = http_header(request, STR("x-forwarded-host"));
-    return host.n != 0 && host_valid(host) ? host : request->host;
 }
 
 /* Fields that speak of one connection or one message (RFC 9110 section 7.6.1): they end here
@@ -284,12 +329,12 @@ struct str http_forward_header(struct http_request *request, struct str name)
 {
     static const struct {
         struct str name;
-        struct str (*make)(struct http_request *request);
+        struct str (*make)(const struct http_request *request);
     } made[COUNT(request->forwarded)] = {
         {{"forwarded", 9}, extend_forwarded},
         {{"x-forwarded-for", 15}, extend_for},
-        {{"x-forwarded-proto", 17}, keep_proto},
-        {{"x-forwarded-host", 16}, keep_host},
+        {{"x-forwarded-proto", 17}, forwarded_proto},
+        {{"x-forwarded-host", 16}, forwarded_host},
     };
     if (str_caseeq(name, STR("x-request-id")))
         return request->id;

@@ -2,9 +2,10 @@
  * lengths, no Host; and what it does refuse it answers below every handler, without a log line.
  *
  * So this looks at a head first, and passes nothing that h2o's parser would refuse. One walk over
- * the bytes, eight at a time, finds control characters: each must be the carriage return of a line
- * end (or a tab). A line's name is checked byte by byte; its value is looked at only for the few
- * names that matter, told by their length first. What the fields say is left to h2o's parser. */
+ * the bytes, sixteen at a time, finds control characters: each must be the carriage return of a
+ * line end (or a tab). A line's name is checked byte by byte; its value is looked at only for the
+ * few names that matter, told by their length first. What the fields say is left to h2o's parser.
+ */
 #include "http/head.h"
 
 #include <strings.h>
@@ -17,10 +18,11 @@ static const bool TOKEN[256] = {
     ['^' ... '`'] = true, ['a' ... 'z'] = true,  ['|'] = true,         ['~'] = true,
 };
 
-static size_t token_length(const char *p, size_t n)
+/* Of the token that line begins with: at most the line, whose carriage return is none. */
+static size_t token_length(const char *line)
 {
     size_t length = 0;
-    while (length < n && TOKEN[(unsigned char)p[length]])
+    while (TOKEN[(unsigned char)line[length]])
         length++;
     return length;
 }
@@ -30,20 +32,33 @@ static bool is_control(char c)
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
 }
 
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+
+/* Place in memory of the first byte of eight that isn't 0. */
+static size_t first_byte(uint64_t eight)
+{
+    return (size_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_ctzll(eight)
+                                                              : __builtin_clzll(eight)) /
+           8;
+}
+
 /* The first control character but the tab in head[at, end); end when there is none. */
 static size_t find_control(const char *head, size_t at, size_t end)
 {
-    const uint64_t each = 0x0101010101010101, high = each * 0x80;
-    for (; end - at >= 8; at += 8) {
-        uint64_t bytes;
-        memcpy(&bytes, head + at, 8);
-        uint64_t not_del = bytes ^ each * 0x7f;
-        uint64_t below = (bytes - each * 0x20) & ~bytes, del = (not_del - each) & ~not_del;
-        if (((below | del) & high) == 0)
+    while (end - at >= sizeof(bytes16)) {
+        bytes16 bytes;
+        uint64_t half[2];
+        memcpy(&bytes, head + at, sizeof(bytes));
+        bytes16 found = (bytes16)(bytes < 0x20) | (bytes16)(bytes == 0x7f);
+        memcpy(half, &found, sizeof(half));
+        if ((half[0] | half[1]) == 0) {
+            at += sizeof(bytes);
             continue;
-        for (size_t i = at; i < at + 8; i++)
-            if (is_control(head[i]))
-                return i;
+        }
+        at += half[0] != 0 ? first_byte(half[0]) : 8 + first_byte(half[1]);
+        if (head[at] != '\t')
+            return at;
+        at++;
     }
     while (at < end && !is_control(head[at]))
         at++;
@@ -99,7 +114,7 @@ static enum head_verdict expect(struct head_scan *scan, struct str value)
 
 static enum head_verdict field_line(struct head_scan *scan, const char *line, size_t n)
 {
-    size_t length = token_length(line, n);
+    size_t length = token_length(line);
     if (++scan->fields > HTTP_MAX_FIELDS)
         return refuse(scan, 431, "more than 100 fields");
     if (line[0] == ' ' || line[0] == '\t')
@@ -145,7 +160,7 @@ static enum head_verdict request_line(struct head_scan *scan, const char *head, 
     scan->start = scan->line;
     if (n == 14 && memcmp(line, "PRI * HTTP/2.0", 14) == 0 && scan->line == 0)
         return HEAD_HTTP2;
-    const char *method_end = line + token_length(line, n);
+    const char *method_end = line + token_length(line);
     if (method_end == line || method_end == end || *method_end != ' ')
         return refuse(scan, 400, "the request line is malformed");
     scan->method_length = (uint32_t)(method_end - line);

@@ -265,6 +265,10 @@ struct str field_combined(const struct http_request *request, struct str name,
                           const char *separator);
 /* Address of the client: the peer's, or what trusted proxies say. */
 struct str forwarded_client(const struct http_request *request);
+/* "http" or "https", and the host, that the client asked for: the peer's, or what trusted proxies
+ * say of it. */
+struct str forwarded_proto(const struct http_request *request);
+struct str forwarded_host(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */
 bool accept_prefers_json(struct str accept);
 

@@ -208,19 +208,69 @@ static void test_a_form_and_its_answer(void **state)
     live_destroy(&live);
 }
 
-/* There is no TLS listener yet: the request says what it came by. */
-static void test_over_tls_the_cookie_stays_there(void **state)
+/* As a proxy that has TLS and is trusted says, and nobody else. */
+static void test_a_cookie_that_came_by_tls_stays_there(void **state)
 {
+    static const struct {
+        bool trusted;
+        const char *field, *value, *attributes;
+    } rows[] = {
+        {true, "x-forwarded-proto", "https", "; Path=/; HttpOnly; SameSite=Lax; Secure"},
+        {true, "forwarded", "for=1.2.3.4;proto=https", "; Path=/; HttpOnly; SameSite=Lax; Secure"},
+        {true, "x-forwarded-proto", "http", "; Path=/; HttpOnly; SameSite=Lax"},
+        {true, "accept", "*/*", "; Path=/; HttpOnly; SameSite=Lax"},
+        {false, "x-forwarded-proto", "https", "; Path=/; HttpOnly; SameSite=Lax"},
+    };
     (void)state;
-    h2o_req_t req = {.pool = {NULL}};
-    h2o_headers_t headers = {NULL};
-    struct http_request request = {
-        .h2o = &req, .pool = &pool, .server = &server, .headers = &headers, .scheme = STR("https")};
-    http_csrf_token(&request);
-    assert_int_equal(req.res.headers.size, 1);
-    h2o_iovec_t line = req.res.headers.entries[0].value;
-    assert_memory_equal(line.base + 30, "; Path=/; HttpOnly; SameSite=Lax; Secure", line.len - 30);
-    assert_int_equal(line.len, 30 + strlen("; Path=/; HttpOnly; SameSite=Lax; Secure"));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        h2o_req_t req = {.pool = {NULL}};
+        h2o_headers_t headers = {NULL};
+        struct http_conn conn = {.trusted = rows[i].trusted};
+        struct http_request request = {.h2o = &req,
+                                       .pool = &pool,
+                                       .server = &server,
+                                       .conn = &conn,
+                                       .headers = &headers,
+                                       .scheme = STR("http")};
+        h2o_add_header_by_str(&pool, &headers, rows[i].field, strlen(rows[i].field), 1, NULL,
+                              rows[i].value, strlen(rows[i].value));
+        http_csrf_token(&request);
+        assert_int_equal(req.res.headers.size, 1);
+        h2o_iovec_t line = req.res.headers.entries[0].value;
+        assert_int_equal(line.len, 30 + strlen(rows[i].attributes));
+        assert_memory_equal(line.base + 30, rows[i].attributes, line.len - 30);
+    }
+}
+
+/* A page of ours whose proxy changes Host needs no more than one without a proxy. */
+static void test_an_origin_is_compared_with_the_host_that_the_client_asked_for(void **state)
+{
+    static const struct {
+        bool trusted;
+        const char *origin;
+        enum http_csrf answer;
+    } rows[] = {
+        {true, "https://shop.example", CSRF_FINE},
+        {true, "https://evil.example", CSRF_WRONG},
+        {true, "http://inner:8080", CSRF_WRONG},
+        {false, "https://shop.example", CSRF_WRONG},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        h2o_headers_t headers = {NULL};
+        struct http_conn conn = {.trusted = rows[i].trusted};
+        struct http_request request = {.pool = &pool,
+                                       .server = &server,
+                                       .conn = &conn,
+                                       .headers = &headers,
+                                       .host = STR("inner:8080"),
+                                       .scheme = STR("http")};
+        h2o_add_header_by_str(&pool, &headers, "x-forwarded-host", 16, 1, NULL,
+                              H2O_STRLIT("shop.example"));
+        h2o_add_header_by_str(&pool, &headers, "origin", 6, 1, NULL, rows[i].origin,
+                              strlen(rows[i].origin));
+        assert_int_equal(http_csrf_check(&request, STR("")), rows[i].answer);
+    }
 }
 
 int main(void)
@@ -229,7 +279,8 @@ int main(void)
         cmocka_unit_test(test_a_token_is_good_for_its_cookie_until_its_time),
         cmocka_unit_test(test_who_must_show_a_token),
         cmocka_unit_test(test_a_form_and_its_answer),
-        cmocka_unit_test(test_over_tls_the_cookie_stays_there),
+        cmocka_unit_test(test_a_cookie_that_came_by_tls_stays_there),
+        cmocka_unit_test(test_an_origin_is_compared_with_the_host_that_the_client_asked_for),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

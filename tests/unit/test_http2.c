@@ -80,6 +80,12 @@ static void page(struct http_request *request, void *arg)
     reply_text(request, 200, "page");
 }
 
+static void scheme(struct http_request *request, void *arg)
+{
+    (void)arg;
+    reply_text(request, 200, request->scheme.p);
+}
+
 static void refuse(struct http_request *request, void *arg)
 {
     (void)arg;
@@ -170,6 +176,7 @@ static int setup(void **state)
         char *arg;
     } routes[] = {
         {"page", HTTP_GET | HTTP_POST, page, NULL},
+        {"scheme", HTTP_GET, scheme, NULL},
         {"refuse", HTTP_POST | HTTP_READS_BODY, refuse, NULL},
         {"take", HTTP_POST | HTTP_READS_BODY, take, (char[]){"18446744073709551615"}},
         {"small", HTTP_POST | HTTP_READS_BODY, take, (char[]){"5000"}},
@@ -848,6 +855,22 @@ static void test_a_reply_may_come_before_the_body(void **state)
     hang_up(peer);
 }
 
+/* A client may write any scheme; what depends on it (cookies that are Secure, Forwarded) must not.
+ */
+static void test_the_scheme_is_that_of_the_connection(void **state)
+{
+    char head[256];
+    (void)state;
+    struct peer *peer = dial(0);
+    size_t n = field(head, ":method", "GET");
+    n += field(head + n, ":scheme", "https");
+    n += field(head + n, ":path", "/scheme");
+    n += field(head + n, ":authority", "a");
+    frame(peer, HEADERS, END_HEADERS | END_STREAM, 1, head, n);
+    assert_answer(peer, 1, 200, "http");
+    hang_up(peer);
+}
+
 static void test_trailers_end_a_body_and_are_dropped(void **state)
 {
     char fields[64];
@@ -1058,6 +1081,7 @@ int main(void)
         TEST(test_rooms_are_wide_only_while_there_is_plenty),
         TEST(test_a_client_that_leaves_gives_everything_back),
         TEST(test_a_reply_may_come_before_the_body),
+        TEST(test_the_scheme_is_that_of_the_connection),
         TEST(test_trailers_end_a_body_and_are_dropped),
         TEST(test_each_request_with_a_body_has_its_line_in_the_log),
         TEST(test_heads_of_several_frames_between_a_bodys),

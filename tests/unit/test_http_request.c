@@ -290,6 +290,47 @@ static void test_forwarding_is_extended_or_begun_anew(void **state)
     }
 }
 
+static void test_protocol_and_host_are_those_that_the_client_asked_for(void **state)
+{
+    static const struct {
+        const char *peer, *field, *came, *proto, *host;
+    } cases[] = {
+        {"192.0.2.1", "x-forwarded-proto", "https", "http", "shop.example"},
+        {"192.0.2.1", "x-forwarded-host", "evil.example", "http", "shop.example"},
+        {"192.0.2.1", "forwarded", "for=1.2.3.4;proto=https;host=x", "http", "shop.example"},
+        {"10.0.0.1", "x-forwarded-proto", "https", "https", "shop.example"},
+        {"10.0.0.1", "x-forwarded-proto", "HTTPS", "https", "shop.example"},
+        {"10.0.0.1", "x-forwarded-proto", "https, http", "http", "shop.example"},
+        {"10.0.0.1", "x-forwarded-host", "www.example", "http", "www.example"},
+        {"10.0.0.1", "x-forwarded-host", "a b", "http", "shop.example"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=https;host=w", "https", "w"},
+        {"10.0.0.1", "forwarded", "proto=\"https\";host=\"w:8443\"", "https", "w:8443"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=\"\"", "http", "shop.example"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=ftp", "http", "shop.example"},
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=https;", "http", "shop.example"},
+        {"unix", "forwarded", "for=1.2.3.4;proto=https", "https", "shop.example"},
+        /* two proxies: the farther one was asked by the client */
+        {"10.0.0.1", "forwarded", "for=1.2.3.4;proto=https;host=w, for=10.0.0.2;proto=http",
+         "https", "w"},
+        /* and what the client itself wrote says nothing */
+        {"10.0.0.1", "forwarded", "for=10.0.0.9;proto=https;host=w, for=1.2.3.4;proto=http", "http",
+         "shop.example"},
+        {"10.0.0.1", "forwarded", "proto=https;host=w, for=unknown;proto=http", "http",
+         "shop.example"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct http_request request;
+        struct http_conn conn;
+        h2o_headers_t headers = {NULL};
+        from_peer(&request, &conn, cases[i].peer);
+        request.headers = &headers;
+        add(&headers, cases[i].field, cases[i].came);
+        assert_str(forwarded_proto(&request), cases[i].proto, cases[i].came);
+        assert_str(forwarded_host(&request), cases[i].host, cases[i].came);
+    }
+}
+
 static void test_a_host_with_a_port_is_quoted(void **state)
 {
     struct http_request request;
@@ -375,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_accept_decides_between_json_and_html),
         cmocka_unit_test(test_request_ids),
         cmocka_unit_test(test_forwarding_is_extended_or_begun_anew),
+        cmocka_unit_test(test_protocol_and_host_are_those_that_the_client_asked_for),
         cmocka_unit_test(test_a_host_with_a_port_is_quoted),
         cmocka_unit_test(test_other_fields_that_go_upstream),
         cmocka_unit_test(test_the_client_is_the_nearest_that_nobody_vouches_for),

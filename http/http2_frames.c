@@ -26,7 +26,7 @@ struct straggler {
 };
 
 /* h2o's own reader of frames, the same for all connections. */
-static _Thread_local http2_expect_fn *h2o_expect;
+static http2_expect_fn *_Atomic h2o_expect;
 
 /* What h2o does for frames that it is given. */
 static void consume_connection_window(struct http2_conn *h2o, uint32_t n)

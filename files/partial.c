@@ -284,6 +284,7 @@ static void make_whole(struct partial *partial)
                                               .count = 1,
                                               .ticket = partial->ticket,
                                               .owner = partial->record.owner,
+                                              .fields = partial->fields,
                                               .remove_partial = {partial->id, STORE_ID},
                                               .done = on_committed,
                                               .loop = partial->loop};
@@ -324,11 +325,12 @@ static void on_digested(struct offload_job *job)
         make_whole(partial);
 }
 
-void partial_finish(struct partial *partial, uint64_t size, struct ticket *ticket,
-                    void (*done)(struct partial *partial))
+void partial_finish(struct partial *partial, uint64_t size, struct str fields,
+                    struct ticket *ticket, void (*done)(struct partial *partial))
 {
     gw_assert(partial->incoming.file.offset == size);
     begin(partial, done);
+    partial->fields = fields;
     partial->ticket = ticket;
     if (partial->digesting)
         make_whole(partial);

@@ -43,6 +43,7 @@ struct partial {
     uint64_t digested;
     struct partial_record next; /* what record becomes once it is written */
     struct ticket *ticket;
+    struct str fields;
     struct offload_job job;
     struct store_write write;
     struct storage_commit commit;
@@ -69,9 +70,9 @@ void partial_save(struct partial *partial, uint64_t offset, uint64_t size,
                   void (*done)(struct partial *partial));
 /* All `size` bytes are written: takes the digest (reads them back, a slice a job, so that others
  * get their turn) and makes it a whole file of the same id. The ticket keeps what the record did
- * not count yet. result: see storage_commit(). */
-void partial_finish(struct partial *partial, uint64_t size, struct ticket *ticket,
-                    void (*done)(struct partial *partial));
+ * not count yet. fields: see struct file_record. result: see storage_commit(). */
+void partial_finish(struct partial *partial, uint64_t size, struct str fields,
+                    struct ticket *ticket, void (*done)(struct partial *partial));
 /* Removes the record, then the bytes; gives back what it counted in the quotas. */
 void partial_terminate(struct partial *partial, void (*done)(struct partial *partial));
 

@@ -133,6 +133,7 @@ static void release(struct tus *tus)
     digest_destroy(&tus->digest);
     partial_fini(&tus->partial);
     ticket_release(&tus->ticket);
+    h2o_mem_clear_pool(&tus->pool);
 }
 
 void tus_end(struct tus *tus)
@@ -183,6 +184,7 @@ static struct tus *begin(struct http_request *request, struct upload_route *rout
                         .refs = 2,
                         .method = method,
                         .size = UINT64_MAX};
+    h2o_mem_init_pool(&tus->pool);
     partial_init(&tus->partial, route->storage, request->loop, id);
     if (running.next == NULL)
         h2o_linklist_init_anchor(&running);

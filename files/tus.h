@@ -15,6 +15,7 @@ struct tus {
     struct http_request *request; /* NULL: answered, or the client has left */
     struct upload_route *route;
     struct loop *loop;
+    h2o_mem_pool_t pool; /* of what must outlive the request */
     unsigned refs;
     h2o_linklist_t link; /* among its loop's, until its work is over */
     unsigned method;     /* enum http_methods, after X-HTTP-Method-Override */

@@ -4,6 +4,7 @@
 #include "files/tus_headers.h"
 
 #include "base/text.h"
+#include "files/form_fields.h"
 #include "files/upload_internal.h"
 
 enum { METADATA_KEYS_MAX = 64 };
@@ -75,11 +76,14 @@ static struct str without_path(struct str name)
     return (struct str){name.p + start, name.n - start};
 }
 
-enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct str *name_r)
+struct pair {
+    struct str key, value;
+};
+
+static enum tus_parsed split(h2o_mem_pool_t *pool, struct str text,
+                             struct pair pairs_r[METADATA_KEYS_MAX], size_t *count_r)
 {
-    struct str keys[METADATA_KEYS_MAX], filename = STR(""), name = STR("");
-    size_t count = 0;
-    *name_r = STR("");
+    size_t count = *count_r = 0;
     if (text.n > TUS_METADATA_MAX)
         return TUS_TOO_LONG;
     if (text.n == 0)
@@ -100,25 +104,60 @@ enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct
         if (!is_key(key))
             return TUS_MALFORMED;
         for (size_t i = 0; i < count; i++)
-            if (str_eq(keys[i], key))
+            if (str_eq(pairs_r[i].key, key))
                 return TUS_MALFORMED;
-        if (count == COUNT(keys))
+        if (count == METADATA_KEYS_MAX)
             return TUS_TOO_LONG;
-        keys[count++] = key;
 
         uint8_t *bytes = h2o_mem_alloc_pool(pool, encoded.n / 4 * 3 + 3);
         struct str value = {(const char *)bytes, 0};
         if (!base64_decode(encoded, bytes, &value.n))
             return TUS_MALFORMED;
-        if (str_eq(key, STR("filename")))
-            filename = value;
-        else if (str_eq(key, STR("name")))
-            name = value;
+        pairs_r[count++] = (struct pair){key, value};
     }
-    struct str chosen = without_path(filename.n != 0 ? filename : name);
+    *count_r = count;
+    return TUS_PARSED;
+}
+
+static struct str value_of(const struct pair *pairs, size_t count, struct str key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(pairs[i].key, key))
+            return pairs[i].value;
+    return STR("");
+}
+
+enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct str *name_r)
+{
+    struct pair pairs[METADATA_KEYS_MAX];
+    size_t count;
+    *name_r = STR("");
+    enum tus_parsed parsed = split(pool, text, pairs, &count);
+    if (parsed != TUS_PARSED)
+        return parsed;
+    struct str filename = value_of(pairs, count, STR("filename"));
+    struct str chosen =
+        without_path(filename.n != 0 ? filename : value_of(pairs, count, STR("name")));
     if (chosen.n != 0)
         *name_r = upload_text(pool, chosen, UPLOAD_NAME_MAX);
     return TUS_PARSED;
+}
+
+struct str tus_metadata_fields(h2o_mem_pool_t *pool, struct str text,
+                               const struct config_strings *known)
+{
+    struct pair pairs[METADATA_KEYS_MAX];
+    struct form_fields fields;
+    size_t count;
+    form_fields_init(&fields, known, pool);
+    if (split(pool, text, pairs, &count) != TUS_PARSED)
+        return STR("");
+    for (size_t i = 0; i < count; i++) {
+        size_t which = form_fields_find(&fields, pairs[i].key);
+        if (which < known->count)
+            form_fields_add(&fields, which, pairs[i].value);
+    }
+    return form_fields_print(&fields);
 }
 
 struct str tus_print_metadata(h2o_mem_pool_t *pool, struct str name)

@@ -4,6 +4,7 @@
 #define GW_FILES_TUS_HEADERS_H
 
 #include <h2o/memory.h>
+#include "config/config.h"
 #include "crypto/crypto.h"
 
 enum {
@@ -35,6 +36,10 @@ extern const struct str tus_checksum_algorithms;
  * without one, "name": it comes out as UTF-8 (what isn't has become U+FFFD), a path before it cut
  * off, in the pool. "" when there is none. */
 enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct str *name_r);
+/* What a form would have as fields: the values whose keys are among `known`, as form_fields_print()
+ * prints them; in the pool. Other keys mean nothing here: clients send what they like. */
+struct str tus_metadata_fields(h2o_mem_pool_t *pool, struct str text,
+                               const struct config_strings *known);
 /* The metadata of a file of which only the name is known; "" for "". In the pool. */
 struct str tus_print_metadata(h2o_mem_pool_t *pool, struct str name);
 

@@ -56,7 +56,11 @@ static void on_finished(struct partial *partial)
 
 void tus_finish(struct tus *tus)
 {
-    partial_finish(&tus->partial, tus->size, &tus->ticket, on_finished);
+    struct str fields =
+        tus_metadata_fields(&tus->pool, tus->partial.record.metadata, &tus->route->config->fields);
+    /* They count with the record; a whole upload isn't lost for want of room for them. */
+    ticket_reserve(&tus->ticket, tus->ticket.bytes + fields.n);
+    partial_finish(&tus->partial, tus->size, fields, &tus->ticket, on_finished);
 }
 
 static void refuse_body(struct tus *tus)

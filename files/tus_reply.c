@@ -52,6 +52,28 @@ static void add_location(struct tus *tus)
     http_add_header(request, "location", location);
 }
 
+/* RFC 9530 section 3. Who sent all of it may compare, without reading it back. */
+static void add_digest(struct http_request *request, const uint8_t value[32])
+{
+    static const struct str front = {"sha-256=:", 9};
+    char *text = h2o_mem_alloc_pool(request->pool, front.n + BASE64_LENGTH(32) + 1);
+    memcpy(text, front.p, front.n);
+    size_t n = front.n + base64_encode(value, 32, text + front.n);
+    text[n++] = ':';
+    http_add_header(request, "repr-digest", (struct str){text, n});
+}
+
+static void add_whole(struct tus *tus)
+{
+    const struct partial *partial = &tus->partial;
+    if (tus->route->download.n == 0) /* no representation that it would be the digest of */
+        return;
+    http_add_header(tus->request, "content-location",
+                    joined(tus->request->pool, tus->route->download, partial->id));
+    add_digest(tus->request,
+               partial->incoming.whole ? partial->incoming.sha256 : partial->file.sha256);
+}
+
 void tus_answer(struct tus *tus)
 {
     struct http_request *request = tus->request;
@@ -63,11 +85,10 @@ void tus_answer(struct tus *tus)
         add_location(tus);
     if (tus->method == HTTP_PATCH || tus->has_body)
         tus_add_offset(request, whole ? tus->size : partial->record.offset);
-    if (!whole)
+    if (whole)
+        add_whole(tus);
+    else
         add_expiry(request, &partial->record);
-    else if (tus->route->download.n != 0)
-        http_add_header(request, "content-location",
-                        joined(request->pool, tus->route->download, partial->id));
     http_reply(request, tus->method == HTTP_POST ? 201 : 204, NULL, NULL);
     tus->request = NULL;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "base/buf.h"
 #include "base/text.h"
+#include "files/form_fields.h"
 #include "files/multipart_internal.h"
 #include "files/upload_internal.h"
 
@@ -17,12 +18,6 @@ enum {
 
 #define CSRF_FIELD "csrf_token"
 
-struct field {
-    struct field *next;
-    size_t which; /* of config->fields */
-    struct str value;
-};
-
 struct upload_form {
     struct multipart multipart;
     enum { IN_NOTHING, IN_FILE, IN_FIELD, IN_TOKEN } in;
@@ -31,7 +26,7 @@ struct upload_form {
     struct buf value;
     size_t fields_n; /* bytes of all fields */
     size_t field_count;
-    struct field *fields, **fields_end;
+    struct form_fields fields;
     bool csrf_needed;
 };
 
@@ -48,7 +43,7 @@ bool form_init(struct upload *upload, bool csrf_needed)
     memset(form, 0, sizeof(*form));
     upload->form = form;
     form->csrf_needed = csrf_needed;
-    form->fields_end = &form->fields;
+    form_fields_init(&form->fields, &upload->route->config->fields, &upload->pool);
     buf_init(&form->value, FIELD_MAX);
     return multipart_init(&form->multipart,
                           http_header(upload_request(upload), STR("content-type")));
@@ -86,7 +81,6 @@ static bool begin_file(struct upload *upload, struct str name)
 static bool begin_field(struct upload *upload)
 {
     struct upload_form *form = upload->form;
-    const struct config_strings *known = &upload->route->config->fields;
     struct str name = form->multipart.part.name;
     buf_clear(&form->value);
     form->in = IN_FIELD;
@@ -94,9 +88,9 @@ static bool begin_field(struct upload *upload)
         form->in = IN_TOKEN;
         return true;
     }
-    for (form->which = 0; form->which < known->count; form->which++)
-        if (str_eq(known->items[form->which], name))
-            return true;
+    form->which = form_fields_find(&form->fields, name);
+    if (form->which < form->fields.known->count)
+        return true;
     return refuse(upload, 400, "unknown-field", "This form has a field that is not taken here",
                   upload_text(&upload->pool, name, NAME_SHOWN));
 }
@@ -135,11 +129,7 @@ static bool end_field(struct upload *upload)
     struct upload_form *form = upload->form;
     if (++form->field_count > FIELD_COUNT_MAX)
         return refuse(upload, 413, "too-large", "There are too many fields in this form", STR(""));
-    struct field *field = h2o_mem_alloc_pool(&upload->pool, sizeof(*field));
-    *field = (struct field){.which = form->which,
-                            .value = upload_text(&upload->pool, buf_str(&form->value), SIZE_MAX)};
-    *form->fields_end = field;
-    form->fields_end = &field->next;
+    form_fields_add(&form->fields, form->which, buf_str(&form->value));
     return true;
 }
 
@@ -192,69 +182,13 @@ bool form_take(struct upload *upload, struct str bytes)
 
 /* -- the whole form -- */
 
-/* One value is a string, several are an array of them. */
-static void print_values(struct out *out, const struct upload_form *form, size_t which)
-{
-    size_t count = 0, at = 0;
-    for (const struct field *field = form->fields; field != NULL; field = field->next)
-        count += field->which == which;
-    if (count > 1)
-        out_str(out, STR("["));
-    for (const struct field *field = form->fields; field != NULL; field = field->next) {
-        if (field->which != which)
-            continue;
-        out_str(out, at++ == 0 ? STR("\"") : STR(",\""));
-        out_json_escaped(out, field->value);
-        out_str(out, STR("\""));
-    }
-    if (count > 1)
-        out_str(out, STR("]"));
-}
-
-static bool has_value(const struct upload_form *form, size_t which)
-{
-    const struct field *field = form->fields;
-    while (field != NULL && field->which != which)
-        field = field->next;
-    return field != NULL;
-}
-
-/* {"title":"x"}, in the configuration's order; "" without any. */
-static struct str print_fields(struct upload *upload)
-{
-    const struct upload_form *form = upload->form;
-    const struct config_strings *known = &upload->route->config->fields;
-    struct out out;
-    if (form->fields == NULL)
-        return (struct str){NULL, 0};
-    out_init(&out, &upload->pool, 0);
-    for (size_t i = 0; i < known->count; i++) {
-        if (!has_value(form, i))
-            continue;
-        out_str(&out, out_size(&out) == 0 ? STR("{\"") : STR(",\""));
-        out_json_escaped(&out, known->items[i]);
-        out_str(&out, STR("\":"));
-        print_values(&out, form, i);
-    }
-    out_str(&out, STR("}"));
-
-    h2o_iovec_t *vecs;
-    size_t count = out_vecs(&out, &vecs), n = 0;
-    char *text = h2o_mem_alloc_pool(&upload->pool, out_size(&out));
-    for (size_t i = 0; i < count; i++) {
-        memcpy(text + n, vecs[i].base, vecs[i].len);
-        n += vecs[i].len;
-    }
-    return (struct str){text, n};
-}
-
 bool form_finish(struct upload *upload)
 {
     if (!multipart_finished(&upload->form->multipart))
         return refuse_malformed(upload, "it ends before its last boundary");
     if (upload->count == 0)
         return refuse(upload, 400, "no-file", "There is no file in this form", STR(""));
-    upload->fields = print_fields(upload);
+    upload->fields = form_fields_print(&upload->form->fields);
     /* Each file's record has them. */
     enum storage_result result =
         ticket_reserve(&upload->ticket, upload->bytes + upload->count * upload->fields.n);

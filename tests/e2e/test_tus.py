@@ -175,7 +175,10 @@ def test_an_upload_in_pieces_becomes_a_file(tus):
         answer = client.patch(location, start, data[start : start + 100_000])
         assert answer.status_code == 204
         assert answer.headers["upload-offset"] == str(start + 100_000)
+        assert ("repr-digest" in answer.headers) == (start == 200_000)
     assert "upload-expires" not in answer.headers
+    digest = f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+    assert answer.headers["repr-digest"] == digest
     assert answer.headers["content-location"] == location.replace("/upload/", "/files/")
 
     head = client.head(location)
@@ -186,6 +189,8 @@ def test_an_upload_in_pieces_becomes_a_file(tus):
     # What was answered and lost may be asked again, and nothing more is taken.
     again = client.patch(location, len(data), b"")
     assert again.status_code == 204 and again.headers["upload-offset"] == str(len(data))
+    assert again.headers["repr-digest"] == digest
+    assert again.headers["content-location"] == answer.headers["content-location"]
     assert problem(client.patch(location, len(data), b"x")) == (413, "upload-size-exceeded")
     assert problem(client.patch(location, 0, data)) == (409, "mismatched-offset")
 
@@ -195,8 +200,38 @@ def test_an_upload_in_pieces_becomes_a_file(tus):
     file = httpx.get(client.one.url + found.headers["location"])
     assert file.content == data
     assert "filename*=UTF-8''Pr%C3%BCfung%20%F0%9F%98%80.bin" in file.headers["content-disposition"]
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    assert digest in file.headers.get("repr-digest", digest)
+    assert file.headers["repr-digest"] == digest
+
+
+def fields_of(one):
+    """What is recorded beside each whole file, by id."""
+    with contextlib.closing(sqlite3.connect(f"file:{next((one.folder / 'data').glob('*.db'))}?mode=ro", uri=True)) as db:
+        return dict(db.execute("SELECT id, fields FROM files"))
+
+
+def test_metadata_that_is_a_field_is_recorded_as_of_a_form(tus):
+    client, data = tus('fields = ["note", "title"]'), b"x" * 1000
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in
+               {"title": 'Der "Topf" 😀', "note": "b", "filename": "a.txt", "other": "x"}.items()}
+    metadata = ",".join(f"{key} {value}" for key, value in encoded.items())
+    expected = '{"note":"b","title":"Der \\"Topf\\" 😀"}'
+
+    pieces = client.new(len(data), Upload_Metadata=metadata)
+    assert client.head(pieces).headers["upload-metadata"] == metadata, "what isn't a field is kept with the upload"
+    assert client.patch(pieces, 0, data[:500]).status_code == 204
+    client.one.process.kill()
+    client = restart(client)
+    assert client.patch(pieces, 500, data[500:]).status_code == 204
+    at_once = client.create(len(data), data, Upload_Metadata=metadata).headers["location"]
+    empty = client.new(0, Upload_Metadata=metadata)
+    without = client.new(0, Upload_Metadata=f"filename {encoded['filename']},other")
+    form = httpx.post(client.one.url + "/upload", data={"title": 'Der "Topf" 😀', "note": "b"},
+                      files={"file": ("a.txt", data)}, headers={"Accept": "application/json"}).json()
+
+    kept = fields_of(client.one)
+    assert [kept[where.rpartition("/")[2]] for where in (pieces, at_once, empty)] == [expected] * 3
+    assert kept[form["files"][0]["id"]] == expected
+    assert not kept[without.rpartition("/")[2]]
 
 
 def test_the_digest_of_a_file_is_right_however_it_came(tus):
@@ -226,6 +261,8 @@ def test_a_creation_may_bring_bytes(tus):
 
     answer = client.create(len(data), data)
     assert answer.status_code == 201 and answer.headers["upload-offset"] == "5000"
+    assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+    assert answer.headers["content-location"] == answer.headers["location"].replace("/upload/", "/files/")
     assert client.path(answer.headers["location"]).read_bytes() == data
     assert problem(client.create(4999, data)) == (413, "upload-size-exceeded")
 

@@ -147,7 +147,7 @@ static enum storage_result save(struct partial *partial, uint64_t offset, uint64
 
 static enum storage_result finish(struct partial *partial, uint64_t size)
 {
-    partial_finish(partial, size, NULL, on_done);
+    partial_finish(partial, size, STR("{\"a\":\"b\"}"), NULL, on_done);
     wait_done();
     return partial->result;
 }
@@ -260,6 +260,7 @@ static void test_the_last_byte_makes_it_a_file(void **state)
     assert_int_equal(partial.file.size, 10);
     assert_true(str_eq(partial.file.name, STR("a name")));
     assert_true(str_eq(partial.file.owner, STR("me")));
+    assert_true(str_eq(partial.file.fields, STR("{\"a\":\"b\"}")));
     partial_fini(&partial);
     assert_int_equal(file_size(""), 10);
     end();

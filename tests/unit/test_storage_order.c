@@ -200,7 +200,7 @@ static void test_an_offset_is_answered_last(void **state)
     wait_done();
     assert_steps("file, record, answer");
     put(&partial);
-    partial_finish(&partial, 3, NULL, on_done);
+    partial_finish(&partial, 3, STR(""), NULL, on_done);
     wait_done();
     assert_int_equal(partial.state, PARTIAL_WHOLE);
     assert_steps("file, link, folder, record, answer");

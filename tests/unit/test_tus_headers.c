@@ -170,6 +170,31 @@ static void test_metadata_has_a_ceiling(void **state)
     assert_int_equal(tus_parse_metadata(&pool, (struct str){text, n - 4}, &name), TUS_PARSED);
 }
 
+static void test_keys_that_are_fields_are_recorded_as_a_form_would(void **state)
+{
+    static struct str items[] = {{"title", 5}, {"two words", 9}, {"note", 4}};
+    static const struct config_strings known = {.items = items, .count = COUNT(items)};
+    static const struct {
+        const char *text, *fields;
+    } cases[] = {
+        {"", ""},
+        {"filename YS50eHQ=,filetype dGV4dC9wbGFpbg==", ""},
+        {"title dWJlciAiYSI=,filename YS50eHQ=", "{\"title\":\"uber \\\"a\\\"\"}"},
+        {"note Yg==,other Yw==,title YQ==", "{\"title\":\"a\",\"note\":\"b\"}"},
+        {"note", "{\"note\":\"\"}"},
+        {"NOTE Yg==,two YQ==,words YQ==", ""},
+        {"note YWL/", "{\"note\":\"ab\xef\xbf\xbd\"}"}, /* ab, 0xff */
+        {"note Yg==,", ""},                             /* never accepted, never recorded */
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct str fields = tus_metadata_fields(&pool, str_from(cases[i].text), &known);
+        assert_true(str_eq(fields, str_from(cases[i].fields)));
+    }
+    const struct config_strings none = {0};
+    assert_int_equal(tus_metadata_fields(&pool, STR("note Yg=="), &none).n, 0);
+}
+
 static void test_a_printed_name_reads_back(void **state)
 {
     struct str name, printed = tus_print_metadata(&pool, STR("r\xc3\xa9sum\xc3\xa9, final.pdf"));
@@ -187,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_the_file_name_comes_out_of_the_metadata),
         cmocka_unit_test(test_malformed_metadata_is_refused),
         cmocka_unit_test(test_metadata_has_a_ceiling),
+        cmocka_unit_test(test_keys_that_are_fields_are_recorded_as_a_form_would),
         cmocka_unit_test(test_a_printed_name_reads_back),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

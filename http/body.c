@@ -71,7 +71,7 @@ static void stop_reading(struct http_body *body)
     struct http_conn *conn = body->request->conn;
     body->reader = NULL;
     timer_stop(conn->http->loop, &body->clock);
-    guard_watch_again(conn);
+    watch_again(conn);
 }
 
 static void finish(struct http_body *body, enum http_body_end how)
@@ -193,7 +193,7 @@ static ssize_t receive(struct http_body *body, char *to, size_t room)
     if (!body->expects)
         return 0;
     body->expects = false;
-    return guard_continue(body->request->conn) ? 0 : -1;
+    return watch_continue(body->request->conn) ? 0 : -1;
 }
 
 /* How many of the next bytes are the body's for sure; with chunks, or not far behind it: inside a

@@ -1,5 +1,6 @@
 /* Stands between a client's socket and h2o, the one file that knows the private fields of h2o's
- * connections (the packaged 2.2.5 is frozen, so they stay as they are). What h2o leaves to its
+ * HTTP/1 connections (the packaged 2.2.5 is frozen, so they stay as they are; HTTP/2's are in
+ * http2_h2o.h). What h2o leaves to its
  * embedder:
  *
  * Heads. h2o answers a head that it can't parse, or that is too large, below every handler: a bare
@@ -14,14 +15,6 @@
  * Bodies. h2o would collect them before the handler runs. It sees none: what announces a body is
  * hidden from it in place (head_hide()), and body.c reads the socket. Where the body ended, the
  * next request begins.
- *
- * Clients that leave. While a request waits for its handler h2o does not watch an HTTP/1 socket. We
- * do, with a read callback that reads nothing (DONT_READ: the head's bytes must not move, h2o
- * points into them). Since h2o stopped reading and we start again within one turn, the socket's
- * epoll registration never changes: that saves two epoll_ctl calls a request. An end of file does
- * not say whether the client is gone or has only finished sending; what tells them apart is to send
- * something that every client ignores, an interim 100 (RFC 9110 section 15.2.1): who left answers
- * with a reset.
  *
  * After each request h2o puts its own reader back. guard_done() runs just before, looks at what a
  * pipelining client sent already (h2o goes on with that directly, when it is a whole head), and a
@@ -41,8 +34,6 @@
 #endif
 
 enum {
-    PROBE_AGAIN_MS = 50,
-    PROBE_EVERY_MS = 1000,
     HEAD_READ = 4096,        /* h2o's own measure: most heads in one read */
     BEHIND_MAX = 128 * 1024, /* what body.c reads ahead, or a head that isn't whole */
     LOGGED_METHOD_MAX = 32,
@@ -76,7 +67,6 @@ struct http1_conn {
 };
 
 static const char STUB[] = "GET / HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n";
-static const char INTERIM[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
 struct http_conn *guard_conn(const h2o_req_t *req)
 {
@@ -263,7 +253,7 @@ static void rehook(struct task *task)
     }
 }
 
-/* -- clients that leave ------------------------------------------------------------------------ */
+/* -- requests ---------------------------------------------------------------------------------- */
 
 /* h2o's own way of ending a connection in any state; disposes of the request under way, and what is
  * left of its body is not the next one. */
@@ -274,66 +264,11 @@ void guard_left(struct http_conn *conn)
     conn->h2o_read(conn->sock, h2o_socket_error_io);
 }
 
-/* Where there is no room for it just now it isn't sent: who waits for it goes on without after a
- * while (RFC 9110 section 10.1.1), and who is probed is probed again. */
-bool guard_continue(struct http_conn *conn)
-{
-    ssize_t n = send(h2o_socket_get_fd(conn->sock), INTERIM, sizeof(INTERIM) - 1,
-                     MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n == (ssize_t)sizeof(INTERIM) - 1 || (n < 0 && (errno == EAGAIN || errno == EINTR));
-}
-
-/* A client that is gone has reset the connection by the next time. */
-static void probe(struct timer *timer)
-{
-    struct http_conn *conn = CONTAINER_OF(timer, struct http_conn, probe);
-    if (!guard_continue(conn)) {
-        guard_left(conn);
-        return;
-    }
-    timer_start(conn->http->loop, &conn->probe, conn->probing ? PROBE_EVERY_MS : PROBE_AGAIN_MS);
-    conn->probing = true;
-}
-
-/* The socket is readable while a request waits: more requests, an end of file, or an error. */
-static void notice(h2o_socket_t *sock, const char *err)
-{
-    struct http_conn *conn = sock->on_close.data;
-    char byte;
-    (void)err; /* nothing was read */
-    ssize_t n = recv(h2o_socket_get_fd(sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    /* epoll reports it for as long as it is there: look away until the reply is out. */
-    h2o_socket_read_stop(sock);
-    if (n > 0 || conn->waiting == NULL || conn->waiting->replied)
-        return;
-    if (n < 0)
-        guard_left(conn);
-    else if (conn->waiting->h2o->version >= 0x101) /* 1.0 knows no interim answers */
-        probe(&conn->probe);
-}
-
-void guard_watch(struct http_conn *conn, struct http_request *request)
+void guard_begun(struct http_conn *conn)
 {
     conn->active++;
     conn->served++;
     conn->unseen = false;
-    if (request->h2o->version >= 0x200)
-        return; /* h2o resets the stream, and with it goes the request's pool */
-    conn->waiting = request;
-    h2o_socket_read_start(conn->sock, notice);
-}
-
-void guard_watch_again(struct http_conn *conn)
-{
-    if (conn->sock->_cb.read != notice)
-        h2o_socket_read_start(conn->sock, notice);
-}
-
-void guard_reply(struct http_conn *conn)
-{
-    timer_stop(conn->http->loop, &conn->probe);
 }
 
 void guard_done(struct http_conn *conn, struct http_request *request)
@@ -425,7 +360,7 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     buf_init(&conn->behind, BEHIND_MAX);
     task_init(&conn->rehook, rehook);
     timer_init(&conn->head_clock, head_timeout);
-    timer_init(&conn->probe, probe);
+    watch_init(conn);
     name_peer(conn, peer);
     h2o_linklist_insert(&http->conns, &conn->link);
     if (site->is_main)

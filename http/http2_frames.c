@@ -42,10 +42,9 @@ static void consume_connection_window(struct http2_conn *h2o, uint32_t n)
 
 /* The fields are dropped (RFC 9110 section 6.5.1), but must be parsed: the compression table goes
  * on with them. */
-static int parse_trailers(struct http2_body *body, const struct http2_frame *frame,
+static int parse_trailers(struct http2_conn *h2o, h2o_req_t *req, const struct http2_frame *frame,
                           const char **error_r)
 {
-    h2o_req_t *req = &body->stream->req;
     struct http2_headers headers;
     size_t fields = req->headers.size, length;
     int error = h2o_http2_decode_headers_payload(&headers, frame, error_r);
@@ -59,8 +58,8 @@ static int parse_trailers(struct http2_body *body, const struct http2_frame *fra
         *error_r = "a trailer section of several frames";
         return H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
     }
-    error = h2o_hpack_parse_headers(req, &body->h2o->input_table, headers.p, headers.n, NULL,
-                                    &length, NULL, error_r);
+    error = h2o_hpack_parse_headers(req, &h2o->input_table, headers.p, headers.n, NULL, &length,
+                                    NULL, error_r);
     req->headers.size = fields;
     return error;
 }
@@ -70,7 +69,7 @@ static int parse_trailers(struct http2_body *body, const struct http2_frame *fra
 static int take_trailers(struct http2_body *body, const struct http2_frame *frame,
                          const char **error_r)
 {
-    int error = parse_trailers(body, frame, error_r);
+    int error = parse_trailers(body->h2o, &body->stream->req, frame, error_r);
     if (error == 0)
         http2_body_end(body);
     else if (body->request != NULL && http2_body_wanted(body))
@@ -121,6 +120,21 @@ void http2_straggler(const struct http2_body *body)
     conn->stragglers = straggler;
     timer_init(&straggler->timer, stop_straggler);
     timer_start(conn->http->loop, &straggler->timer, conn->http->server->linger_ms);
+}
+
+/* Of an honest client, which need not know yet that it was answered: to h2o they'd be a head out of
+ * order, which ends the connection. */
+static int take_trailers_of_straggler(struct straggler *straggler, const struct http2_frame *frame,
+                                      const char **error_r)
+{
+    struct http2_conn *h2o = straggler->h2o;
+    h2o_req_t scratch;
+    h2o_init_request(&scratch, &h2o->super, NULL);
+    int error = parse_trailers(h2o, &scratch, frame, error_r);
+    h2o_mem_clear_pool(&scratch.pool);
+    if (error == 0)
+        forget(straggler);
+    return error;
 }
 
 static void take_from_straggler(struct straggler *straggler, const struct http2_frame *frame)
@@ -176,6 +190,8 @@ static ssize_t expect(struct http2_conn *h2o, const uint8_t *from, size_t n, con
         forget(straggler);
     if (body != NULL && !body->whole && frame.type == FRAME_HEADERS) {
         error = take_trailers(body, &frame, error_r);
+    } else if (straggler != NULL && frame.type == FRAME_HEADERS) {
+        error = take_trailers_of_straggler(straggler, &frame, error_r);
     } else if (frame.type == FRAME_DATA && ((body != NULL && !body->whole) || straggler != NULL)) {
         if ((error = h2o_http2_decode_data_payload(&data, &frame, error_r)) != 0)
             return error;

@@ -190,16 +190,10 @@ struct http_conn {
 void guard_accept(struct http_loop *http, const struct http_site *site, h2o_accept_ctx_t *accept,
                   int fd, const struct sockaddr *peer);
 struct http_conn *guard_conn(const h2o_req_t *req);
-/* Before the handler runs: from now on a client that leaves ends the request. */
-void guard_watch(struct http_conn *conn, struct http_request *request);
-/* The same, after the body's reader had the socket (HTTP/1). */
-void guard_watch_again(struct http_conn *conn);
 /* The client of HTTP/1 is gone: ends connection and request. */
 void guard_left(struct http_conn *conn);
-/* Sends a 100 (Continue). False: the client is gone. */
-bool guard_continue(struct http_conn *conn);
-/* The reply begins: h2o's own handling of broken connections applies. */
-void guard_reply(struct http_conn *conn);
+/* A request has come to us. */
+void guard_begun(struct http_conn *conn);
 /* The request's memory is about to go. */
 void guard_done(struct http_conn *conn, struct http_request *request);
 /* Closes connections that wait for a request; `fresh`: also those that had none so far. */
@@ -208,6 +202,18 @@ void guard_close_all(struct http_loop *http);
 /* Bytes of replies that the peer has acknowledged so far, or anything that moves with them. */
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);
 void guard_abort(struct http_conn *conn);
+
+/* -- watch.c ----------------------------------------------------------------------------------- */
+
+void watch_init(struct http_conn *conn);
+/* Before the handler runs: from now on a client that leaves ends the request. */
+void watch_begin(struct http_conn *conn, struct http_request *request);
+/* The same, after the body's reader had the socket (HTTP/1). */
+void watch_again(struct http_conn *conn);
+/* The reply begins: h2o's own handling of broken connections applies. */
+void watch_end(struct http_conn *conn);
+/* Sends a 100 (Continue). False: the client is gone. */
+bool watch_continue(struct http_conn *conn);
 
 /* -- linger.c ---------------------------------------------------------------------------------- */
 

@@ -80,7 +80,7 @@ void http_reply_begin(struct http_request *request, int status, const char *cont
     h2o_req_t *req = request->h2o;
     gw_assert(req != NULL && !request->replied);
     request->replied = true;
-    guard_reply(request->conn);
+    watch_end(request->conn);
 
     bool has_body = status != 204 && status != 304;
     req->res.status = status;

@@ -165,7 +165,8 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     struct http_conn *conn = guard_conn(req);
     struct http_request *request = request_create(conn->site, conn, req, on_dispose);
     (void)handler;
-    guard_watch(conn, request);
+    guard_begun(conn);
+    watch_begin(conn, request);
     if (conn->scan.status != 0) { /* the guard refused the head, this is its stub */
         request->method = (struct str){conn->line.p, conn->scan.method_length};
         request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};

@@ -903,6 +903,27 @@ static void test_trailers_end_a_body_and_are_dropped(void **state)
     hang_up(peer);
 }
 
+static void test_trailers_after_an_early_answer_cost_the_connection_nothing(void **state)
+{
+    char fields[64], head[512];
+    (void)state;
+    struct peer *peer = dial(0);
+    post(peer, 1, "/refuse", NULL, NULL);
+    data_at(peer, 1, 0, 10000, 0);
+    assert_answer(peer, 1, 403, NULL);
+    settle(peer);
+    size_t n = field(fields, "digest", "abc");
+    fields[0] = 0x40; /* kept in the compression table */
+    frame(peer, HEADERS, END_HEADERS | END_STREAM, 1, fields, n);
+    n = head_fields(head, "GET", "/page");
+    head[n++] = (char)0xbe;
+    frame(peer, HEADERS, END_HEADERS | END_STREAM, 3, head, n);
+    assert_answer(peer, 3, 200, "page");
+    assert_int_equal(peer->goaway, -1);
+    assert_int_equal(peer->streams[1].reset, -1); /* it stopped by itself */
+    hang_up(peer);
+}
+
 /* What it says of a request is checked where that matters: it has one line, and only one. */
 static void test_each_request_with_a_body_has_its_line_in_the_log(void **state)
 {
@@ -1083,6 +1104,7 @@ int main(void)
         TEST(test_a_reply_may_come_before_the_body),
         TEST(test_the_scheme_is_that_of_the_connection),
         TEST(test_trailers_end_a_body_and_are_dropped),
+        TEST(test_trailers_after_an_early_answer_cost_the_connection_nothing),
         TEST(test_each_request_with_a_body_has_its_line_in_the_log),
         TEST(test_heads_of_several_frames_between_a_bodys),
         TEST(test_data_after_the_end_of_a_body_is_an_error_of_the_stream),

@@ -54,7 +54,8 @@ struct listing_entry {
     struct str link;  /* the last segment of its URL, percent-encoded, with such a slash */
     const char *type; /* media type; NULL for a folder */
     uint64_t size;
-    int64_t modified; /* seconds since 1970 */
+    int64_t modified;  /* seconds since 1970 */
+    struct str fields; /* JSON object that came with an upload; "" = none */
 };
 
 enum { FOLDER_MAX = 100 * 1000 }; /* names of a folder that are looked at */

@@ -167,6 +167,10 @@ static void write_json(struct listing_job *job)
         }
         write_member(out, STR(",\"modified\":"), print_time(&job->pool, entry->modified, false));
         write_member(out, STR(",\"url\":"), link_to(job, entry->link, STR("")));
+        if (entry->fields.n != 0) {
+            out_str(out, STR(",\"fields\":"));
+            out_str(out, entry->fields);
+        }
         out_str(out, STR("}"));
     }
     out_str(out, STR("\n],\"next\":"));

@@ -87,6 +87,7 @@ static void add_record(struct listing *listing, const struct file_record *file)
         .type = pool_str(listing->pool, file->type.p, file->type.n).p,
         .size = file->size,
         .modified = file->created_ms / 1000,
+        .fields = pool_str(listing->pool, file->fields.p, file->fields.n),
     };
 }
 

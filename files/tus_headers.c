@@ -143,6 +143,18 @@ enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct
     return TUS_PARSED;
 }
 
+static struct str unescaped(h2o_mem_pool_t *pool, struct str key)
+{
+    char *text = h2o_mem_alloc_pool(pool, key.n);
+    size_t n = 0;
+    for (size_t i = 0; i < key.n; i++) {
+        int byte = percent_byte(key.p + i, key.p + key.n);
+        text[n++] = byte < 0 ? key.p[i] : (char)byte;
+        i += byte < 0 ? 0 : 2;
+    }
+    return (struct str){text, n};
+}
+
 struct str tus_metadata_fields(h2o_mem_pool_t *pool, struct str text,
                                const struct config_strings *known)
 {
@@ -154,6 +166,8 @@ struct str tus_metadata_fields(h2o_mem_pool_t *pool, struct str text,
         return STR("");
     for (size_t i = 0; i < count; i++) {
         size_t which = form_fields_find(&fields, pairs[i].key);
+        if (which == known->count)
+            which = form_fields_find(&fields, unescaped(pool, pairs[i].key));
         if (which < known->count)
             form_fields_add(&fields, which, pairs[i].value);
     }

@@ -37,7 +37,8 @@ extern const struct str tus_checksum_algorithms;
  * off, in the pool. "" when there is none. */
 enum tus_parsed tus_parse_metadata(h2o_mem_pool_t *pool, struct str text, struct str *name_r);
 /* What a form would have as fields: the values whose keys are among `known`, as form_fields_print()
- * prints them; in the pool. Other keys mean nothing here: clients send what they like. */
+ * prints them; in the pool. A name that can't be a key (it has a blank, a comma, an umlaut) is one
+ * with percent-escapes. Other keys mean nothing here: clients send what they like. */
 struct str tus_metadata_fields(h2o_mem_pool_t *pool, struct str text,
                                const struct config_strings *known);
 /* The metadata of a file of which only the name is known; "" for "". In the pool. */

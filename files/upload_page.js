@@ -1,10 +1,11 @@
-/* The upload page, for browsers that run scripts: files over 8 MiB go by tus 1.0 in slices and go on
- * where a dropped connection stopped them, also after the page was reloaded; smaller ones go together
- * in one form. One thing is sent at a time. A constant text: its hash stands in the page's policy. */
+/* The upload page, for browsers that run scripts. Every file goes by tus 1.0, in slices: it goes on
+ * where a dropped connection stopped it, also after the page was reloaded, and is there once whatever
+ * is sent again. (A form isn't: browsers send it anew on their own when its answer was lost.) One thing
+ * is sent at a time. A constant text: its hash stands in the page's policy. */
 (() => {
 "use strict";
 
-const RESUMABLE = 8 << 20, SLICE = 16 << 20;
+const SLICE = 16 << 20;
 const WAITS = [500, 1000, 2000, 4000, 8000]; // ms before each try after a dropped connection
 const STALL = 60000;                         // ms without a byte sent: the connection is dead
 const $ = (id) => document.getElementById(id);
@@ -199,27 +200,7 @@ const pause = (ms) => new Promise((resolve, reject) => {
   current = () => end(() => reject(new Cancelled()));
 });
 
-// -- one form for small files --
-
-async function together(group) {
-  const body = new FormData();
-  for (const field of [$("csrf"), ...fields])
-    body.append(field.name, field.value);
-  for (const item of group)
-    body.append(input.name, item.file, item.file.name);
-  const xhr = await send("POST", url, headers(), body, [200, 201], (loaded, total) => {
-    let left = loaded / total * sum(group);
-    for (const item of group) {
-      item.sent = Math.min(left, item.file.size);
-      left -= item.sent;
-    }
-    tick();
-  });
-  const results = JSON.parse(xhr.responseText).files;
-  group.forEach((item, i) => finish(item, results[i]));
-}
-
-// -- tus for large ones --
+// -- tus --
 
 // Where uploads that were begun are, so that a reloaded page finds them.
 const place = `upload ${new URL(url).pathname} `;
@@ -236,10 +217,10 @@ function abandon(item) {
 const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 
 function metadata(file) {
-  const values = {filename: file.name, filetype: file.type};
+  const values = {};
   for (const field of fields)
-    if (/^[!-+\--~]+$/.test(field.name)) // what can be a key: no blank, no comma
-      values[field.name] = field.value;
+    values[encodeURIComponent(field.name)] = field.value; // keys have no blank, no comma, no umlaut
+  Object.assign(values, {filename: file.name, filetype: file.type});
   return Object.entries(values).map(([name, value]) => value ? `${name} ${base64(value)}` : name).join(",");
 }
 
@@ -290,7 +271,19 @@ async function slices(item) {
     offset = Number(xhr.getResponseHeader("Upload-Offset"));
   } while (offset < file.size);
   memory((m) => m.removeItem(key(file)));
-  finish(item, {url: xhr.getResponseHeader("Content-Location"), type: file.type});
+  finish(item, await told(xhr));
+}
+
+// What the server says of a file that is whole: the type is told by who gives it out.
+async function told(xhr) {
+  const link = xhr.getResponseHeader("Content-Location");
+  const [, digest] = /sha-256=:([^:]+):/.exec(xhr.getResponseHeader("Repr-Digest")) || [];
+  const sha256 = digest && Array.from(atob(digest), (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  const head = link && await send("HEAD", link, headers(), null, [200]).catch((error) => {
+    if (error instanceof Cancelled)
+      throw error;
+  });
+  return {url: link, sha256, type: head && head.getResponseHeader("Content-Type")};
 }
 
 // Tells of uploads that an earlier visit left, and forgets those that are gone.
@@ -310,23 +303,21 @@ async function greet() {
 // -- the run --
 
 // Does it again after what may go better later, until the visitor is asked.
-async function patiently(group, act, passing) {
-  const tell = (state, text) => group.forEach((item) => show(item, state, text));
-  for (const item of group)
-    item.failures = 0;
+async function patiently(item) {
+  item.failures = 0;
   for (;;) {
     try {
-      return await act();
+      return await slices(item);
     } catch (error) {
-      if (!passing(error))
+      if (!error.passing)
         throw error;
-      if (group[0].failures === WAITS.length) {
-        tell("stopped", error.message);
-        say(`${group[0].file.name}: ${error.message}`);
+      if (item.failures === WAITS.length) {
+        show(item, "stopped", error.message);
+        say(`${item.file.name}: ${error.message}`);
         return;
       }
-      const ms = Math.max(WAITS[group[0].failures++], error.wait || 0);
-      tell("sending", `${error.message} Trying again in ${time(ms / 1000)}.`);
+      const ms = Math.max(WAITS[item.failures++], error.wait || 0);
+      show(item, "sending", `${error.message} Trying again in ${time(ms / 1000)}.`);
       await pause(ms);
     }
   }
@@ -339,41 +330,17 @@ function finish(item, result) {
   say(`${item.file.name} was uploaded.`);
 }
 
-function fail(group, error) {
-  for (const item of group) {
+async function next(item) {
+  show(item, "sending");
+  try {
+    await patiently(item);
+  } catch (error) {
+    if (error instanceof Cancelled) // whoever cancelled says so
+      return;
     abandon(item);
     item.sent = 0;
     show(item, "failed", error.message);
-  }
-  say(`${group.map((item) => item.file.name).join(", ")}: ${error.message}`);
-}
-
-const large = (item) => item.file.size > RESUMABLE;
-
-async function next(group) {
-  for (const item of group)
-    show(item, "sending");
-  try {
-    if (large(group[0])) // a form may have been taken although its answer was lost: it is not sent twice
-      await patiently(group, () => slices(group[0]), (error) => error.passing);
-    else
-      await patiently(group, () => together(group), (error) => [429, 503].includes(error.status));
-  } catch (error) {
-    const left = group.filter((item) => item.state === "sending");
-    if (error instanceof Cancelled) { // of a form all stop, and those that were not meant go again
-      for (const item of left) {
-        item.sent = 0;
-        show(item, "waiting");
-      }
-    } else if (group.length > 1 && [413, 415].includes(error.status)) { // which of them?
-      for (const item of left) {
-        item.alone = true;
-        item.sent = 0;
-        show(item, "waiting");
-      }
-    } else {
-      fail(left, error);
-    }
+    say(`${item.file.name}: ${error.message}`);
   }
 }
 
@@ -386,9 +353,8 @@ async function run() {
   $("summary").hidden = true;
   $("overall").hidden = false;
   const clock = setInterval(tick, 500);
-  for (let queue; (queue = those("waiting")).length;) {
-    const small = queue.filter((item) => !large(item) && !item.alone);
-    await next(small.length ? small : [queue[0]]);
+  for (let item; (item = those("waiting")[0]);) {
+    await next(item);
     update();
   }
   clearInterval(clock);

@@ -9,6 +9,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from conftest import HEADER, free_port
 from gateway import BINARY, ENVIRONMENT
@@ -87,6 +88,15 @@ def test_the_browser_shows_both_sections(gateway, services, browser):
     assert broken == []
     severe = [e for e in browser.get_log("browser") if e["level"] == "SEVERE" and "favicon" not in e["message"]]
     assert severe == []
+
+
+def test_the_homepage_leads_to_the_upload_page_and_back(gateway, services, browser):
+    one = demo(gateway, *services)
+    browser.get(one.url)
+    browser.find_element(By.PARTIAL_LINK_TEXT, "photo of your pot").send_keys(Keys.ENTER)
+    assert browser.current_url == one.url + "/upload"
+    assert browser.find_element(By.ID, "drop").is_displayed()
+    assert browser.find_element(By.CSS_SELECTOR, "#summary a").get_attribute("href") == one.url + "/"
 
 
 def test_the_page_fits_a_phone(gateway, services, browser):

@@ -184,7 +184,9 @@ static void test_keys_that_are_fields_are_recorded_as_a_form_would(void **state)
         {"note", "{\"note\":\"\"}"},
         {"NOTE Yg==,two YQ==,words YQ==", ""},
         {"note YWL/", "{\"note\":\"ab\xef\xbf\xbd\"}"}, /* ab, 0xff */
-        {"note Yg==,", ""},                             /* never accepted, never recorded */
+        {"two%20words YQ==", "{\"two words\":\"a\"}"},
+        {"n%6fte Yg==,%,%2 YQ==", "{\"note\":\"b\"}"},
+        {"note Yg==,", ""}, /* never accepted, never recorded */
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {

@@ -1,7 +1,6 @@
 /* Stands between a client's socket and h2o, the one file that knows the private fields of h2o's
  * HTTP/1 connections (the packaged 2.2.5 is frozen, so they stay as they are; HTTP/2's are in
- * http2_h2o.h). What h2o leaves to its
- * embedder:
+ * http2_h2o.h). What h2o leaves to its embedder:
  *
  * Heads. h2o answers a head that it can't parse, or that is too large, below every handler: a bare
  * 400 and no log line. And it accepts what makes two servers disagree about where a request ends.

@@ -37,16 +37,18 @@ WARNINGS := -Wall -Wextra -Wshadow -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla 
 CWARN    := $(WARNINGS) -Wstrict-prototypes -Wmissing-prototypes
 HARDEN   := -fPIE -fstack-protector-strong $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 OPTIMIZE := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2)
+DRAWING  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags librsvg-2.0 cairo freetype2 2>/dev/null))
 CPPFLAGS += -I. -D_GNU_SOURCE -DH2O_USE_EPOLL=1 -MMD -MP
 CFLAGS   ?= -g
 CFLAGS   += -std=c11 $(OPTIMIZE) $(HARDEN) $(CWARN)
 CXXFLAGS ?= -g
 CXXFLAGS += -std=c++17 -DNDEBUG $(OPTIMIZE) $(HARDEN) $(WARNINGS)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedcrypto -lmagic -lssl -lcrypto -lz -lpthread -lstdc++
+LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedx509 -lmbedcrypto -lmagic \
+            $(shell pkg-config --libs librsvg-2.0 cairo 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
 
 # Top floor first: the order of linking, and of who may include whom.
-FOLDERS := commands files pages http upstreams stores crypto observe render config base
+FOLDERS := commands certificates files pages http upstreams stores crypto observe render config base
 
 sources  = $(wildcard $(1)/*.c $(1)/*.cc)
 objects  = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(call sources,$(1))))
@@ -92,6 +94,8 @@ $(BUILD)/flags $(BUILD)/version: always
 
 $(BUILD)/obj/commands/version.o: $(BUILD)/version
 $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
+
+$(BUILD)/obj/certificates/%.o build/fuzz/obj/certificates/%.o: private CPPFLAGS += $(DRAWING)
 
 # The upload page is embedded.
 $(BUILD)/obj/files/page.o build/fuzz/obj/files/page.o: $(wildcard files/upload_page.*)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* A client certificate and its key come together, or are both left out. */
-static void check_certificate(struct reader *r, struct config_tls *tls)
+static void check_tls(struct reader *r, struct config_tls *tls)
 {
     bool has_cert = tls->cert_file.n != 0;
     if (has_cert == (tls->key_file.n != 0))
@@ -51,10 +51,43 @@ static void check_download(struct reader *r, struct config_download *download)
     }
 }
 
+/* A key and its certificate come together; what is registered can be verified somewhere. */
+static void check_certificate(struct reader *r, struct config_certificate *certificate)
+{
+    struct config_sign *sign = &certificate->sign;
+    if ((sign->key.n != 0) != (sign->certificate.n != 0)) {
+        bool has_key = sign->key.n != 0;
+        diag_error(r->diag, config_pos(r->config, has_key ? &sign->key : &sign->certificate),
+                   has_key ? "sign: key needs certificate beside it"
+                           : "sign: certificate needs key beside it");
+        sign->key = sign->certificate = STR("");
+    }
+    if (sign->key.n == 0 && sign->timestamp.n != 0) {
+        diag_error(r->diag, config_pos(r->config, &sign->timestamp),
+                   "sign: a timestamp needs key and certificate beside it");
+        sign->timestamp = STR("");
+    }
+    if (certificate->registered && r->config->registry.url.n == 0)
+        diag_error(r->diag, config_pos(r->config, &certificate->registered),
+                   "certificates that are registered need [register] url, where they are verified "
+                   "(or say register = false)");
+    certificate->asked.name = certificate->name;
+    for (size_t i = 0; i < certificate->field_count; i++) {
+        struct config_field *field = &certificate->fields[i];
+        if (field->value.n != 0 && field->from.n != 0) {
+            diag_error(r->diag, config_pos(r->config, &field->value),
+                       "a field has either \"value\" or \"from\", not both");
+            field->from = STR("");
+        }
+    }
+}
+
 void reader_check(struct reader *r)
 {
+    for (size_t i = 0; i < r->config->certificate_count; i++)
+        check_certificate(r, &r->config->certificates[i]);
     for (size_t i = 0; i < r->config->upstream_count; i++)
-        check_certificate(r, &r->config->upstreams[i].tls);
+        check_tls(r, &r->config->upstreams[i].tls);
     for (size_t i = 0; i < r->config->download_count; i++)
         check_download(r, &r->config->downloads[i]);
 }

@@ -150,6 +150,59 @@ struct config_download { /* [downloads.NAME] */
     uint64_t max_age_ms; /* Cache-Control: max-age */
 };
 
+struct config_field { /* [certificates.NAME.fields.NAME] */
+    struct str name;
+    struct str from;  /* "query.name", "path.id", "form.name", "json.a.b" or "PART.a.b"; "" = where
+                         the request has one of its own name */
+    struct str value; /* a constant, "" = none; instead of from */
+    struct str fallback; /* when `from` has nothing */
+    bool required;
+    uint32_t max_length; /* characters */
+    struct str pattern;  /* PCRE2, of the whole value; "" = any */
+};
+
+struct config_sign {        /* [certificates.NAME.sign] */
+    struct str key;         /* absolute path, PEM; "" = certificates aren't signed */
+    struct str certificate; /* absolute path, PEM: the key's own first, then its chain */
+    struct str password;    /* of the key; "" = none */
+    struct str reason, location, contact;
+    struct str rect;      /* "x y width height" in points from the lower left; "" = invisible */
+    struct str timestamp; /* an upstream, the RFC 3161 authority; "" = none */
+    struct str timestamp_path; /* after the upstream's url */
+    uint8_t without_timestamp; /* enum config_without_timestamp: the authority is away */
+};
+enum config_without_timestamp { WITHOUT_TIMESTAMP_FAIL, WITHOUT_TIMESTAMP_SIGN };
+
+struct config_certificate { /* [certificates.NAME] */
+    struct str name;
+    struct str path;             /* "/certificate" */
+    struct str template;         /* under templates/; .svg or .pdf */
+    bool open;                   /* anybody may, under rate_limit; else a token or a signed link */
+    struct str rate_limit;       /* "30/m": of one client, where it is open */
+    bool registered;             /* key "register" */
+    struct str filename, title;  /* Mustache over the fields */
+    uint8_t disposition;         /* enum config_disposition */
+    struct str timestamp_format; /* as g_date_time_format() */
+    struct str time_zone;        /* of the tz database */
+    struct config_strings show;  /* fields that the verify page shows */
+    uint64_t quota;              /* bytes kept in all; 0 = no limit */
+    struct config_field *fields; /* in the file's order; none = a field "name" */
+    size_t field_count;
+    struct config_page asked; /* its parts and deadline; else empty but for the name */
+    struct config_sign sign;
+};
+
+struct config_register { /* [register] */
+    struct str url;      /* of the verify pages, as the world sees it; "" = none */
+    struct str template; /* of the verify page, under templates/; "" = the built-in one */
+    uint64_t max_file;   /* bytes of a PDF that is to be verified */
+};
+
+struct config_offload { /* [offload]: threads for what computes for long */
+    uint32_t threads;   /* 0 = one a CPU */
+    uint32_t max_queue; /* jobs that wait; more get 503 */
+};
+
 struct config {
     struct str file;          /* as given */
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
@@ -170,6 +223,10 @@ struct config {
     size_t upload_count;
     struct config_download *downloads;
     size_t download_count;
+    struct config_certificate *certificates;
+    size_t certificate_count;
+    struct config_register registry; /* key "register" */
+    struct config_offload offload;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

@@ -20,6 +20,11 @@ static const char *const needs[] = {"optional", "required", NULL};
 static const char *const auths[] = {"public", "token", "signed", NULL};
 static const char *const dispositions[] = {"attachment", "inline", NULL};
 static const char *const reserved_parts[] = {"request", "page", "parts", NULL};
+static const char *const reserved_asked[] = {"query", "path",    "form",  "json", "header",
+                                             "cookie", "request", "field", NULL};
+static const char *const reserved_fields[] = {"serial", "timestamp", "verify_url", "qr",
+                                              "fit",    "signer",    NULL};
+static const char *const without_timestamps[] = {"fail", "sign", NULL};
 
 /* clang-format off */
 
@@ -226,6 +231,94 @@ static const struct schema_key download_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_certificate, field)
+static const struct schema_key certificate_keys[] = {
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path),
+     .doc = "where certificates are asked for, \"/certificate\""},
+    {"template", VALUE_STRING, RULE_NOT_EMPTY, AT(template),
+     .doc = "under templates/: .svg, or .pdf with %placeholders%"},
+    {"open", VALUE_BOOL, AT(open), .fallback = "false",
+     .doc = "anybody may, under rate_limit; else a token or a signed link is needed"},
+    {"rate_limit", VALUE_STRING, AT(rate_limit), .fallback = "\"30/m\"",
+     .doc = "requests of one client where it is open, \"5/s\", \"30/m\", \"100/h\"; \"\" = any"},
+    {"register", VALUE_BOOL, AT(registered), .fallback = "true",
+     .doc = "keep each one, so that it can be verified, repeated and revoked"},
+    {"filename", VALUE_STRING, RULE_NOT_EMPTY, AT(filename), .fallback = "\"certificate.pdf\"",
+     .doc = "of the download; {{name}} is a field"},
+    {"title", VALUE_STRING, AT(title), .fallback = "\"\"",
+     .doc = "of the document; {{name}} is a field"},
+    {"disposition", VALUE_WORD, AT(disposition), .fallback = "\"attachment\"",
+     .words = dispositions, .doc = "attachment (saved) or inline (shown)"},
+    {"timestamp_format", VALUE_STRING, RULE_NOT_EMPTY, AT(timestamp_format),
+     .fallback = "\"%Y-%m-%d\"", .doc = "of the field timestamp, as strftime()"},
+    {"time_zone", VALUE_STRING, RULE_NOT_EMPTY, AT(time_zone), .fallback = "\"UTC\"",
+     .doc = "of the field timestamp, \"Europe/Paris\""},
+    {"show", VALUE_STRINGS, RULE_NOT_EMPTY, AT(show), .fallback = "[]",
+     .doc = "fields that the verify page shows"},
+    {"quota", VALUE_SIZE, AT(quota), .fallback = "\"10GiB\"", .max = TIB(1024),
+     .doc = "bytes kept in all; 0 = no limit"},
+    {"deadline", VALUE_DURATION, AT(asked.deadline_ms), .fallback = "\"2s\"",
+     .min = 1, .max = HOURS(1), .doc = "of its parts; those still under way are cut"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_field, field)
+static const struct schema_key field_keys[] = {
+    {"from", VALUE_STRING, AT(from), .fallback = "\"\"",
+     .doc = "query.X, path.X, form.X, json.X or PART.X; default: of its own name in the request"},
+    {"value", VALUE_STRING, AT(value), .fallback = "\"\"", .doc = "a constant, instead of from"},
+    {"fallback", VALUE_STRING, AT(fallback), .fallback = "\"\"",
+     .doc = "when there is none in from"},
+    {"required", VALUE_BOOL, AT(required), .fallback = "true", .doc = "without it: 400"},
+    {"max_length", VALUE_COUNT, AT(max_length), .fallback = "200", .min = 1, .max = 10000,
+     .doc = "characters"},
+    {"pattern", VALUE_STRING, AT(pattern), .fallback = "\"\"",
+     .doc = "a regular expression (PCRE2) for the whole value"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_sign, field)
+static const struct schema_key sign_keys[] = {
+    {"key", VALUE_STRING, RULE_PATH, AT(key), .fallback = "\"\"",
+     .doc = "the key's file, PEM (gateway keygen makes one); \"\" = not signed"},
+    {"certificate", VALUE_STRING, RULE_PATH, AT(certificate), .fallback = "\"\"",
+     .doc = "its certificate's file, PEM, followed by its chain"},
+    {"password", VALUE_STRING, RULE_SECRET, AT(password), .fallback = "\"\"",
+     .doc = "of the key's file"},
+    {"reason", VALUE_STRING, AT(reason), .fallback = "\"\"", .doc = "as PDF readers show it"},
+    {"location", VALUE_STRING, AT(location), .fallback = "\"\"", .doc = "as PDF readers show it"},
+    {"contact", VALUE_STRING, AT(contact), .fallback = "\"\"", .doc = "as PDF readers show it"},
+    {"rect", VALUE_STRING, AT(rect), .fallback = "\"\"",
+     .doc = "\"x y width height\" on the first page, in points from the lower left; \"\" = none"},
+    {"timestamp", VALUE_STRING, AT(timestamp), .fallback = "\"\"",
+     .doc = "an upstream: the time stamp authority (RFC 3161); \"\" = none"},
+    {"timestamp_path", VALUE_STRING, AT(timestamp_path), .fallback = "\"/\"",
+     .doc = "after the upstream's url"},
+    {"without_timestamp", VALUE_WORD, AT(without_timestamp), .fallback = "\"fail\"",
+     .words = without_timestamps, .doc = "when the authority is away: fail, or sign without"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_register, field)
+static const struct schema_key register_keys[] = {
+    {"url", VALUE_STRING, AT(url), .fallback = "\"\"",
+     .doc = "of the verify pages, as the world sees it: \"https://example.org/certificates\""},
+    {"template", VALUE_STRING, AT(template), .fallback = "\"\"",
+     .doc = "the verify page, under templates/; \"\" = the built-in one"},
+    {"max_file", VALUE_SIZE, AT(max_file), .fallback = "\"10MiB\"", .min = 1, .max = GIB(1),
+     .doc = "a PDF that is to be verified"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_offload, field)
+static const struct schema_key offload_keys[] = {
+    {"threads", VALUE_COUNT, AT(threads), .fallback = "0", .max = 256,
+     .doc = "that draw and sign; 0 = one a CPU that the process may use"},
+    {"max_queue", VALUE_COUNT, AT(max_queue), .fallback = "256", .min = 1, .max = 100000,
+     .doc = "jobs that wait for one; more get 503"},
+};
+#undef AT
+
 #define KEYS(table)     .keys = (table), .key_count = COUNT(table)
 #define SECTIONS(table) .sections = (table), .section_count = COUNT(table)
 
@@ -241,6 +334,19 @@ static const struct schema_section page_sections[] = {
      .offset = offsetof(struct config_page, parts),
      .count_offset = offsetof(struct config_page, part_count),
      .size = sizeof(struct config_part), .reserved = reserved_parts},
+};
+
+static const struct schema_section certificate_sections[] = {
+    {"certificates.*.fields.*", "fields", SECTION_NAMED, KEYS(field_keys),
+     .offset = offsetof(struct config_certificate, fields),
+     .count_offset = offsetof(struct config_certificate, field_count),
+     .size = sizeof(struct config_field), .reserved = reserved_fields},
+    {"certificates.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys),
+     .offset = offsetof(struct config_certificate, asked.parts),
+     .count_offset = offsetof(struct config_certificate, asked.part_count),
+     .size = sizeof(struct config_part), .reserved = reserved_asked},
+    {"certificates.*.sign", "sign", SECTION_TABLE, KEYS(sign_keys),
+     .offset = offsetof(struct config_certificate, sign)},
 };
 
 static const struct schema_section sections[] = {
@@ -269,6 +375,14 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, downloads),
      .count_offset = offsetof(struct config, download_count),
      .size = sizeof(struct config_download)},
+    {"certificates.*", "certificates", SECTION_NAMED, KEYS(certificate_keys),
+     SECTIONS(certificate_sections), .offset = offsetof(struct config, certificates),
+     .count_offset = offsetof(struct config, certificate_count),
+     .size = sizeof(struct config_certificate)},
+    {"register", "register", SECTION_TABLE, KEYS(register_keys),
+     .offset = offsetof(struct config, registry)},
+    {"offload", "offload", SECTION_TABLE, KEYS(offload_keys),
+     .offset = offsetof(struct config, offload)},
 };
 
 /* clang-format on */
@@ -283,6 +397,8 @@ _Static_assert(offsetof(struct config_static, name) == 0, "");
 _Static_assert(offsetof(struct config_token, name) == 0, "");
 _Static_assert(offsetof(struct config_upload, name) == 0, "");
 _Static_assert(offsetof(struct config_download, name) == 0, "");
+_Static_assert(offsetof(struct config_certificate, name) == 0, "");
+_Static_assert(offsetof(struct config_field, name) == 0, "");
 
 /* "duration", "array of strings": how documents and messages call the key's type. */
 static const char *type_name(const struct schema_key *key)

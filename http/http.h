@@ -185,6 +185,16 @@ struct str http_signed_url(struct http_request *request, enum http_right right, 
 void http_check_auth(const struct http_server *server, enum config_auth auth, struct pos at,
                      struct diag *diag);
 
+/* How often one client (an IPv4 address, an IPv6 /64) may do something: "30/m", "5/s", "100/h",
+ * with bursts as large. Shared by all loops, bounded: of more clients than it can hold, those that
+ * came longest ago are forgotten. "" = NULL, as is one that isn't a rate (an error at `at`). */
+struct http_rate;
+struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag);
+void http_rate_destroy(struct http_rate **rate);
+/* Counts the request. False: 429 with Retry-After was replied. Sets RateLimit and RateLimit-Policy
+ * either way. NULL allows all. */
+bool http_rate_allow(struct http_rate *rate, struct http_request *request);
+
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
  * send them with a visitor's browser. Good for 12 hours; in the request's pool. Sets the cookie
  * when there is none (before the reply begins), so no cache may keep the reply. */
@@ -305,5 +315,8 @@ struct http_admin {
     void *arg;
 };
 bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r);
+/* A route of the control socket; before the loops run. pattern: as http_route_add()'s. */
+void http_control_add(struct http_server *server, const char *name, unsigned methods,
+                      struct str pattern, http_handler_fn *handler, void *arg);
 
 #endif

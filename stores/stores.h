@@ -31,6 +31,7 @@ int64_t store_made_ms(const struct store *store);
 enum store_result {
     STORE_OK,
     STORE_ABSENT, /* there is no such row */
+    STORE_EXISTS, /* there is such a row already */
     STORE_FULL,   /* the disk is; works again once there is room */
     STORE_BUSY,   /* too much waits to be written, or another process doesn't let go of the file */
     STORE_FAILED  /* was logged; an id that is there already is one cause */
@@ -61,6 +62,30 @@ struct partial_record {
     char *memory;
 };
 
+/* A certificate that was issued. */
+enum { SERIAL_ROOM = 24 }; /* bytes of a serial's text, at most, NUL included */
+enum certificate_status { CERTIFICATE_VALID, CERTIFICATE_REVOKED, CERTIFICATE_SUPERSEDED };
+struct certificate_record {
+    struct str serial, route;  /* route: name of the [certificates.NAME] section */
+    uint8_t fields[32];        /* a code of the route and its fields; not superseded ones differ */
+    uint8_t key[32];           /* a code of the Idempotency-Key; all zero = none */
+    struct str shown;          /* JSON object of the fields that the verify page shows */
+    uint8_t sha256[32];        /* of the PDF */
+    uint8_t signed_sha256[32]; /* of its message-digest attribute; all zero = not signed */
+    uint64_t size;             /* bytes of the PDF */
+    int64_t issued_ms, changed_ms; /* since 1970; changed_ms: revoked or superseded, 0 = never */
+    enum certificate_status status;
+    struct str reason;        /* of revoking; "" = none was given */
+    struct str superseded_by; /* a serial; "" = not issued yet */
+    char *memory;
+};
+struct certificate_change {
+    struct str serial;
+    enum certificate_status status;
+    struct str reason, superseded_by;
+    int64_t changed_ms;
+};
+
 /* -- writing ---------------------------------------------------------------------------------- */
 
 /* What happens, all of it or nothing, in this order. Embed it; it and all it points to stays as it
@@ -73,10 +98,18 @@ struct store_write {
     const struct partial_record *put_partial; /* made; or its size, offset, expiry and metadata
                                                  brought up to date */
     struct str remove_partial;                /* no matter whether it was there; "" = none */
+    const struct certificate_record *add_certificate;    /* STORE_EXISTS, with existing_serial: one
+                                                            with    the same fields, or the same key, is
+                                                            there.    A superseded one of the same fields
+                                                            that has    no successor gets this one */
+    struct str certificate_pdf;                          /* its bytes, kept as they are */
+    const struct certificate_change *change_certificate; /* STORE_ABSENT when it isn't there,
+                                                            STORE_EXISTS when it is so already */
     void (*done)(struct store_write *write);
     struct loop *loop;
     enum store_result result;
-    bool partial_removed;     /* remove_partial was there; with STORE_OK */
+    bool partial_removed; /* remove_partial was there; with STORE_OK */
+    char existing_serial[SERIAL_ROOM];
     struct message message;   /* private */
     struct store_write *next; /* private */
 };
@@ -107,5 +140,21 @@ enum store_result store_list_expired(struct store *store, struct str route, int6
 enum store_result store_each_owner(struct store *store, struct str route,
                                    void (*fn)(void *arg, struct str owner, uint64_t bytes),
                                    void *arg);
+
+/* By serial; by route's fields code; by a key's code; by the digest of the file; by that of what
+ * was signed. Several could have the last two in theory: the newest. */
+enum certificate_by { BY_SERIAL, BY_FIELDS, BY_KEY, BY_SHA256, BY_SIGNED };
+/* what: the serial's text, or 32 bytes. BY_FIELDS finds none that is superseded. pdf_r: NULL, or
+ * gets the bytes, free(). */
+enum store_result store_find_certificate(struct store *store, enum certificate_by by,
+                                         struct str what, struct certificate_record *record_r,
+                                         struct str *pdf_r);
+/* Newest first, `limit` of them after (issued_ms, serial), as store_list_files(). route "" = all.
+ */
+enum store_result store_list_certificates(struct store *store, struct str route, int64_t after_ms,
+                                          struct str after_serial, size_t limit,
+                                          struct certificate_record **records_r, size_t *count_r);
+/* Bytes that the certificates of a route take. */
+enum store_result store_certificate_bytes(struct store *store, struct str route, uint64_t *bytes_r);
 
 #endif

@@ -48,6 +48,9 @@ struct up_request {
                                         http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
+    const char *method;  /* static; NULL = GET */
+    struct str body;     /* {NULL, 0} = none; stays as it is until done() or the cancelling; a call
+                            that has one is never made twice. Its Content-Type is among headers */
     uint64_t timeout_ms; /* 0 = the upstream's */
 };
 

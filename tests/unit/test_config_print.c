@@ -420,7 +420,7 @@ static void test_the_document_names_every_key(void **state)
     struct document document = {.text = text};
     config_each_key(look_for_key, &document);
     free(text);
-    assert_int_equal(document.keys, 72);
+    assert_int_equal(document.keys, 114);
     assert_int_equal(document.missing, 0);
 }
 

@@ -1,0 +1,49 @@
+/* certificates/: PDFs that people can trust: drawn from a template, signed, kept, verified,
+ * revoked.
+ *
+ *   certificates.c   the sections of the configuration -> what is served; which request goes where
+ *   input.c          a request's query, form or JSON body -> values by name
+ *   fields.c         values -> the fields of a certificate, checked
+ *   issue.c          one request's way: who may, fields, parts, the register, drawing, signing,
+ * reply template.h       a template of either kind: values -> the bytes of a PDF svg_*.c drawn by
+ * librsvg and cairo pdf_*.c          a PDF taken apart by libqpdf, filled in without it;
+ * pdf_sign.h, pdf_read.h register.h       what was issued: kept, found, revoked verify.c GET of a
+ * verify page; verify_file.c: a PDF sent to be verified
+ *
+ * Drawing and signing run on the threads of `compute`, what reads the register on `reads`; nothing
+ * here waits on a loop. */
+#ifndef GW_CERTIFICATES_H
+#define GW_CERTIFICATES_H
+
+#include "base/diag.h"
+#include "base/offload.h"
+#include "config/config.h"
+#include "http/http.h"
+#include "pages/pages.h"
+#include "render/render.h"
+#include "stores/stores.h"
+#include "upstreams/upstreams.h"
+
+struct certificates;
+
+struct certificates_needs {
+    const struct config *config;
+    struct store *store;     /* NULL while a configuration is only checked, or without register */
+    struct offload *compute; /* threads that draw and sign */
+    struct offload *reads;   /* threads that read the register */
+    struct template_set *templates;
+    struct upstreams *upstreams;
+    struct pages *pages;
+    struct http_server *server;
+    const struct secret *secret; /* NULL while a configuration is only checked */
+};
+/* Loads each template and key, draws each template once with sample values, adds the routes. Errors
+ * and warnings in diag; with errors, good for certificates_destroy() only. */
+struct certificates *certificates_create(const struct certificates_needs *needs, struct diag *diag);
+/* On each loop's thread: its client for the time stamp authority; NULL when the loop ends. */
+void certificates_set_client(struct certificates *certificates, struct loop *loop,
+                             struct up_client *client);
+/* The loops have ended, the offloads are stopped. */
+void certificates_destroy(struct certificates **certificates);
+
+#endif

@@ -1,0 +1,78 @@
+/* The register: what was issued is kept, found again, revoked. The one place that knows how serials
+ * and codes are made; rows are stores/'s.
+ *
+ * A serial is 100 random bits as twenty letters and digits of Crockford's base32, by fives:
+ * "8K3QF-2M7XR-V0P4N-J6T9W". The code of a certificate's fields is a keyed digest: whoever reads
+ * the database can't guess names by it. */
+#ifndef GW_CERTIFICATES_REGISTER_H
+#define GW_CERTIFICATES_REGISTER_H
+
+#include "base/loop.h"
+#include "base/offload.h"
+#include "certificates/template.h"
+#include "crypto/crypto.h"
+#include "stores/stores.h"
+
+/* -- serials ----------------------------------------------------------------------------------- */
+
+void serial_make(char serial_r[SERIAL_ROOM]);
+/* Takes what people make of one: lower case, without dashes, O for 0, I and L for 1. False: not
+ * one. */
+bool serial_read(struct str text, char serial_r[SERIAL_ROOM]);
+
+/* -- the register ------------------------------------------------------------------------------ */
+
+struct registry;
+
+/* One for the site. store and secret: NULL while a configuration is only checked. */
+struct registry *registry_create(struct store *store, struct offload *reads,
+                                 const struct secret *secret);
+void registry_destroy(struct registry **registry);
+
+/* The codes; any thread. Fields in the configuration's order, without serial, timestamp and
+ * verify_url. `who` keeps one client's keys from another's: a token's user, else the address. */
+void registry_fields_code(const struct registry *registry, struct str route,
+                          const struct field_value *fields, size_t count, uint8_t code_r[32]);
+void registry_key_code(const struct registry *registry, struct str route, struct str who,
+                       struct str key, uint8_t code_r[32]);
+
+enum register_result {
+    REGISTER_OK,
+    REGISTER_ABSENT,
+    REGISTER_EXISTS,
+    REGISTER_KEY_REUSED, /* the Idempotency-Key was used for other fields; answer 422 */
+    REGISTER_FULL,       /* the disk, or the route's quota; answer 507 */
+    REGISTER_BUSY,       /* answer 503 */
+    REGISTER_FAILED      /* was logged; answer 500 */
+};
+
+/* Looks for what was issued for a key or for fields, the key first. Embed it; done() runs on
+ * `loop`. False: REGISTER_BUSY, nothing was taken. The record and the PDF are released with it. */
+struct register_find {
+    uint8_t fields[32], key[32]; /* codes; key all zero = none */
+    bool with_pdf;
+    void (*done)(struct register_find *find);
+    struct loop *loop;
+    enum register_result result; /* OK, ABSENT, KEY_REUSED, BUSY, FAILED */
+    struct certificate_record record;
+    struct str pdf;
+    struct registry *registry; /* private, as what follows */
+    struct offload_job job;
+};
+bool register_find(struct registry *registry, struct register_find *find);
+void register_release(struct register_find *find);
+
+/* Keeps one: on the disk when done() says REGISTER_OK. Embed it; record and PDF stay until then. */
+struct register_add {
+    struct certificate_record record;
+    struct str pdf;
+    uint64_t quota; /* bytes of the route in all; 0 = no limit */
+    void (*done)(struct register_add *add);
+    struct loop *loop;
+    enum register_result result; /* OK, EXISTS (find it then), FULL, BUSY, FAILED */
+    struct registry *registry;   /* private, as what follows */
+    struct store_write write;
+};
+bool register_add(struct registry *registry, struct register_add *add);
+
+#endif

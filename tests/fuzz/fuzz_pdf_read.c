@@ -1,6 +1,5 @@
 /* Any bytes as a PDF: what is found lies inside the file and is what it is said to be. The same
- * bytes are given to what signs: refused and left alone, or signed, and then our signature is the
- * last that is found. */
+ * bytes are given to what signs: refused and left alone, or signed, found, and signed again. */
 #include <stdlib.h>
 #include "base/text.h"
 #include "certificates/pdf_read.h"
@@ -32,11 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const char *error;
     if (pdf_sign_prepare(&pdf, &signature, &hole, &error)) {
         gw_assert(hole.from > n && hole.to - hole.from == 34 && hole.to < pdf.n && !error);
-        size_t again = pdf_find_signatures(buf_str(&pdf), found);
-        gw_assert(again == count + 1 || count == PDF_MAX_SIGNATURES);
-        gw_assert(again != count + 1 ||
-                  (found[count].hole_from == hole.from && found[count].hole_to == hole.to &&
-                   found[count].end == pdf.n));
+        count = pdf_find_signatures(buf_str(&pdf), found);
+        if (!memmem(data, n, "/ByteRange",
+                    10)) /* which may lead past the end of then, not of now */
+            gw_assert(count == 1 && found[0].hole_from == hole.from &&
+                      found[0].hole_to == hole.to && found[0].end == pdf.n);
         gw_assert(pdf_sign_prepare(&pdf, &signature, &hole, &error)); /* what we made, we read */
     } else
         gw_assert(pdf.n == n && error);

@@ -185,14 +185,15 @@ struct str http_signed_url(struct http_request *request, enum http_right right, 
 void http_check_auth(const struct http_server *server, enum config_auth auth, struct pos at,
                      struct diag *diag);
 
-/* How often one client (an IPv4 address, an IPv6 /64) may do something: "30/m", "5/s", "100/h",
- * with bursts as large. Shared by all loops, bounded: of more clients than it can hold, those that
- * came longest ago are forgotten. "" = NULL, as is one that isn't a rate (an error at `at`). */
+/* How often one client (an IPv4 address, an IPv6 /64, or whoever has none) may do something: "5/s",
+ * "30/m", "100/h", "1000/d", with bursts as large. Shared by all loops, bounded: of more clients
+ * than it can hold (65,536), those that have used least of their quota lately are forgotten. "" =
+ * NULL, as is one that isn't a rate (an error at `at`). */
 struct http_rate;
 struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag);
 void http_rate_destroy(struct http_rate **rate);
 /* Counts the request. False: 429 with Retry-After was replied. Sets RateLimit and RateLimit-Policy
- * either way. NULL allows all. */
+ * (draft-ietf-httpapi-ratelimit-headers) either way. NULL allows all. Any loop. */
 bool http_rate_allow(struct http_rate *rate, struct http_request *request);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can

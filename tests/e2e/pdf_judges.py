@@ -304,7 +304,7 @@ def timestamps(pdf, authority):
         token = token[:4 + int.from_bytes(token[2:4], "big")]
         printed = _must("openssl", "cms", "-cmsout", "-print", "-noout", "-inform", "DER", data=der).decode()
         dump = re.search(r"^ {8}signature: *\n((?: {10}[0-9a-f]{4} - .*\n)+)", printed, re.M).group(1)
-        value = b"".join(bytes.fromhex(line.split(" - ", 1)[1][:48].replace("-", " ")) for line in dump.splitlines())
+        value = bytes.fromhex("".join(re.findall(r" - ((?:[0-9a-f]{2}[ -]){1,16})", dump)).replace("-", " "))
         with tempfile.TemporaryDirectory() as folder:
             (pathlib.Path(folder) / "token").write_bytes(token)
             done = _run("openssl", "ts", "-verify", "-token_in", "-in", "token", "-CAfile", authority.root,

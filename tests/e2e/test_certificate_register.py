@@ -257,6 +257,90 @@ def test_files_are_verified_at_a_bounded_rate(site):
     assert look_up(site, UNKNOWN).status_code == 404  # serials can be looked up all the same
 
 
+# -- by signature --
+
+
+def make_key(folder, name):
+    """A key and a certificate for it, as somebody would make them without us."""
+    key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        + ["-keyout", key, "-out", certificate, "-days", "30", "-subj", f"/CN={name}"],
+        check=True,
+        capture_output=True,
+    )
+    os.chmod(key, 0o600)
+    return f"""
+[certificates.course.sign]
+key = "{key}"
+certificate = "{certificate}"
+"""
+
+
+def test_a_signature_speaks_for_a_file_that_is_not_as_it_was(start, tmp_path):
+    site = start(CONFIG + make_key(tmp_path, "ours"))
+    pdf, serial = issue(site)
+    told = verify(site, pdf).json()
+    assert (told["file"], told["known_by"]) == ("unaltered", ["digest", "signature"])
+
+    def judge(content):
+        told = verify(site, content).json()
+        return told["file"], told["ours"], told["known_by"], told["id"], told["status"]
+
+    # Something that was added, after our signature.
+    assert judge(pdf + b"\n% more") == ("extended", True, ["signature"], serial, "valid")
+    page = verify(site, pdf + b"\n% more", {"accept": "text/html"}).text
+    assert "Something was added to this certificate" in page
+    # What was signed is another content now: at its beginning, and behind the signature.
+    hole = re.search(rb"/Contents\s*(<[0-9A-Fa-f]+>)", pdf)
+    assert hole
+    for at in (9, len(pdf) // 4, hole.start(1) - 30, len(pdf) - 8):
+        if hole.start(1) <= at < hole.end(1):
+            continue
+        changed = pdf[:at] + bytes([pdf[at] ^ 1]) + pdf[at + 1 :]
+        file, ours, known_by, found, status = judge(changed)
+        # Where the change hits what tells of the signature there is none left to be found.
+        assert (file, ours) in (("altered", True), ("unknown", False)), at
+        if at < hole.start() - 2000:
+            assert (file, known_by, found, status) == ("altered", ["signature"], serial, "valid"), at
+    assert "This file was altered" in verify(site, pdf[:9] + b"#" + pdf[10:], {"accept": "text/html"}).text
+    # The padding after the signature isn't signed, and says nothing.
+    spot = hole.end(1) - 3
+    assert pdf[spot : spot + 1] == b"0"
+    padded = pdf[:spot] + b"1" + pdf[spot + 1 :]
+    assert judge(padded)[:3] == ("unaltered", True, ["signature"])
+    # The signature itself broken: it still names our certificate.
+    der = bytes.fromhex(hole[1][1:-1].decode())
+    length = 4 + int.from_bytes(der[2:4], "big") if der[1] == 0x82 else 2 + der[1]
+    spot = hole.start(1) + 1 + 2 * (length - 4)
+    digit = b"1" if pdf[spot : spot + 1] != b"1" else b"2"
+    assert judge(pdf[:spot] + digit + pdf[spot + 1 :])[:2] in (("forged", False), ("unknown", False))
+
+    site.control.post(f"/certificates/{serial}/revoke")
+    assert judge(pdf + b"\n% more") == ("extended", True, ["signature"], serial, "revoked")
+
+
+def test_another_ones_signature_is_not_ours(start, tmp_path):
+    other = start(CONFIG + make_key(tmp_path, "other"))
+    site = start(CONFIG + make_key(tmp_path, "ours"))
+    pdf, _ = issue(other)
+    told = verify(site, pdf).json()
+    assert (told["file"], told["ours"], told["known_by"]) == ("unknown", False, [])
+
+
+def test_certificates_of_a_key_that_is_gone_are_still_known(start, tmp_path):
+    site = start(CONFIG + make_key(tmp_path, "first"))
+    pdf, serial = issue(site)
+    site.stop()
+    site.config.write_text(site.config.read_text().replace("first", "second"))
+    make_key(tmp_path, "second")
+    site.start()
+    told = verify(site, pdf).json()
+    assert (told["file"], told["known_by"], told["id"]) == ("unaltered", ["digest"], serial)
+    told = verify(site, pdf + b"more").json()
+    assert (told["file"], told["known_by"], told["id"]) == ("extended", ["digest"], serial)
+
+
 # -- what becomes of certificates --
 
 

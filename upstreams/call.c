@@ -138,14 +138,17 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
 {
     struct upstream *up = request->upstream;
     struct up_call *call = call_new(client);
+    gw_assert(request->method == NULL || strcmp(request->method, "HEAD") != 0);
     call->step = CALL_STARTED;
-    call->posted = call->has_slot = call->new_connection = call->head_complete = false;
+    call->posted = call->has_slot = call->new_connection = call->head_complete = call->sent = false;
     call->refused = REFUSED_NOTHING;
     call->header_lines = call->header_bytes = 0;
     call->lane = &client->lanes[up->index];
     call->done = done;
     call->arg = arg;
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : up->config->timeout_ms;
+    call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
+    call->upload = request->body;
     call->started_us = clock_us();
     call->body.max = up->config->max_body;
     buf_clear(&call->body);
@@ -285,33 +288,56 @@ bool up_call_body(struct up_call *call, const char *bytes, size_t n)
     return false;
 }
 
+/* A kept-alive connection may end when a request was sent and before a byte of the answer came.
+ * curl then sends it anew over another connection, up to five times and whatever it is
+ * (Curl_retry_request() in its transfer.c). That is right for a GET. What else was sent may have
+ * been done already, so that it must not be sent again. (A connection that has ended before is seen
+ * before anything is sent, and replaced.) */
+static bool is_second(struct up_call *call)
+{
+    if (call->sent)
+        call->refused = REFUSED_TWICE;
+    return call->sent;
+}
+
 /* curl opens a connection: from here until it stands, connect_timeout counts. */
-void up_call_connects(struct up_call *call)
+bool up_call_connects(struct up_call *call)
 {
     uint64_t limit_ms = call->lane->upstream->config->connect_timeout_ms;
+    if (is_second(call))
+        return false;
     if (call->new_connection)
-        return; /* another address of the same attempt */
+        return true; /* another address of the same attempt */
     call->new_connection = true;
     call->connect_by_ms = clock_us() / 1000 + limit_ms;
     if (call->connect_by_ms < call->deadline_ms)
         timer_start(call->lane->client->loop, &call->timer, limit_ms);
+    return true;
 }
 
-static uint64_t info_us(struct up_call *call, CURLINFO info)
+bool up_call_sends(struct up_call *call)
 {
-    curl_off_t us = 0;
-    curl_easy_getinfo(call->handle->easy, info, &us);
-    return us > 0 ? (uint64_t)us : 0;
+    if (is_second(call))
+        return false;
+    call->sent = true;
+    return true;
+}
+
+static uint64_t info(struct up_call *call, CURLINFO what)
+{
+    curl_off_t value = 0;
+    curl_easy_getinfo(call->handle->easy, what, &value);
+    return value > 0 ? (uint64_t)value : 0;
 }
 
 static bool is_connecting(struct up_call *call)
 {
-    return call->new_connection && info_us(call, CURLINFO_PRETRANSFER_TIME_T) == 0;
+    return call->new_connection && info(call, CURLINFO_PRETRANSFER_TIME_T) == 0;
 }
 
-static uint32_t phase_end(struct up_call *call, CURLINFO info)
+static uint32_t phase_end(struct up_call *call, CURLINFO phase)
 {
-    uint64_t us = info_us(call, info);
+    uint64_t us = info(call, phase);
     return us ? since_start(call, call->added_us + us) : 0;
 }
 
@@ -331,7 +357,7 @@ static void read_answer(struct up_call *call)
     if (status == 0)
         return;
     result->times.first_byte = phase_end(call, CURLINFO_STARTTRANSFER_TIME_T);
-    result->wire_bytes = info_us(call, CURLINFO_SIZE_DOWNLOAD_T);
+    result->wire_bytes = info(call, CURLINFO_SIZE_DOWNLOAD_T);
     curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &content_type);
     if (content_type != NULL) /* curl's own text goes with the handle's next call */
         snprintf(call->content_type, sizeof(call->content_type), "%s", content_type);
@@ -367,6 +393,9 @@ void up_call_ended(struct up_call *call, CURLcode code)
         finish(call, UP_FAILED, "http_response_body_size", "larger than max_body");
     } else if (call->refused == REFUSED_HEADERS) {
         finish(call, UP_FAILED, "http_response_header_section_size", "too many headers");
+    } else if (call->refused == REFUSED_TWICE) {
+        finish(call, UP_FAILED, "connection_terminated",
+               "the connection ended before an answer, and what was sent isn't sent again");
     } else {
         struct outcome outcome = outcome_of(code, os_errno, text);
         if (outcome.end == UP_ANSWERED)
@@ -407,11 +436,15 @@ static void on_timer(struct timer *timer)
             timer_start(loop, timer, end_ms - now_ms);
             break;
         }
-        struct outcome outcome = outcome_of_timeout(connecting);
+        static const char *const details[] = {[UNCONNECTED] = "not connected in time",
+                                              [UNSENT] = "the body wasn't taken in time",
+                                              [UNANSWERED] = "no whole answer in time"};
+        bool unsent = info(call, CURLINFO_SIZE_UPLOAD_T) < call->upload.n;
+        enum unfinished what = connecting ? UNCONNECTED : unsent ? UNSENT : UNANSWERED;
+        struct outcome outcome = outcome_of_timeout(what);
         read_answer(call);
         lane_remove(call->lane, call, false);
-        finish(call, outcome.end, outcome.error,
-               connecting ? "not connected in time" : "no whole answer in time");
+        finish(call, outcome.end, outcome.error, details[what]);
         break;
     }
     default:

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <glib.h>
+#include <h2o/string_.h>
 
 struct timestamp_text {
     GTimeZone *zone; /* owned */

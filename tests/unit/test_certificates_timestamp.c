@@ -53,7 +53,6 @@ static void test_what_is_wrong_is_told_when_the_configuration_is_read(void **sta
         const char *zone, *format, *says;
     } rows[] = {
         {"Europe/Pariss", "%F", "gateway.toml:2:1: error: there is no time zone \"Europe/Pariss\""},
-        {"", "%F", NULL},
         {"UTC", "%Q", "gateway.toml:1:1: error: timestamp_format: \"%Q\" is not a format"},
         {"UTC", "%", "gateway.toml:1:1: error: timestamp_format: \"%\" is not a format"},
         {"../../etc/passwd", "%F", "there is no time zone"},

@@ -37,7 +37,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla 
 CWARN    := $(WARNINGS) -Wstrict-prototypes -Wmissing-prototypes
 HARDEN   := -fPIE -fstack-protector-strong $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 OPTIMIZE := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2)
-DRAWING  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags librsvg-2.0 cairo freetype2 2>/dev/null))
+DRAWING  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags librsvg-2.0 cairo fontconfig freetype2 2>/dev/null))
 CPPFLAGS += -I. -D_GNU_SOURCE -DH2O_USE_EPOLL=1 -MMD -MP
 CFLAGS   ?= -g
 CFLAGS   += -std=c11 $(OPTIMIZE) $(HARDEN) $(CWARN)
@@ -45,7 +45,7 @@ CXXFLAGS ?= -g
 CXXFLAGS += -std=c++17 -DNDEBUG $(OPTIMIZE) $(HARDEN) $(WARNINGS)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedx509 -lmbedcrypto -lmagic \
-            $(shell pkg-config --libs librsvg-2.0 cairo 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
+            $(shell pkg-config --libs librsvg-2.0 cairo fontconfig 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
 
 # Top floor first: the order of linking, and of who may include whom.
 FOLDERS := commands certificates files pages http upstreams stores crypto observe render config base

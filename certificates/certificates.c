@@ -180,9 +180,9 @@ static void load_template(struct section *section, struct diag *diag)
         names[i] = value_name(section, i);
     const struct template_fields fields = {names, section->value_count};
     size_t errors = diag_errors(diag);
-    section->template = cert_template_load(all->needs.templates, config->templates_dir.p,
-                                           section->config->template.p, &fields,
-                                           config_pos(config, &section->config->template), diag);
+    section->template =
+        cert_template_load(config->templates_dir.p, section->config->template.p, &fields,
+                           config_pos(config, &section->config->template), diag);
     if (section->template == NULL)
         return;
     section->heavy = section->signer != NULL || cert_template_is_heavy(section->template);

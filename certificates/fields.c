@@ -7,17 +7,6 @@
 #include "base/text.h"
 #include "certificates/pattern.h"
 
-bool field_name_reserved(struct str name)
-{
-    static const struct str names[] = {STR("serial"),     STR("timestamp"), STR("verify_url"),
-                                       STR("signer"),     STR("expires"),   STR("sig"),
-                                       STR("disposition")};
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (str_eq(name, names[i]))
-            return true;
-    return false;
-}
-
 /* -- compiling --------------------------------------------------------------------------------- */
 
 static size_t segments(struct str path)
@@ -100,16 +89,25 @@ static void compile_from(struct fields *fields, struct field *field, const struc
     }
 }
 
+/* Names of a request's own parameters. */
+static bool is_taken(struct str name)
+{
+    static const struct str taken[] = {STR("expires"), STR("sig"), STR("disposition")};
+    for (size_t i = 0; i < COUNT(taken); i++)
+        if (str_eq(name, taken[i]))
+            return true;
+    return false;
+}
+
 static void compile(struct fields *fields, struct field *field, const struct config *config,
                     const struct config_certificate *certificate, const struct http_route *route,
                     struct diag *diag)
 {
     const struct config_field *from = field->config;
     field->param = -1;
-    if (field_name_reserved(from->name))
+    if (is_taken(from->name))
         diag_error(diag, config_pos(config, &from->name),
-                   "a field can't be named \"%s\": that is made for each certificate, or says how "
-                   "to issue it",
+                   "a field can't be named \"%s\": in a request that says how to issue it",
                    from->name.p);
     if (from->value.n != 0) {
         field->from = FIELD_CONSTANT;

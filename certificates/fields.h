@@ -38,9 +38,6 @@ struct fields {
     h2o_mem_pool_t pool;
 };
 
-/* Names that are never the configuration's: made for each certificate, or a request's own. */
-bool field_name_reserved(struct str name);
-
 /* route: the section's, NULL = has no parameters. Errors: unknown sources, bad patterns, reserved
  * names. Never NULL. */
 struct fields *fields_create(const struct config *config,

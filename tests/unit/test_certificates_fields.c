@@ -309,7 +309,7 @@ static void test_the_configurations_errors_are_told(void **state)
         {"[certificates.c.fields.x]\npattern = \"a(b\"\n",
          "gateway.toml:8:11: error: pattern: missing closing parenthesis, at character 3 of "
          "\"a(b\""},
-        {"[certificates.c.fields.serial]\n", "a field can't be named \"serial\""},
+        {"[certificates.c.fields.serial]\n", "\"serial\" is a reserved name"},
         {"[certificates.c.fields.sig]\n", "a field can't be named \"sig\""},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {

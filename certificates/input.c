@@ -1,8 +1,10 @@
-/* Queries, forms (application/x-www-form-urlencoded) and JSON bodies. */
+/* Queries, forms (application/x-www-form-urlencoded, multipart/form-data) and JSON bodies. */
 #include "certificates/input.h"
 
 #include <stdio.h>
+#include <h2o/string_.h>
 #include "base/text.h"
+#include "http/multipart.h"
 
 void input_init(struct input *input)
 {
@@ -140,9 +142,49 @@ static const char *read_json(struct input *input, struct str body, h2o_mem_pool_
                                                              : "the body is not a JSON object";
 }
 
+/* -- forms in parts ---------------------------------------------------------------------------- */
+
+/* The parts' data comes in pieces, which lie side by side in `values`, as large as the body. */
+static const char *read_parts(struct input_pairs *pairs, struct multipart *form, struct str body,
+                              h2o_mem_pool_t *pool)
+{
+    char *values = h2o_mem_alloc_pool(pool, body.n);
+    struct input_pair *pair = NULL;
+    pairs->items = h2o_mem_alloc_pool(pool, INPUT_PAIRS_MAX * sizeof(*pairs->items));
+    for (;;) {
+        switch (multipart_next(form, &body)) {
+        case MULTIPART_PART:
+            if (form->part.is_file)
+                return "the form has a file, and no file is taken here";
+            if (pairs->count == INPUT_PAIRS_MAX)
+                return "there are more than 1000 parameters";
+            h2o_iovec_t name = h2o_strdup(pool, form->part.name.p, form->part.name.n);
+            pair = &pairs->items[pairs->count++];
+            *pair = (struct input_pair){{name.base, name.len}, {values, 0}};
+            break;
+        case MULTIPART_DATA:
+            values = mempcpy(values, form->data.p, form->data.n);
+            pair->value.n += form->data.n;
+            break;
+        case MULTIPART_ERROR:
+            return form->error;
+        case MULTIPART_MORE:
+            return multipart_finished(form) ? NULL : "the form ends before its last boundary";
+        case MULTIPART_END:
+        case MULTIPART_DONE:
+            break;
+        }
+    }
+}
+
 /* -- bodies ------------------------------------------------------------------------------------ */
 
-bool input_body_of(struct str content_type, enum input_body *body_r)
+static bool is_multipart(struct str content_type)
+{
+    return str_caseeq(next_item(&content_type, ';'), STR("multipart/form-data"));
+}
+
+enum input_body input_body_of(struct str content_type)
 {
     struct str type = next_item(&content_type, ';');
     while (content_type.n != 0) {
@@ -152,21 +194,27 @@ bool input_body_of(struct str content_type, enum input_body *body_r)
             parameter = (struct str){parameter.p + 1, parameter.n - 2};
         if (str_caseeq(name, STR("charset")) && !str_caseeq(parameter, STR("utf-8")) &&
             !str_caseeq(parameter, STR("us-ascii")))
-            return false;
+            return INPUT_NO_BODY;
     }
-    *body_r = INPUT_NO_BODY;
-    if (str_caseeq(type, STR("application/x-www-form-urlencoded")))
-        *body_r = INPUT_FORM;
-    else if (str_caseeq(type, STR("application/json")))
-        *body_r = INPUT_JSON;
-    return *body_r != INPUT_NO_BODY;
+    return str_caseeq(type, STR("application/x-www-form-urlencoded")) || is_multipart(type)
+               ? INPUT_FORM
+           : str_caseeq(type, STR("application/json")) ? INPUT_JSON
+                                                       : INPUT_NO_BODY;
 }
 
-const char *input_read_body(struct input *input, enum input_body kind, struct str body,
+const char *input_read_body(struct input *input, struct str content_type, struct str body,
                             h2o_mem_pool_t *pool)
 {
-    input->body = kind;
-    return kind == INPUT_JSON ? read_json(input, body, pool)
-                              : read_pairs(&input->form, body, pool,
-                                           "the form has a % that begins no escape like %20");
+    input->body = input_body_of(content_type);
+    gw_assert(input->body != INPUT_NO_BODY);
+    if (input->body == INPUT_JSON)
+        return read_json(input, body, pool);
+    if (!is_multipart(content_type))
+        return read_pairs(&input->form, body, pool,
+                          "the form has a % that begins no escape like %20");
+    struct multipart *form = h2o_mem_alloc_pool(pool, sizeof(*form));
+    memset(form, 0, sizeof(*form));
+    if (!multipart_init(form, content_type))
+        return "the form's Content-Type has no boundary";
+    return read_parts(&input->form, form, body, pool);
 }

@@ -33,11 +33,13 @@ struct input {
 void input_init(struct input *input);
 void input_fini(struct input *input);
 
-/* Which body a Content-Type announces. False: none that is taken (answer 415). "" = no body. */
-bool input_body_of(struct str content_type, enum input_body *body_r);
+/* Which body a Content-Type announces: a form (of either encoding) or JSON, in UTF-8.
+ * INPUT_NO_BODY: none that is taken (answer 415). */
+enum input_body input_body_of(struct str content_type);
 /* Both return NULL, or what is wrong (answer 400), in the pool or constant. Texts are borrowed. */
 const char *input_read_query(struct input *input, struct str query, h2o_mem_pool_t *pool);
-const char *input_read_body(struct input *input, enum input_body kind, struct str body,
+/* Of a Content-Type that is taken. */
+const char *input_read_body(struct input *input, struct str content_type, struct str body,
                             h2o_mem_pool_t *pool);
 
 enum input_found {

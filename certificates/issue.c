@@ -92,11 +92,15 @@ static void received(struct http_request *request, enum http_body_end how, struc
                      void *arg)
 {
     struct issue *issue = arg;
-    const char *wrong;
-    if (how != BODY_WHOLE)
+    const char *wrong = NULL;
+    if (how != BODY_WHOLE) {
         http_body_refuse(request, how);
-    else if (body.n != 0 && (wrong = input_read_body(&issue->input, issue->input.body, body,
-                                                     request->pool)) != NULL)
+        return;
+    }
+    if (body.n != 0)
+        wrong = input_read_body(&issue->input, http_header(request, STR("content-type")), body,
+                                request->pool);
+    if (wrong != NULL)
         refuse_malformed(issue, wrong);
     else
         issue_go_on(issue);
@@ -115,14 +119,14 @@ static enum issue_next receive(struct issue *issue)
                                 "Idempotency-Key is one string in quotes, of 1 to 255 characters");
     if (!str_eq(request->method, STR("POST")) || http_body_length(request) == 0)
         return ISSUE_NEXT;
-    if (!input_body_of(http_header(request, STR("content-type")), &issue->input.body) ||
+    if (input_body_of(http_header(request, STR("content-type"))) == INPUT_NO_BODY ||
         (coding.n != 0 && !str_caseeq(coding, STR("identity")))) {
         http_add_header(request, "accept-post",
-                        STR("application/x-www-form-urlencoded, application/json"));
+                        STR("application/x-www-form-urlencoded, multipart/form-data, "
+                            "application/json"));
         return issue_refuse(issue, 415, "unsupported-media-type",
                             "This kind of body is not taken here",
-                            STR("send a form (application/x-www-form-urlencoded) or "
-                                "application/json, in UTF-8"));
+                            STR("send a form or JSON, in UTF-8"));
     }
     http_body_collect(request, max < INPUT_BODY_MAX ? (size_t)max : INPUT_BODY_MAX, received,
                       issue);

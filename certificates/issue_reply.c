@@ -84,7 +84,8 @@ static enum issue_next refuse(struct issue *issue, const struct http_problem *pr
 /* Who sends JSON reads JSON. */
 static bool wants_json(const struct issue *issue)
 {
-    return issue->input.body == INPUT_JSON || http_wants_json(issue->request);
+    struct str sent = http_header(issue->request, STR("content-type"));
+    return input_body_of(sent) == INPUT_JSON || http_wants_json(issue->request);
 }
 
 enum issue_next issue_refuse(struct issue *issue, int status, const char *type, const char *title,

@@ -60,7 +60,10 @@ static void ask(struct trial *trial, const char *query, enum input_body kind, co
         .input = &trial->input, .signed_link = signed_link, .pool = &trial->pool};
     assert_null(input_read_query(&trial->input, str_from(query), &trial->pool));
     if (kind != INPUT_NO_BODY)
-        assert_null(input_read_body(&trial->input, kind, str_from(body), &trial->pool));
+        assert_null(input_read_body(&trial->input,
+                                    kind == INPUT_JSON ? STR("application/json")
+                                                       : STR("application/x-www-form-urlencoded"),
+                                    str_from(body), &trial->pool));
     fields_from_request(trial->fields, &request, trial->values, &trial->faults);
 }
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#define FORM "application/x-www-form-urlencoded"
+
 static h2o_mem_pool_t pool;
 static struct input input;
 
@@ -71,7 +73,7 @@ static void test_a_form_is_what_was_sent(void **state)
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct str text = {NULL, 0}, sent = str_from(rows[i].sent);
-        assert_null(input_read_body(&input, INPUT_FORM, sent, &pool));
+        assert_null(input_read_body(&input, STR(FORM), sent, &pool));
         assert_int_equal(input_pair(&input.form, STR("name"), &text), rows[i].found);
         if (rows[i].found == INPUT_TEXT)
             check_text(text, rows[i].name, rows[i].n);
@@ -89,7 +91,7 @@ static void test_escapes_that_are_none_are_refused(void **state)
     static const char *const rows[] = {"name=%",   "name=%4",   "name=%zz",  "%=1",
                                        "name=a%2", "x=1&y=%g0", "name=100%", "a%%41=b"};
     for (size_t i = 0; i < COUNT(rows); i++) {
-        const char *wrong = input_read_body(&input, INPUT_FORM, str_from(rows[i]), &pool);
+        const char *wrong = input_read_body(&input, STR(FORM), str_from(rows[i]), &pool);
         assert_non_null(wrong);
         assert_non_null(strstr(wrong, "the form has a %"));
         again();
@@ -108,10 +110,10 @@ static void test_a_form_has_at_most_a_thousand_parameters(void **state)
     for (size_t i = 0; i < sizeof(text); i += 2)
         text[i] = 'a';
     struct str most = {text, 2 * INPUT_PAIRS_MAX - 1}, more = {text, 2 * INPUT_PAIRS_MAX + 1};
-    assert_null(input_read_body(&input, INPUT_FORM, most, &pool));
+    assert_null(input_read_body(&input, STR(FORM), most, &pool));
     assert_int_equal(input.form.count, INPUT_PAIRS_MAX);
     again();
-    assert_string_equal(input_read_body(&input, INPUT_FORM, more, &pool),
+    assert_string_equal(input_read_body(&input, STR(FORM), more, &pool),
                         "there are more than 1000 parameters");
 }
 
@@ -147,7 +149,8 @@ static void test_json_is_read_by_paths(void **state)
         size_t count = 0;
         for (; count < COUNT(path) && rows[i].path[count] != NULL; count++)
             path[count] = str_from(rows[i].path[count]);
-        assert_null(input_read_body(&input, INPUT_JSON, str_from(rows[i].json), &pool));
+        assert_null(
+            input_read_body(&input, STR("application/json"), str_from(rows[i].json), &pool));
         assert_int_equal(input_json(json_root(&input.json), path, count, &pool, &text),
                          rows[i].found);
         if (rows[i].text != NULL)
@@ -173,7 +176,8 @@ static void test_json_that_is_none_is_refused(void **state)
         {"null", "the body is not a JSON object"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        const char *wrong = input_read_body(&input, INPUT_JSON, str_from(rows[i].json), &pool);
+        const char *wrong =
+            input_read_body(&input, STR("application/json"), str_from(rows[i].json), &pool);
         assert_non_null(wrong);
         assert_ptr_equal(strstr(wrong, rows[i].says), wrong);
         again();
@@ -185,24 +189,59 @@ static void test_the_media_type_says_what_a_body_is(void **state)
     (void)state;
     static const struct {
         const char *type;
-        bool taken;
         enum input_body body;
     } rows[] = {
-        {"application/x-www-form-urlencoded", true, INPUT_FORM},
-        {"Application/X-WWW-Form-Urlencoded; charset=UTF-8", true, INPUT_FORM},
-        {"application/json", true, INPUT_JSON},
-        {"application/json;charset=\"utf-8\"", true, INPUT_JSON},
-        {"application/json; charset=iso-8859-1", false, INPUT_NO_BODY},
-        {"application/jsonp", false, INPUT_NO_BODY},
-        {"multipart/form-data; boundary=x", false, INPUT_NO_BODY},
-        {"text/plain", false, INPUT_NO_BODY},
-        {"", false, INPUT_NO_BODY},
+        {"application/x-www-form-urlencoded", INPUT_FORM},
+        {"Application/X-WWW-Form-Urlencoded; charset=UTF-8", INPUT_FORM},
+        {"multipart/form-data; boundary=x", INPUT_FORM},
+        {"application/json", INPUT_JSON},
+        {"application/json;charset=\"utf-8\"", INPUT_JSON},
+        {"application/json; charset=iso-8859-1", INPUT_NO_BODY},
+        {"application/jsonp", INPUT_NO_BODY},
+        {"text/plain", INPUT_NO_BODY},
+        {"", INPUT_NO_BODY},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        assert_int_equal(input_body_of(str_from(rows[i].type)), rows[i].body);
+}
+
+#define PART(name, value) \
+    "--b\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
+
+static void test_a_form_in_parts_is_a_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *body, *says; /* says: NULL = is read */
+        enum input_found found;
+        const char *name;
+    } rows[] = {
+        {"; boundary=b", PART("name", "Ada") "--b--\r\n", NULL, INPUT_TEXT, "Ada"},
+        {"; boundary=b", PART("a", "1") PART("name", "A=d&a%20") PART("c", "") "--b--", NULL,
+         INPUT_TEXT, "A=d&a%20"},
+        {"; boundary=b", PART("name", "a\r\n--x\r\nb") "--b--", NULL, INPUT_TEXT, "a\r\n--x\r\nb"},
+        {"; boundary=b", PART("name", "a") PART("name", "b") "--b--", NULL, INPUT_TWICE, NULL},
+        {"; boundary=b", "--b--", NULL, INPUT_ABSENT, NULL},
+        {"; boundary=b", PART("name", "Ada"), "the form ends before its last boundary", 0, NULL},
+        {"", PART("name", "Ada") "--b--", "the form's Content-Type has no boundary", 0, NULL},
+        {"; boundary=b",
+         "--b\r\nContent-Disposition: form-data; name=\"name\"; filename=\"x\"\r\n\r\n1\r\n--b--",
+         "the form has a file, and no file is taken here", 0, NULL},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        enum input_body body = INPUT_NO_BODY;
-        assert_int_equal(input_body_of(str_from(rows[i].type), &body), rows[i].taken);
-        if (rows[i].taken)
-            assert_int_equal(body, rows[i].body);
+        char type[100];
+        struct str text = {NULL, 0};
+        snprintf(type, sizeof(type), "multipart/form-data%s", rows[i].type);
+        const char *wrong = input_read_body(&input, str_from(type), str_from(rows[i].body), &pool);
+        if (rows[i].says != NULL) {
+            assert_string_equal(wrong, rows[i].says);
+        } else {
+            assert_null(wrong);
+            assert_int_equal(input_pair(&input.form, STR("name"), &text), rows[i].found);
+            if (rows[i].name != NULL)
+                check_text(text, rows[i].name, strlen(rows[i].name));
+        }
+        again();
     }
 }
 
@@ -216,6 +255,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_json_is_read_by_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(test_json_that_is_none_is_refused, setup, teardown),
         cmocka_unit_test(test_the_media_type_says_what_a_body_is),
+        cmocka_unit_test_setup_teardown(test_a_form_in_parts_is_a_form, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

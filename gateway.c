@@ -297,6 +297,7 @@ static const struct {
     {"stub", command_stub, "serve demo upstreams from a small TOML file"},
     {"healthcheck", command_healthcheck, "ask a running gateway whether it is ready"},
     {"sign-url", command_sign_url, "make a link that opens an upload or a download for a time"},
+    {"certificate", command_certificate, "list, show, revoke and supersede certificates"},
     {"token", command_token, "make a token for who may upload or download"},
     {"version", command_version, "print versions"},
 };

@@ -229,6 +229,26 @@ static void open_section(struct section *section, struct diag *diag)
         section->parts = pages_add_parts(all->needs.pages, &from->asked, section->route, diag);
 }
 
+static struct verify *open_verify(struct certificates *all, struct diag *diag)
+{
+    const struct certificates_needs *needs = &all->needs;
+    const struct signer **signers =
+        h2o_mem_alloc_pool(&all->pool, (all->count + 1) * sizeof(struct signer *));
+    size_t signer_count = 0;
+    for (size_t i = 0; i < all->count; i++)
+        if (all->sections[i].signer != NULL)
+            signers[signer_count++] = all->sections[i].signer;
+    const struct verify_needs verify = {.config = needs->config,
+                                        .store = needs->store,
+                                        .compute = needs->compute,
+                                        .reads = needs->reads,
+                                        .templates = needs->templates,
+                                        .server = needs->server,
+                                        .signers = signers,
+                                        .signer_count = signer_count};
+    return verify_create(&verify, diag);
+}
+
 struct certificates *certificates_create(const struct certificates_needs *needs, struct diag *diag)
 {
     struct certificates *all = h2o_mem_alloc(sizeof(*all));
@@ -250,6 +270,7 @@ struct certificates *certificates_create(const struct certificates_needs *needs,
         all->sections[i].config = &needs->config->certificates[i];
         open_section(&all->sections[i], diag);
     }
+    all->verify = open_verify(all, diag);
     return all;
 }
 
@@ -265,6 +286,8 @@ void certificates_destroy(struct certificates **certificates)
     struct certificates *all = *certificates;
     if (all == NULL)
         return;
+    if (all->count != 0)
+        verify_destroy(&all->verify);
     for (size_t i = 0; i < all->count; i++) {
         struct section *section = &all->sections[i];
         cert_template_destroy(&section->template);

@@ -15,6 +15,7 @@
 #include "certificates/register.h"
 #include "certificates/template.h"
 #include "certificates/timestamp_text.h"
+#include "certificates/verify.h"
 #include "crypto/sign.h"
 
 enum {
@@ -62,6 +63,7 @@ struct section {
 struct certificates {
     struct certificates_needs needs;
     struct registry *registry;
+    struct verify *verify;
     struct section *sections;
     size_t count;
     struct template_set *texts; /* file names and titles */

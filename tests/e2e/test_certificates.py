@@ -517,6 +517,45 @@ def test_an_idempotency_key_that_is_none(one, key):
     assert "Idempotency-Key" in refused(answer, 400, "malformed-request")["detail"]
 
 
+def serial_of(answer):
+    issued(answer)
+    return re.search(r"certificates/([^>]+)>", answer.headers["link"])[1]
+
+
+def test_the_link_of_the_answer_leads_to_its_verify_page(one):
+    answer = httpx.get(f"{one.url}/certificate?name=Ada")
+    serial = serial_of(answer)
+    status = httpx.get(f"{one.url}/certificates/{serial}", headers=JSON).json()
+    assert status["status"] == "valid"
+    said = httpx.post(f"{one.url}/certificates/verify", content=answer.content,
+                      headers={**JSON, "content-type": "application/pdf"}).json()
+    assert said["status"] == "valid"
+
+
+def test_one_that_was_revoked_is_not_issued_again(one):
+    url = f"{one.url}/certificate"
+    key = {"idempotency-key": '"first"'}
+    serial = serial_of(httpx.post(url, json={"name": "Ada"}, headers=key))
+    done = command("certificate", "revoke", serial, "-c", one.config)
+    assert done.returncode == 0, done.stderr
+    refused(httpx.post(url, json={"name": "Ada"}), 410, "certificate-revoked")
+    refused(httpx.post(url, json={"name": "Ada"}, headers=key), 410, "certificate-revoked")
+    issued(httpx.post(url, json={"name": "Bob"}))
+
+
+def test_one_that_was_superseded_gives_way_to_a_new_one(one):
+    url = f"{one.url}/certificate"
+    key = {"idempotency-key": '"first"'}
+    first = serial_of(httpx.post(url, json={"name": "Ada"}, headers=key))
+    done = command("certificate", "supersede", first, "-c", one.config)
+    assert done.returncode == 0, done.stderr
+    second = serial_of(httpx.post(url, json={"name": "Ada"}))
+    assert second != first
+    assert serial_of(httpx.get(url, params={"name": "Ada"})) == second
+    problem = refused(httpx.post(url, json={"name": "Ada"}, headers=key), 410, "certificate-superseded")
+    assert second in problem["detail"]
+
+
 def test_a_quota_is_kept(start):
     one = start(section(more='quota = "20KiB"'))
     statuses = [httpx.get(f"{one.url}/certificate?name=n{i}", headers=JSON).status_code for i in range(12)]

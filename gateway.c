@@ -299,6 +299,7 @@ static const struct {
     {"sign-url", command_sign_url, "make a link that opens an upload or a download for a time"},
     {"certificate", command_certificate, "list, show, revoke and supersede certificates"},
     {"token", command_token, "make a token for who may upload or download"},
+    {"keygen", command_keygen, "make a key and a certificate to sign PDFs with"},
     {"version", command_version, "print versions"},
 };
 

@@ -27,6 +27,7 @@ int command_stub(int argc, char **argv);
 int command_healthcheck(int argc, char **argv);
 int command_sign_url(int argc, char **argv);
 int command_token(int argc, char **argv);
+int command_keygen(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /* -- reading a command's arguments (arguments.c) ---------------------------------------------- */

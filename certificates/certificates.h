@@ -1,14 +1,16 @@
 /* certificates/: PDFs that people can trust: drawn from a template, signed, kept, verified,
  * revoked.
  *
- *   certificates.c   the sections of the configuration -> what is served; which request goes where
- *   input.c          a request's query, form or JSON body -> values by name
- *   fields.c         values -> the fields of a certificate, checked
- *   issue.c          one request's way: who may, fields, parts, the register, drawing, signing,
- * reply template.h       a template of either kind: values -> the bytes of a PDF svg_*.c drawn by
- * librsvg and cairo pdf_*.c          a PDF taken apart by libqpdf, filled in without it;
- * pdf_sign.h, pdf_read.h register.h       what was issued: kept, found, revoked verify.c GET of a
- * verify page; verify_file.c: a PDF sent to be verified
+ *   certificates.c     the sections of the configuration -> what is served
+ *   input.c            a request's query, form or JSON body -> values by name
+ *   fields.c           values -> the fields of a certificate, checked
+ *   issue.c            one request's way, a table of steps; issue_*.c: the longer ones
+ *   template.h         a template of either kind: values -> the bytes of a PDF
+ *     svg_*.c          drawn by librsvg and cairo
+ *     pdf_*.c          a PDF taken apart by libqpdf, filled in without it
+ *   pdf_sign.h, pdf_read.h
+ *   register.h         what was issued: kept, found, revoked
+ *   verify*.c          verify pages; a PDF that is sent to be verified
  *
  * Drawing and signing run on the threads of `compute`, what reads the register on `reads`; nothing
  * here waits on a loop. */

@@ -113,12 +113,23 @@ static struct json_value date_value(h2o_mem_pool_t *pool, int64_t ms)
     return record_json_copy(pool, text, (size_t)n);
 }
 
+/* "first_name" -> "first name" */
+static struct json_value label_value(h2o_mem_pool_t *pool, struct str name)
+{
+    h2o_iovec_t label = h2o_strdup(pool, name.p, name.n);
+    for (size_t i = 0; i < label.len; i++)
+        if (label.base[i] == '_' || label.base[i] == '-')
+            label.base[i] = ' ';
+    return record_json_text(pool, (struct str){label.base, label.len});
+}
+
 static struct json_value rows_value(h2o_mem_pool_t *pool, struct json_value fields)
 {
     struct json_array *rows = json_array_create(pool, json_count(fields));
     for (struct json_iter it = json_iter(fields); json_next(&it);) {
-        struct json_object *row = json_object_create(pool, 2);
+        struct json_object *row = json_object_create(pool, 3);
         set(pool, row, "name", it.key);
+        set(pool, row, "label", label_value(pool, json_string(it.key, pool)));
         set(pool, row, "value", it.value);
         json_array_add(pool, rows, json_from_object(row));
     }

@@ -2,11 +2,11 @@
  * from one object: what a client may read, a template may show.
  *
  * The members of the JSON are documented in docs/certificates.md; a template has these besides:
- * headline, explanation, tone (with a flag for each: is.good, is.care, is.bad), rows (name, value:
- * the fields shown), issued_on, changed_on (dates as people write them), superseded_url, canonical
- * (URL of this page), verify_action (where the forms go), max_size, style; `asked` when there is
- * something to be told, else the page is the form alone; `is` also has a flag of the status, and
- * one of the file's state. */
+ * headline, explanation, tone (with a flag for each: is.good, is.care, is.bad), rows (name, label,
+ * value: the fields shown), issued_on, changed_on (dates as people write them), superseded_url,
+ * canonical (URL of this page), verify_action (where the forms go), max_size, style; `asked` when
+ * there is something to be told, else the page is the form alone; `is` also has a flag of the
+ * status, and one of the file's state. */
 #ifndef GW_CERTIFICATES_VERIFY_PAGE_H
 #define GW_CERTIFICATES_VERIFY_PAGE_H
 

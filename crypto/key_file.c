@@ -114,7 +114,7 @@ static bool read_derivation(struct str at, struct pbes2 *pbes2_r)
 /* EncryptedPrivateKeyInfo, RFC 5958 section 3, by PBES2 with an AES. */
 static bool read_pbes2(struct str der, struct pbes2 *pbes2_r)
 {
-    struct str info, scheme, oid, parameters, derivation, by, cipher, iv;
+    struct str info, scheme, oid, parameters, derivation, values, by, cipher, iv;
     if (!der_read(&der, DER_SEQUENCE, &info) || der.n != 0 ||
         !der_read_algorithm(&info, &oid, &parameters) ||
         !str_eq(oid, STR(MBEDTLS_OID_PKCS5_PBES2)) ||
@@ -122,8 +122,8 @@ static bool read_pbes2(struct str der, struct pbes2 *pbes2_r)
         !der_read(&parameters, DER_SEQUENCE, &scheme) ||
         !der_read_algorithm(&scheme, &by, &derivation) ||
         !str_eq(by, STR(MBEDTLS_OID_PKCS5_PBKDF2)) ||
-        !der_read(&derivation, DER_SEQUENCE, &derivation) ||
-        !read_derivation(derivation, pbes2_r) || !der_read_algorithm(&scheme, &cipher, &iv) ||
+        !der_read(&derivation, DER_SEQUENCE, &values) || !read_derivation(values, pbes2_r) ||
+        !der_read_algorithm(&scheme, &cipher, &iv) ||
         !der_read(&iv, DER_OCTET_STRING, &pbes2_r->iv) || pbes2_r->iv.n != 16)
         return false;
     for (size_t i = 0; i < COUNT(ciphers); i++) {

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 #include <h2o/memory.h>
 
 struct offload {
@@ -16,7 +15,7 @@ struct offload {
     struct offload_job *first, **last;
     unsigned queued, queue_max;
     unsigned running, idle, threads_max;
-    int nice; /* 0 = as the process */
+    int nice; /* more than the process */
     bool ending;
     pthread_t threads[];
 };
@@ -49,8 +48,8 @@ static void *work(void *arg)
 {
     struct offload *offload = arg;
     pthread_setname_np(pthread_self(), offload->name);
-    if (offload->nice != 0) /* on Linux a thread's own; refused: it runs as the others do */
-        setpriority(PRIO_PROCESS, (id_t)gettid(), offload->nice);
+    if (offload->nice != 0) /* on Linux a thread's own; at most 19 */
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + offload->nice);
     pthread_mutex_lock(&offload->lock);
     while (!offload->ending) {
         struct offload_job *job = offload->first;

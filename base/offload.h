@@ -9,8 +9,8 @@ struct offload;
 
 /* Threads are started when first needed, at most `threads`; `queue_max` jobs may wait. */
 struct offload *offload_create(const char *name, unsigned threads, unsigned queue_max);
-/* Before the first job: its threads run at this nice value (setpriority(2), 1 to 19), so that those
- * that compute give way to the loops. */
+/* Before the first job: its threads run at a nice value that is so much more than the process's
+ * (setpriority(2)), so that those that compute give way to the loops. */
 void offload_set_nice(struct offload *offload, int nice);
 /* Takes and runs no more jobs, waits for those under way; their done() still comes, that of jobs
  * that did not run never does. From then on offload_submit() refuses. */

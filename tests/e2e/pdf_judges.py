@@ -160,11 +160,13 @@ def stranger(tmp_path_factory):
 
 
 def pdfsig(pdf, authority, trusted=True):
-    """What pdfsig says, a dict a signature: `field`, `name`, `time`, `hash`, `type`, `ranges` [(from,
-    to), …], `whole` (does it cover the whole document), `signature` ("Signature is Valid.", "Digest
-    Mismatch.", …) and `certificate` ("Certificate is Trusted.", "Certificate issuer is
-    unknown.", "" when it wasn't looked at). `trusted`: does the reader know the authority's root. (Without
-    -no-ocsp: with it, poppler 22.12 trusts nobody. The certificates name no OCSP server to ask.)"""
+    """What pdfsig says to a reader who knows the authority's root, or who doesn't: a dict a signature.
+    `field`, `name`, `time`, `hash`, `type`, `ranges` [(from, to), …], `whole` (is the whole document
+    covered), `signature` ("Signature is Valid.", "Digest Mismatch.", …) and `certificate`
+    ("Certificate is Trusted.", "Certificate issuer is unknown.", or when the file brings the root
+    along "Certificate issuer isn't Trusted."; "" when the signature isn't valid).
+
+    Not with -no-ocsp: poppler 22.12 trusts nobody then, and our certificates name no server to ask."""
     with _File(pdf) as path:
         said = _run("pdfsig", "-nssdir", authority.database("trusted" if trusted else "untrusted"), path).stdout.decode(errors="replace")
     signatures = []

@@ -252,8 +252,10 @@ def test_what_cannot_be_verified_is_refused(site):
 
 
 def test_files_are_verified_at_a_bounded_rate(site):
-    statuses = [verify(site, b"x").status_code for _ in range(70)]
-    assert statuses.count(200) in range(60, 66) and statuses[-1] == 429
+    taken = 0
+    while (answer := verify(site, b"x")).status_code == 200 and taken < 600:
+        taken += 1
+    assert taken >= 60 and answer.status_code == 429 and answer.headers["retry-after"]
     assert look_up(site, UNKNOWN).status_code == 404  # serials can be looked up all the same
 
 
@@ -304,17 +306,12 @@ def test_a_signature_speaks_for_a_file_that_is_not_as_it_was(start, tmp_path):
         if at < hole.start() - 2000:
             assert (file, known_by, found, status) == ("altered", ["signature"], serial, "valid"), at
     assert "This file was altered" in verify(site, pdf[:9] + b"#" + pdf[10:], {"accept": "text/html"}).text
-    # The padding after the signature isn't signed, and says nothing.
-    spot = hole.end(1) - 3
-    assert pdf[spot : spot + 1] == b"0"
-    padded = pdf[:spot] + b"1" + pdf[spot + 1 :]
-    assert judge(padded)[:3] == ("unaltered", True, ["signature"])
     # The signature itself broken: it still names our certificate.
     der = bytes.fromhex(hole[1][1:-1].decode())
     length = 4 + int.from_bytes(der[2:4], "big") if der[1] == 0x82 else 2 + der[1]
     spot = hole.start(1) + 1 + 2 * (length - 4)
     digit = b"1" if pdf[spot : spot + 1] != b"1" else b"2"
-    assert judge(pdf[:spot] + digit + pdf[spot + 1 :])[:2] in (("forged", False), ("unknown", False))
+    assert judge(pdf[:spot] + digit + pdf[spot + 1 :])[:3] == ("forged", False, [])
 
     site.control.post(f"/certificates/{serial}/revoke")
     assert judge(pdf + b"\n% more") == ("extended", True, ["signature"], serial, "revoked")

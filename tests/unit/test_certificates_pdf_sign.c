@@ -1,65 +1,18 @@
-/* A signed certificate, as its judges see it: qpdf, pdfsig and pdftoppm look at real files. The
- * CMS is made by openssl, so that only the PDF around it is on trial. */
-#include "certificates/pdf_sign.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <cmocka.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include "base/text.h"
+/* A signed certificate, as its judges see it: qpdf, pdfsig, openssl and pdftoppm look at real
+ * files. */
+#include <math.h>
 #include "certificates/pdf_read.h"
+#include "certificates/pdf_sign.h"
+#include "crypto/sign.h"
+#include "tests/unit/crypto_fixture.h"
 #include "tests/unit/pdf_samples.h"
-
-static char folder[] = "/tmp/pdf-sign-XXXXXX";
 
 /* -- judges ------------------------------------------------------------------------------------ */
 
-static const char *path(const char *name)
-{
-    static char paths[4][64];
-    static int next;
-    char *one = paths[next++ % 4];
-    snprintf(one, sizeof(paths[0]), "%s/%s", folder, name);
-    return one;
-}
-
-static void write_file(const char *name, struct str first, struct str second)
-{
-    FILE *file = fopen(path(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(first.p, 1, first.n, file), first.n);
-    assert_int_equal(fwrite(second.p, 1, second.n, file), second.n);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* What a command prints; run in the folder. *status_r: its exit code. */
-static const char *run(const char *command, int *status_r)
-{
-    static char text[1 << 16];
-    char line[512];
-    snprintf(line, sizeof(line), "cd %s && %s 2>&1", folder, command);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    size_t n = fread(text, 1, sizeof(text) - 1, pipe);
-    text[n] = '\0';
-    *status_r = pclose(pipe);
-    return text;
-}
-
-static void must_run(const char *command)
-{
-    int status;
-    const char *printed = run(command, &status);
-    if (status != 0)
-        fail_msg("%s: %s", command, printed);
-}
-
 static void must_pass_qpdf(const struct buf *pdf)
 {
-    write_file("look.pdf", buf_str(pdf), STR(""));
-    must_run("qpdf --check look.pdf");
+    write_file("look.pdf", pdf->p, pdf->n);
+    assert_runs("qpdf --check look.pdf");
 }
 
 static void must_say(const char *printed, const char *words)
@@ -68,28 +21,30 @@ static void must_say(const char *printed, const char *words)
         fail_msg("not said: %s\nbut: %s", words, printed);
 }
 
-static const char *pdfsig(struct str pdf)
+/* Of a reader who trusts the root. */
+static const char *pdfsig(const struct buf *pdf)
 {
-    int status;
-    write_file("look.pdf", pdf, STR(""));
-    return run("pdfsig -nssdir nss look.pdf", &status);
+    write_file("look.pdf", pdf->p, pdf->n);
+    assert_runs("pdfsig -nssdir nss look.pdf");
+    return log_text();
 }
+
+static struct signer *signer; /* of P-256 */
 
 static int make_signer(void **state)
 {
-    (void)state;
-    assert_non_null(mkdtemp(folder));
-    must_run("mkdir nss && certutil -N -d sql:nss --empty-password");
-    must_run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-             "-subj '/CN=A signer' -keyout key.pem -out certificate.pem");
+    folder_make(state);
+    assert_runs("mkdir nss nss-empty && certutil -N -d sql:nss --empty-password && "
+                "certutil -N -d sql:nss-empty --empty-password && "
+                "certutil -A -d sql:nss -n root -t CT,CT,CT -a -i root.crt");
+    signer = load_kind(3, "chain");
     return 0;
 }
 
 static int remove_signer(void **state)
 {
-    (void)state;
-    must_run("rm -r ../\"${PWD##*/}\"");
-    return 0;
+    signer_destroy(&signer);
+    return folder_remove(state);
 }
 
 /* -- signing ----------------------------------------------------------------------------------- */
@@ -97,24 +52,28 @@ static int remove_signer(void **state)
 static const struct pdf_signature plain = {
     .signer = STR("A signer"), .reason = STR("Issued"), .when_s = 1795426200, .room = 4096};
 
-static void sign(struct buf *pdf, const struct pdf_signature *signature)
+static void sign_by(const struct signer *who, struct buf *pdf, const struct pdf_signature *facts)
 {
+    struct pdf_signature signature = *facts;
     struct pdf_hole hole;
     const char *error;
-    uint8_t der[4096];
-    if (!pdf_sign_prepare(pdf, signature, &hole, &error))
+    uint8_t digest[SIGNATURE_DIGEST_MAX];
+    struct cms cms;
+    signature.room = signer_size(who);
+    uint8_t *der = malloc(signature.room);
+    if (!pdf_sign_prepare(pdf, &signature, &hole, &error))
         fail_msg("%s", error);
     assert_null(error);
-    assert_int_equal(hole.to - hole.from, 2 * signature->room + 2);
-    write_file("content", (struct str){pdf->p, hole.from},
-               (struct str){pdf->p + hole.to, pdf->n - hole.to});
-    must_run("openssl cms -sign -binary -cades -md sha256 -outform DER -signer certificate.pem "
-             "-inkey key.pem -in content -out cms");
-    FILE *file = fopen(path("cms"), "rb");
-    assert_non_null(file);
-    size_t n = fread(der, 1, sizeof(der), file);
-    fclose(file);
-    pdf_sign_fill(pdf, hole, der, n);
+    assert_int_equal(hole.to - hole.from, 2 * signature.room + 2);
+    pdf_sign_digest(pdf, hole, signer_digest(who), digest);
+    cms_sign(who, digest, &cms);
+    pdf_sign_fill(pdf, hole, der, cms_write(&cms, (struct str){NULL, 0}, der));
+    free(der);
+}
+
+static void sign(struct buf *pdf, const struct pdf_signature *facts)
+{
+    sign_by(signer, pdf, facts);
 }
 
 /* What was added behind `was`, NUL-terminated. */
@@ -216,7 +175,7 @@ static void test_signed_documents_of_every_shape(void **state)
         if (shapes[i].unsaid && strstr(update, shapes[i].unsaid))
             fail_msg("%s: %s in\n%s", shapes[i].what, shapes[i].unsaid, update);
         must_pass_qpdf(&pdf);
-        const char *judged = pdfsig(buf_str(&pdf));
+        const char *judged = pdfsig(&pdf);
         must_say(judged, "Signature #1");
         must_say(judged, "Signature is Valid.");
         must_say(judged, "Total document signed");
@@ -229,26 +188,89 @@ static void test_valid_altered_and_appended_are_told_apart(void **state)
 {
     (void)state;
     struct buf pdf = sample_cairo();
-    must_run("certutil -A -d sql:nss -n it -t CT,CT,CT -i certificate.pem");
     sign(&pdf, &plain);
     must_pass_qpdf(&pdf);
-    const char *judged = pdfsig(buf_str(&pdf));
+    const char *judged = pdfsig(&pdf);
     must_say(judged, "Signature is Valid.");
+    must_say(judged, "Certificate is Trusted.");
     must_say(judged, "Total document signed");
     must_say(judged, "Signature Type: ETSI.CAdES.detached");
     must_say(judged, "Signature Field Name: Signature1");
+    assert_runs("pdfsig -nssdir nss-empty look.pdf");
+    must_say(log_text(), "Certificate issuer isn't Trusted."); /* the root is in the chain */
 
     pdf.p[10] ^= 1; /* in the comment behind the header */
-    judged = pdfsig(buf_str(&pdf));
+    judged = pdfsig(&pdf);
     must_say(judged, "Digest Mismatch");
     assert_null(strstr(judged, "is Valid"));
     pdf.p[10] ^= 1;
 
     assert_true(buf_append(&pdf, "%more\n", 6));
-    judged = pdfsig(buf_str(&pdf));
+    judged = pdfsig(&pdf);
     must_say(judged, "Not total document signed");
     must_say(judged, "Signature is Valid.");
     buf_fini(&pdf);
+}
+
+struct covered {
+    const struct buf *pdf;
+    const struct pdf_found_signature *found;
+};
+
+static void covered_digest(void *arg, enum digest_kind kind, uint8_t *digest_r)
+{
+    const struct covered *covered = arg;
+    struct buf pdf = *covered->pdf;
+    pdf.n = covered->found->end;
+    pdf_sign_digest(&pdf, (struct pdf_hole){covered->found->hole_from, covered->found->hole_to},
+                    kind, digest_r);
+}
+
+/* As who verifies a file does: find, read, ask. */
+static enum cms_verdict verdict(const struct signer *who, const struct buf *pdf)
+{
+    static uint8_t der[16 * 1024];
+    struct pdf_found_signature found[PDF_MAX_SIGNATURES];
+    struct covered covered = {pdf, found};
+    struct cms_found cms;
+    assert_int_equal(pdf_find_signatures(buf_str(pdf), found), 1);
+    size_t n = pdf_read_contents(buf_str(pdf), found, der);
+    assert_true(n != 0);
+    assert_true(cms_check(who, (struct str){(const char *)der, n}, covered_digest, &covered, &cms));
+    write_file("cms", der, n);
+    write_file("content", pdf->p, found->hole_from);
+    FILE *file = fopen(in_folder("content"), "ab");
+    fwrite(pdf->p + found->hole_to, 1, found->end - found->hole_to, file);
+    fclose(file);
+    return cms.verdict;
+}
+
+static void test_each_kind_of_key_signs_for_all_judges(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        struct buf pdf = sample_template();
+        struct signer *who = load_kind(i, "chain");
+        sign_by(who, &pdf, &plain);
+        must_pass_qpdf(&pdf);
+        const char *judged = pdfsig(&pdf);
+        must_say(judged, "Signature is Valid.");
+        must_say(judged, "Certificate is Trusted.");
+        must_say(judged, "Total document signed");
+        assert_int_equal(verdict(who, &pdf), CMS_GOOD);
+        assert_runs("openssl cms -verify -binary -cades -inform DER -in cms -content content "
+                    "-CAfile root.crt -purpose any -out /dev/null");
+        if (i != 3)
+            assert_int_equal(verdict(signer, &pdf), CMS_FOREIGN);
+        assert_true(buf_append(&pdf, "%more", 5));
+        assert_int_equal(verdict(who, &pdf), CMS_GOOD); /* as far as it goes */
+        pdf.p[10] ^= 1;
+        assert_int_equal(verdict(who, &pdf), CMS_ALTERED);
+        assert_fails("openssl cms -verify -binary -cades -inform DER -in cms -content content "
+                     "-CAfile root.crt -purpose any -out /dev/null");
+        signer_destroy(&who);
+        buf_fini(&pdf);
+    }
 }
 
 static void test_the_picture_stays(void **state)
@@ -260,13 +282,13 @@ static void test_the_picture_stays(void **state)
     for (size_t i = 0; i < COUNT(makers); i++) {
         struct buf pdf = makers[i]();
         size_t was = pdf.n;
-        write_file("before.pdf", buf_str(&pdf), STR(""));
+        write_file("before.pdf", pdf.p, pdf.n);
         sign(&pdf, &visible);
         must_pass_qpdf(&pdf);
         must_say(added(&pdf, was), "/Rect [ 20.500 10.000 140.500 50.000 ]");
-        must_run("pdftoppm -r 40 before.pdf before && pdftoppm -r 40 look.pdf look && "
-                 "cmp before-1.ppm look-1.ppm && "
-                 "[ \"$(tail -c +16 look-1.ppm | tr -d '\\377' | wc -c)\" -gt 100 ]");
+        assert_runs("pdftoppm -r 40 before.pdf before && pdftoppm -r 40 look.pdf look && "
+                    "cmp before-1.ppm look-1.ppm && "
+                    "[ \"$(tail -c +16 look-1.ppm | tr -d '\\377' | wc -c)\" -gt 100 ]");
         buf_fini(&pdf);
     }
 }
@@ -280,7 +302,7 @@ static void test_a_second_signature_covers_the_first(void **state)
     sign(&pdf, &plain);
     must_say(added(&pdf, was), "/T (Signature2)");
     must_pass_qpdf(&pdf);
-    const char *judged = pdfsig(buf_str(&pdf)), *second = strstr(judged, "Signature #2");
+    const char *judged = pdfsig(&pdf), *second = strstr(judged, "Signature #2");
     assert_non_null(second);
     must_say(second, "Signature is Valid.");
     must_say(second, "Total document signed");
@@ -592,6 +614,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signed_documents_of_every_shape),
         cmocka_unit_test(test_valid_altered_and_appended_are_told_apart),
+        cmocka_unit_test(test_each_kind_of_key_signs_for_all_judges),
         cmocka_unit_test(test_the_picture_stays),
         cmocka_unit_test(test_a_second_signature_covers_the_first),
         cmocka_unit_test(test_texts_are_ascii_or_utf_16),

@@ -18,16 +18,16 @@ static void test_mistakes_are_told_with_their_place(void **state)
         {SVG(FIELDS), "", true},
         {SVG(FIELDS "{{#qr}}<path d='{{path}}' id='q{{size}}{{qr.size}}'/>{{/qr}}"), "", true},
         {SVG("{{nmae}}{{course}}"),
-         "t.svg:1:114: error: the certificate has no field \"nmae\", did you mean \"name\"?\n",
+         "t.svg:1:109: error: the certificate has no field \"nmae\", did you mean \"name\"?\n",
          false},
         {SVG(FIELDS "\n{{^cours}}\n{{path}}{{/cours}}"),
          "t.svg:2:1: error: the certificate has no field \"cours\", did you mean \"course\"?\n"
          "t.svg:3:1: error: the certificate has no field \"path\"\n",
          false},
         {SVG("{{name.first}}{{course}}"),
-         "t.svg:1:114: error: the certificate has no field \"name.first\"\n", false},
+         "t.svg:1:109: error: the certificate has no field \"name.first\"\n", false},
         {SVG("{{! nmae }}" FIELDS "{{=<% %>=}}<!-- <% name %> {{nmae}} --><%={{ }}=%>{{>*name}}"),
-         "t.svg:1:211: error: a certificate's partial can't be named by a value\n", false},
+         "t.svg:1:207: error: a certificate's partial can't be named by a value\n", false},
         {SVG("\n<text y='9'>{{{name}}}{{& course}}</text>"),
          "t.svg:2:13: warning: the value of \"name\" gets into the SVG unescaped: a name with < or "
          "& breaks it, and whoever sends one can draw; write {{name}}\n"
@@ -36,7 +36,7 @@ static void test_mistakes_are_told_with_their_place(void **state)
          true},
         {SVG("<text y='9'>{{name}}</text>"),
          "gateway.toml:3:12: warning: the field \"course\" isn't shown by t.svg\n", true},
-        {SVG(FIELDS "{{#name}}"), "t.svg:1:151: error: {{#name}} is never closed\n", false},
+        {SVG(FIELDS "{{#name}}"), "t.svg:1:146: error: {{#name}} is never closed\n", false},
         {SVG(FIELDS "\n<g opacity='.5'/>\n<g\n opacity='1' style='fill:red; opacity : {{name}}'/>"),
          "t.svg:2:4: warning: \"opacity\" turns what it is on into a picture: text there can't be "
          "found, copied or printed sharply; fill-opacity and stroke-opacity don't\n"
@@ -49,32 +49,32 @@ static void test_mistakes_are_told_with_their_place(void **state)
          "found, copied or printed sharply; clip-path doesn't\n",
          true},
         {SVG(FIELDS "<!-- <g opacity='.5'> {{! } --><g/>-->"),
-         "t.svg:1:173: error: tag is never "
+         "t.svg:1:168: error: tag is never "
          "closed, no \"}}\" follows\n",
          false},
         {SVG(FIELDS "<!-- <g opacity='.5'/> --><![CDATA[<g opacity='.5'/>]]>"), "", true},
         {SVG(FIELDS "<text gw:fit='9' y='1'>x</text>"),
-         "t.svg:1:157: error: gw:fit needs x and y on the same <text>, a number each: it shrinks "
+         "t.svg:1:152: error: gw:fit needs x and y on the same <text>, a number each: it shrinks "
          "about there\n",
          false},
         {SVG(FIELDS "<text gw:fit='9' x='{{name}}' y='1'>x</text>"),
-         "t.svg:1:157: error: gw:fit needs x and y on the same <text>, a number each: it shrinks "
+         "t.svg:1:152: error: gw:fit needs x and y on the same <text>, a number each: it shrinks "
          "about there\n",
          false},
         {SVG(FIELDS "<text gw:fit='wide' x='1' y='1'>x</text>"),
-         "t.svg:1:157: error: gw:fit must be a width: a number, in the units of x and y\n", false},
-        {SVG(FIELDS "<g gw:fit='5'/>"), "t.svg:1:154: error: gw:fit is for <text>\n", false},
+         "t.svg:1:152: error: gw:fit must be a width: a number, in the units of x and y\n", false},
+        {SVG(FIELDS "<g gw:fit='5'/>"), "t.svg:1:149: error: gw:fit is for <text>\n", false},
         {SVG(FIELDS "<text gw:fit='5' x='1' y='1' transform='scale(2)'>x</text>"),
-         "t.svg:1:157: error: gw:fit makes a transform of its own: put this one on a <g> around "
+         "t.svg:1:152: error: gw:fit makes a transform of its own: put this one on a <g> around "
          "the <text>\n",
          false},
         {SVG(FIELDS "<a xlink:href='https://example.org/'><text>x</text></a>"),
-         "t.svg:1:151: error: links can't be drawn: the PDF that cairo writes of <a> is damaged\n",
+         "t.svg:1:146: error: links can't be drawn: the PDF that cairo writes of <a> is damaged\n",
          false},
         {SVG(FIELDS "<image href='none.png'/><image xlink:href='/etc/hostname'/>"
                     "<image href='{{name}}'/><image href='data:,x'/>"),
-         "t.svg:1:158: warning: the picture \"none.png\" isn't there\n"
-         "t.svg:1:182: warning: the picture \"/etc/hostname\" isn't drawn: only files in the "
+         "t.svg:1:153: warning: the picture \"none.png\" isn't there\n"
+         "t.svg:1:177: warning: the picture \"/etc/hostname\" isn't drawn: only files in the "
          "template's folder or below it are\n",
          true},
         {SVG(FIELDS "<text>\xf0\x92\x80\x80</text>"),
@@ -87,8 +87,8 @@ static void test_mistakes_are_told_with_their_place(void **state)
         {"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"10m\" height=\"999in\">" FIELDS
          "</svg>",
          "t.svg: error: ", false},
-        {SVG(FIELDS "{{>seal}}"), "t.svg:1:151: error: no template \"seal\" in \n", false},
-        {SVG(FIELDS "{{>../t.svg}}"), "t.svg:1:151: error: no template \"../t.svg\" in \n", false},
+        {SVG(FIELDS "{{>seal}}"), "t.svg:1:146: error: no template \"seal\" in \n", false},
+        {SVG(FIELDS "{{>../t.svg}}"), "t.svg:1:146: error: no template \"../t.svg\" in \n", false},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct folder folder = folder_make();
@@ -118,7 +118,7 @@ static void test_partials_are_read_and_their_text_shrinks_too(void **state)
                sizeof(SVG("{{>line}}{{course}}")) - 1);
     write_file(&folder, "line.svg", line, sizeof(line) - 1);
     assert_null(load_in(&folder, "t.svg", &said));
-    assert_string_equal(said, "line.svg:1:75: error: the certificate has no field \"nmae\", did "
+    assert_string_equal(said, "line.svg:1:74: error: the certificate has no field \"nmae\", did "
                               "you mean \"name\"?\n");
     free(said);
 

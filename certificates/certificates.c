@@ -9,11 +9,6 @@
 #include "certificates/issue.h"
 #include "certificates/issue_internal.h"
 
-const struct str made_field_names[MADE_FIELDS] = {[MADE_SERIAL] = {"serial", 6},
-                                                  [MADE_TIMESTAMP] = {"timestamp", 9},
-                                                  [MADE_VERIFY_URL] = {"verify_url", 10},
-                                                  [MADE_SIGNER] = {"signer", 6}};
-
 static const struct config *config_of(const struct section *section)
 {
     return section->all->needs.config;
@@ -38,19 +33,13 @@ static void compile_words(const struct section *section, const struct str *text,
     free(name);
 }
 
-static struct str value_name(const struct section *section, size_t i)
-{
-    size_t own = section->fields->count;
-    return i < own ? section->fields->items[i].config->name : made_field_names[i - own];
-}
-
 static void compile_shown(struct section *section, struct diag *diag)
 {
     const struct config_strings *show = &section->config->show;
     section->shown = h2o_mem_alloc_pool(&section->all->pool, (show->count + 1) * sizeof(size_t));
     for (size_t i = 0; i < show->count; i++) {
         size_t k = 0;
-        while (k < section->value_count && !str_eq(value_name(section, k), show->items[i]))
+        while (k < section->value_count && !str_eq(section_value_name(section, k), show->items[i]))
             k++;
         section->shown[i] = k;
         if (k == section->value_count)
@@ -117,67 +106,13 @@ static void load_signer(struct section *section, struct diag *diag)
 
 /* -- templates --------------------------------------------------------------------------------- */
 
-/* What a field could hold, for a first drawing. */
-static struct str sample(const struct section *section, size_t i)
-{
-    static const struct str made[MADE_FIELDS] = {[MADE_SERIAL] = {"00000-00000-00000-00000", 23},
-                                                 [MADE_TIMESTAMP] = {"2026-01-01", 10},
-                                                 [MADE_VERIFY_URL] = {"https://example.org/", 20},
-                                                 [MADE_SIGNER] = {"Example", 7}};
-    const size_t own = section->fields->count;
-    if (i >= own)
-        return made[i - own];
-    const struct config_field *field = section->fields->items[i].config;
-    return field->value.n != 0      ? field->value
-           : field->fallback.n != 0 ? field->fallback
-                                    : STR("Ada Lovelace");
-}
-
-/* Whether certificates can be made of it at all: drawn and signed once. A character that its font
- * lacks was told by the loading, and is an error only where no request can change it. */
-static void try_template(const struct section *section, struct diag *diag)
-{
-    h2o_mem_pool_t pool;
-    struct buf pdf;
-    struct draw_problem problem;
-    struct pdf_hole hole;
-    const char *error = NULL;
-    struct pos at = config_pos(config_of(section), &section->config->template);
-    h2o_mem_init_pool(&pool);
-    buf_init(&pdf, ISSUE_PDF_MAX);
-    struct field_value *values = h2o_mem_alloc_pool(&pool, section->value_count * sizeof(*values));
-    for (size_t i = 0; i < section->value_count; i++)
-        values[i] = (struct field_value){value_name(section, i), sample(section, i)};
-    const struct drawing drawing = {
-        .fields = values,
-        .field_count = section->value_count,
-        .verify_url = section->config->registered ? section->all->verify_url : STR(""),
-        .serial = STR("00000-00000-00000-00000"),
-        .when_s = 1767225600};
-    enum draw_result drawn = cert_template_draw(section->template, &drawing, &pdf, &problem);
-    bool constant = false;
-    for (size_t i = 0; drawn == DRAW_CANT_SHOW && i < section->fields->count; i++)
-        constant |= section->fields->items[i].config->value.n != 0 &&
-                    str_eq(section->fields->items[i].config->name, problem.field);
-    if (constant)
-        diag_error(diag, at, "template: it can't show U+%04X of the field \"%.*s\"",
-                   (unsigned)problem.character, (int)problem.field.n, problem.field.p);
-    else if (drawn == DRAW_FAILED)
-        diag_error(diag, at, "template: it can't be drawn");
-    else if (drawn == DRAW_OK && section->signer != NULL &&
-             !pdf_sign_prepare(&pdf, &section->signature, &hole, &error))
-        diag_error(diag, at, "template: what it gives can't be signed: %s", error);
-    buf_fini(&pdf);
-    h2o_mem_clear_pool(&pool);
-}
-
 static void load_template(struct section *section, struct diag *diag)
 {
     const struct config *config = config_of(section);
     struct certificates *all = section->all;
     struct str *names = h2o_mem_alloc_pool(&all->pool, section->value_count * sizeof(*names));
     for (size_t i = 0; i < section->value_count; i++)
-        names[i] = value_name(section, i);
+        names[i] = section_value_name(section, i);
     const struct template_fields fields = {names, section->value_count};
     size_t errors = diag_errors(diag);
     section->template =
@@ -187,7 +122,7 @@ static void load_template(struct section *section, struct diag *diag)
         return;
     section->heavy = section->signer != NULL || cert_template_is_heavy(section->template);
     if (diag_errors(diag) == errors)
-        try_template(section, diag);
+        section_try(section, diag);
 }
 
 /* -- sections ---------------------------------------------------------------------------------- */

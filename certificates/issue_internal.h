@@ -60,6 +60,11 @@ struct section {
     _Atomic uint64_t stamp_logged_ms;
 };
 
+struct str section_value_name(const struct section *section, size_t i);
+/* Whether certificates can be made of it at all: draws one of sample values, and sees whether it
+ * could be signed. Errors in diag. */
+void section_try(const struct section *section, struct diag *diag);
+
 struct certificates {
     struct certificates_needs needs;
     struct registry *registry;

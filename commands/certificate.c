@@ -21,6 +21,7 @@ static const char usage[] =
     "       gateway certificate show SERIAL [-c FILE] [--pdf FILE] [--json]\n"
     "       gateway certificate revoke SERIAL [-c FILE] [--reason TEXT] [--json]\n"
     "       gateway certificate supersede SERIAL [-c FILE] [--by SERIAL] [--json]\n"
+    "       gateway certificate preview NAME [FIELD=VALUE ...] [-c FILE] [--out FILE]\n"
     "\n"
     "The register of the certificates that were issued, whether the gateway runs or not.\n"
     "\n"
@@ -29,6 +30,7 @@ static const char usage[] =
     "  revoke            it does not hold any more, for good; nobody gets it again\n"
     "  supersede         another one takes its place: the one that --by names, else the next\n"
     "                    that is issued for the same fields\n"
+    "  preview           draws one of [certificates.NAME] without issuing it\n"
     "\n"
     "  -c, --config FILE the configuration file (default config.toml)\n"
     "      --route NAME  only those of [certificates.NAME]\n"
@@ -351,6 +353,8 @@ int command_certificate(int argc, char **argv)
         {.name = "json", .flag_r = &options.json},
     };
     int code;
+    if (argc > 1 && strcmp(argv[1], "preview") == 0)
+        return command_certificate_preview(argc - 1, argv + 1);
     if (!command_arguments(argc, argv,
                            &(struct command_line){.usage = usage,
                                                   .options = known,

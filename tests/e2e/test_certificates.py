@@ -15,7 +15,7 @@ import urllib.parse
 import httpx
 import pytest
 
-from gateway import command, until
+from gateway import BINARY, command, until
 
 SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="200mm" height="100mm" viewBox="0 0 800 400">
@@ -194,6 +194,31 @@ from = "lerner.x"
         assert says in done.stderr, (says, done.stderr)
 
 
+def test_a_preview_is_drawn_and_not_issued(tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "course.svg").write_text(SVG)
+    (tmp_path / "one.toml").write_text(REGISTER + section(template="course.svg", more=FIELDS.replace("note", "hint")))
+
+    def preview(*arguments):
+        return command("certificate", "preview", "-c", "one.toml", *arguments, cwd=tmp_path)
+
+    assert preview("main", "name=Zoë", "course=<sea>").returncode == 0
+    text = text_of((tmp_path / "preview.pdf").read_bytes())
+    assert "Zoë" in text and "for <sea>" in text and "number 00000-00000-00000-00000" in text
+    done = subprocess.run([BINARY, "certificate", "preview", "-c", "one.toml", "main", "--out", "-"],
+                          cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0 and "Ada Lovelace" in text_of(done.stdout)
+    assert not (tmp_path / "data").exists()
+    for arguments, says, code in [(["main", "nam=x"], '"nam" is not a field of this certificate', 1),
+                                  (["man"], "there is no [certificates.man]", 1),
+                                  (["main", "name"], '"name" is not FIELD=VALUE', 2),
+                                  (["main", "name=\x07"], '"name" has control characters', 1),
+                                  (["main", "--out", "no/such/folder.pdf"], "No such file", 1),
+                                  ([], "gateway certificate preview: too few arguments", 2)]:
+        done = preview(*arguments)
+        assert done.returncode == code and says in done.stderr, (arguments, done.stderr)
+
+
 # -- who may ----------------------------------------------------------------------------------------------------------
 
 TOKEN = "an-access-token-for-tests-0123456789"
@@ -245,6 +270,18 @@ def test_a_link_without_a_name_lets_its_holder_fill_it_in(closed):
     action = re.search(r'action="([^"]+)"', page.text)[1].replace("&amp;", "&")
     assert closed.url + action == url
     assert "Ada" in text_of(issued(httpx.post(closed.url + action, data={"name": "Ada"})))
+
+
+def test_links_are_made_for_paths_with_parameters(start):
+    one = start(section(path="/courses/{course}/certificate", open_=False, template="course.svg",
+                        more="[certificates.main.fields.name]\n[certificates.main.fields.course]\n"))
+    url = link(one, "/courses/sea lore/certificate?name=Zoë")
+    text = text_of(issued(httpx.get(url)))
+    assert "Zoë" in text and "for sea lore" in text
+    assert issued(httpx.post(url, data={"course": "forged"}))
+    assert "forged" not in text_of(issued(httpx.post(url, data={"course": "forged"})))
+    done = command("sign-url", "-c", one.config, "/courses/certificate")
+    assert "warning: nothing of" in done.stderr
 
 
 def test_a_link_that_expired(closed):

@@ -68,9 +68,18 @@ static bool page_size(RsvgHandle *svg, double *width_r, double *height_r, GError
     return true;
 }
 
-static cairo_status_t append(void *pdf, const unsigned char *bytes, unsigned n)
+struct writing {
+    struct buf *pdf;
+    bool full; /* cairo forgets that a write failed */
+};
+
+static cairo_status_t append(void *arg, const unsigned char *bytes, unsigned n)
 {
-    return buf_append(pdf, bytes, n) ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
+    struct writing *writing = arg;
+    if (!writing->full && buf_append(writing->pdf, bytes, n))
+        return CAIRO_STATUS_SUCCESS;
+    writing->full = true;
+    return CAIRO_STATUS_WRITE_ERROR;
 }
 
 static void set_metadata(cairo_surface_t *surface, const struct svg_document *document)
@@ -89,12 +98,13 @@ static void set_metadata(cairo_surface_t *surface, const struct svg_document *do
 bool svg_to_pdf(RsvgHandle *svg, const struct svg_document *document, struct buf *pdf,
                 GError **error_r)
 {
+    struct writing writing = {.pdf = pdf};
     size_t before = pdf->n;
     RsvgRectangle page = {0};
     if (!page_size(svg, &page.width, &page.height, error_r))
         return false;
     cairo_surface_t *surface =
-        cairo_pdf_surface_create_for_stream(append, pdf, page.width, page.height);
+        cairo_pdf_surface_create_for_stream(append, &writing, page.width, page.height);
     set_metadata(surface, document);
     cairo_t *cairo = cairo_create(surface);
     bool drawn = rsvg_handle_render_document(svg, cairo, &page, error_r);
@@ -102,10 +112,10 @@ bool svg_to_pdf(RsvgHandle *svg, const struct svg_document *document, struct buf
     cairo_surface_finish(surface);
     cairo_status_t status = cairo_surface_status(surface);
     cairo_surface_destroy(surface);
-    if (drawn && status != CAIRO_STATUS_SUCCESS) {
+    if (drawn && (writing.full || status != CAIRO_STATUS_SUCCESS)) {
         g_set_error_literal(error_r, RSVG_ERROR, RSVG_ERROR_FAILED,
-                            status == CAIRO_STATUS_WRITE_ERROR ? "the PDF gets too large"
-                                                               : cairo_status_to_string(status));
+                            writing.full ? "the PDF gets too large"
+                                         : cairo_status_to_string(status));
         drawn = false;
     }
     if (!drawn)

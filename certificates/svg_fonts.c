@@ -81,8 +81,10 @@ uint32_t svg_fonts_lack(const struct svg_fonts *fonts, struct str text)
 {
     const char *p = text.p, *end = text.p + text.n;
     while (p < end) {
-        if ((unsigned char)*p <
-            0x80) { /* in every font; and a glance, for it is most of the text */
+        unsigned char first = (unsigned char)*p;
+        if (first < 0x80) { /* in every font; XML has no control characters but these three */
+            if (first < 0x20 && first != '\n' && first != '\t' && first != '\r')
+                return first;
             p++;
             continue;
         }

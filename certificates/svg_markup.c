@@ -307,6 +307,9 @@ static void check_element(struct svg_source *source, const struct svg_reader *r,
 {
     if (str_eq(element->name, STR("textPath")))
         diag_warning(source->diag, element->pos, "<textPath> isn't drawn");
+    if (str_eq(element->name, STR("a")))
+        diag_error(source->diag, element->pos,
+                   "links can't be drawn: the PDF that cairo writes of <a> is damaged");
     for (size_t i = 0; i < element->count; i++) {
         const struct attribute *a = &element->attributes[i];
         check_property(source, a->name, a->value, a->pos);

@@ -184,7 +184,7 @@ static void try_it(const struct svg_template *template, const struct template_fi
 static bool is_automatic(struct str name)
 {
     return str_eq(name, STR("serial")) || str_eq(name, STR("timestamp")) ||
-           str_eq(name, STR("verify_url"));
+           str_eq(name, STR("verify_url")) || str_eq(name, STR("signer"));
 }
 
 static void tell_unseen(const struct svg_template *template, const struct template_fields *fields,

@@ -235,6 +235,7 @@ struct http_problem {
     const struct access_part *parts; /* what failed; all with required = true first */
     const bool *required;
     size_t part_count;
+    struct str members;     /* further ones of the JSON, `,"errors":[…]`; "" = none */
     bool json_only;         /* what failed has no HTML: problem+json whatever the client prefers */
     unsigned retry_after_s; /* 0 = no Retry-After */
     const char *allow;      /* 405: value of Allow */

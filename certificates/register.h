@@ -41,13 +41,15 @@ enum register_result {
     REGISTER_ABSENT,
     REGISTER_EXISTS,
     REGISTER_KEY_REUSED, /* the Idempotency-Key was used for other fields; answer 422 */
+    REGISTER_CONFLICT,   /* it can't become so; answer 409 */
     REGISTER_FULL,       /* the disk, or the route's quota; answer 507 */
     REGISTER_BUSY,       /* answer 503 */
     REGISTER_FAILED      /* was logged; answer 500 */
 };
 
-/* Looks for what was issued for a key or for fields, the key first. Embed it; done() runs on
- * `loop`. False: REGISTER_BUSY, nothing was taken. The record and the PDF are released with it. */
+/* Looks for what was issued for a key or for fields, the key first: only by its key is one found
+ * that was superseded. Embed it; done() runs on `loop`. False: REGISTER_BUSY, nothing was taken.
+ * The record and the PDF are there with REGISTER_OK, until register_release(). */
 struct register_find {
     uint8_t fields[32], key[32]; /* codes; key all zero = none */
     bool with_pdf;
@@ -74,5 +76,11 @@ struct register_add {
     struct store_write write;
 };
 bool register_add(struct registry *registry, struct register_add *add);
+
+/* Revokes or supersedes, and logs it; waits for the disk: not on a loop. OK, with the record as it
+ * is now (free() its memory), also when it was so already; ABSENT; CONFLICT, and *why_r says why;
+ * FULL, BUSY, FAILED. */
+enum register_result register_change(struct store *store, const struct certificate_change *change,
+                                     struct certificate_record *record_r, const char **why_r);
 
 #endif

@@ -19,6 +19,8 @@ enum command_exit {
 };
 
 int command_run(int argc, char **argv);
+int command_certificate(int argc, char **argv);
+int command_certificate_preview(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_print_config(int argc, char **argv);

@@ -1,5 +1,6 @@
 /* The admin listener, which only reads, and the control socket for what changes something. Both are
- * sites like the public one, with routes of their own; file rights guard the control socket. */
+ * sites like the public one, with routes of their own; file rights guard the control socket. What
+ * there is to change belongs to other folders, which add their routes (http_control_add). */
 #include "http/http_internal.h"
 
 #include <stdio.h>
@@ -61,6 +62,16 @@ void admin_init(struct http_server *server, struct diag *diag)
                diag);
     routes_add(server->control.routes, "drain", HTTP_POST, STR("/drain"), drain, fns, nowhere,
                diag);
+}
+
+void http_control_add(struct http_server *server, const char *name, unsigned methods,
+                      struct str pattern, http_handler_fn *handler, void *arg)
+{
+    struct diag *diag = diag_create();
+    const struct http_route *route = routes_add(server->control.routes, name, methods, pattern,
+                                                handler, arg, (struct pos){0}, diag);
+    gw_assert(route != NULL); /* no user's pattern: it is sound and nobody else's */
+    diag_destroy(&diag);
 }
 
 static bool open_site(struct http_loop *http, const struct http_site *site,

@@ -100,6 +100,8 @@ const struct http_route *http_route_add(struct http_server *server, const char *
 /* Index of the parameter of that name in http_request.params, -1 = none. */
 int http_route_param(const struct http_route *route, struct str name);
 struct str http_route_name(const struct http_route *route);
+/* "/product/{id}" */
+struct str http_route_pattern(const struct http_route *route);
 /* Finds the route for a target and fills in path, query and params; what http/ itself does with
  * each request, and explain without one. 0, or the status to refuse with (400, 404, 405). */
 int http_route_match(struct http_server *server, struct http_request *request);
@@ -185,14 +187,15 @@ struct str http_signed_url(struct http_request *request, enum http_right right, 
 void http_check_auth(const struct http_server *server, enum config_auth auth, struct pos at,
                      struct diag *diag);
 
-/* How often one client (an IPv4 address, an IPv6 /64) may do something: "30/m", "5/s", "100/h",
- * with bursts as large. Shared by all loops, bounded: of more clients than it can hold, those that
- * came longest ago are forgotten. "" = NULL, as is one that isn't a rate (an error at `at`). */
+/* How often one client (an IPv4 address, an IPv6 /64, or whoever has none) may do something: "5/s",
+ * "30/m", "100/h", "1000/d", with bursts as large. Shared by all loops, bounded: of more clients
+ * than it can hold (65,536), those that have used least of their quota lately are forgotten. "" =
+ * NULL, as is one that isn't a rate (an error at `at`). */
 struct http_rate;
 struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag);
 void http_rate_destroy(struct http_rate **rate);
 /* Counts the request. False: 429 with Retry-After was replied. Sets RateLimit and RateLimit-Policy
- * either way. NULL allows all. */
+ * (draft-ietf-httpapi-ratelimit-headers) either way. NULL allows all. Any loop. */
 bool http_rate_allow(struct http_rate *rate, struct http_request *request);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
@@ -232,6 +235,7 @@ struct http_problem {
     const struct access_part *parts; /* what failed; all with required = true first */
     const bool *required;
     size_t part_count;
+    struct str members;     /* further ones of the JSON, `,"errors":[…]`; "" = none */
     bool json_only;         /* what failed has no HTML: problem+json whatever the client prefers */
     unsigned retry_after_s; /* 0 = no Retry-After */
     const char *allow;      /* 405: value of Allow */
@@ -315,7 +319,9 @@ struct http_admin {
     void *arg;
 };
 bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r);
-/* A route of the control socket; before the loops run. pattern: as http_route_add()'s. */
+/* A route of the control socket, whose requests, bodies and problems are like the public ones' but
+ * that no log has them and problems are always JSON; before the loops run. pattern: a constant, as
+ * http_route_add()'s; one that is malformed or taken is the caller's mistake and aborts. */
 void http_control_add(struct http_server *server, const char *name, unsigned methods,
                       struct str pattern, http_handler_fn *handler, void *arg);
 

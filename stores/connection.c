@@ -203,6 +203,12 @@ void bind_str(sqlite3_stmt *statement, int parameter, struct str value)
     gw_assert(code == SQLITE_OK || code == SQLITE_TOOBIG); /* then it is NULL, and refused */
 }
 
+void bind_blob(sqlite3_stmt *statement, int parameter, const void *bytes, size_t n)
+{
+    int code = sqlite3_bind_blob64(statement, parameter, n != 0 ? bytes : "", n, SQLITE_STATIC);
+    gw_assert(code == SQLITE_OK || code == SQLITE_TOOBIG); /* then it is NULL, and refused */
+}
+
 /* -- rows -- */
 
 char *column_strs(sqlite3_stmt *row, struct str *const *strs_r, size_t count)

@@ -12,7 +12,13 @@ enum { APPLICATION_ID = 0x67776179 };
 /* Index files_by_time serves pages of a list, read backwards. What an owner's files come to is kept
  * by triggers (a form's fields cost room like its files): quotas are known at start without looking
  * at every file, and a row of a table that stays small costs a write less than a place in an index
- * of all files. */
+ * of all files.
+ *
+ * Certificates: lists and verify pages never touch the PDFs' bytes, which lie in a table of their
+ * own in the order in which they came. One certificate is the current one of its fields, which the
+ * index certificates_by_fields holds whoever writes; adding one makes it the successor of those of
+ * the same fields that were superseded for nothing yet. Nothing here removes certificates; whoever
+ * must (somebody wants to be forgotten) deletes the row and gets the rest with it. */
 static const char *const steps[] = {
     "PRAGMA application_id = 0x67776179;"
     "CREATE TABLE files ("
@@ -58,6 +64,53 @@ static const char *const steps[] = {
     " expires_ms INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX partials_by_expiry ON partials (route, expires_ms);",
+
+    "CREATE TABLE certificates ("
+    " number INTEGER PRIMARY KEY,"
+    " serial TEXT NOT NULL UNIQUE,"
+    " route TEXT NOT NULL,"
+    " fields BLOB NOT NULL CHECK (length(fields) = 32),"
+    " key BLOB CHECK (length(key) = 32)," /* NULL: none */
+    " shown TEXT NOT NULL,"
+    " sha256 BLOB NOT NULL CHECK (length(sha256) = 32),"
+    " signed_sha256 BLOB CHECK (length(signed_sha256) = 32)," /* NULL: not signed */
+    " size INTEGER NOT NULL,"
+    " issued_ms INTEGER NOT NULL,"
+    " changed_ms INTEGER NOT NULL,"
+    " status INTEGER NOT NULL,"
+    " current INTEGER NOT NULL," /* 0 once it was superseded, even if revoked later */
+    " reason TEXT NOT NULL,"
+    " superseded_by TEXT NOT NULL"
+    ") STRICT;"
+    "CREATE UNIQUE INDEX certificates_by_fields ON certificates (fields) WHERE current = 1;"
+    "CREATE UNIQUE INDEX certificates_by_key ON certificates (key) WHERE key IS NOT NULL;"
+    "CREATE INDEX certificates_without_successor ON certificates (fields)"
+    " WHERE current = 0 AND superseded_by = '';"
+    "CREATE INDEX certificates_by_sha256 ON certificates (sha256);"
+    "CREATE INDEX certificates_by_signed ON certificates (signed_sha256)"
+    " WHERE signed_sha256 IS NOT NULL;"
+    "CREATE INDEX certificates_by_time ON certificates (issued_ms, serial);"
+    "CREATE INDEX certificates_by_route ON certificates (route, issued_ms, serial);"
+    "CREATE TABLE certificate_files ("
+    " number INTEGER PRIMARY KEY,"
+    " pdf BLOB NOT NULL"
+    ") STRICT;"
+    "CREATE TABLE certificate_routes ("
+    " route TEXT NOT NULL PRIMARY KEY,"
+    " certificates INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER certificate_added AFTER INSERT ON certificates BEGIN"
+    " INSERT INTO certificate_routes VALUES (new.route, 1, new.size)"
+    "  ON CONFLICT DO UPDATE SET certificates = certificates + 1, bytes = bytes + excluded.bytes;"
+    " UPDATE certificates SET superseded_by = new.serial"
+    "  WHERE fields = new.fields AND current = 0 AND superseded_by = '';"
+    "END;"
+    "CREATE TRIGGER certificate_removed AFTER DELETE ON certificates BEGIN"
+    " DELETE FROM certificate_files WHERE number = old.number;"
+    " UPDATE certificate_routes SET certificates = certificates - 1, bytes = bytes - old.size"
+    "  WHERE route = old.route;"
+    "END;",
 };
 
 static int number(sqlite3 *db, const char *sql, int *number_r)

@@ -26,6 +26,19 @@ enum query_place {
     QUERY_PARTIAL_FIND,
     QUERY_PARTIAL_EXPIRED,
     QUERY_OWNERS,
+    QUERY_CERTIFICATE_ADD,
+    QUERY_CERTIFICATE_ADD_PDF,
+    QUERY_CERTIFICATE_EXISTING,
+    QUERY_CERTIFICATE_CHANGE,
+    QUERY_CERTIFICATE_SERIAL,
+    QUERY_CERTIFICATE_FIELDS,
+    QUERY_CERTIFICATE_KEY,
+    QUERY_CERTIFICATE_SHA256,
+    QUERY_CERTIFICATE_SIGNED,
+    QUERY_CERTIFICATE_PDF,
+    QUERY_CERTIFICATE_LIST,
+    QUERY_CERTIFICATE_LIST_ROUTE,
+    QUERY_CERTIFICATE_BYTES,
     QUERIES
 };
 struct query {
@@ -74,6 +87,8 @@ enum store_result query_end(struct connection *connection, sqlite3_stmt *stateme
 enum store_result query_run(struct connection *connection, const struct query *query);
 void bind_str(sqlite3_stmt *statement, int parameter, struct str value);
 
+void bind_blob(sqlite3_stmt *statement, int parameter, const void *bytes, size_t n);
+
 /* Columns 0 … count-1 as strings in one block of memory, which is returned; free(). */
 char *column_strs(sqlite3_stmt *row, struct str *const *strs_r, size_t count);
 /* A zeroed item more, at the end of a growing array. */
@@ -83,7 +98,7 @@ void *array_add(void **array, size_t *count, size_t item_size);
 
 bool schema_upgrade(struct connection *connection, const char *path, const char **error_r);
 
-/* -- rows: files.c, partials.c; on the writer's connection, inside a transaction ----------------
+/* -- rows: files.c, partials.c, certificates.c; on the writer's connection, in a transaction -----
  */
 
 enum store_result file_add(struct connection *writer, const struct file_record *file);
@@ -91,6 +106,10 @@ enum store_result file_remove(struct connection *writer, struct str id);
 enum store_result partial_put(struct connection *writer, const struct partial_record *partial);
 /* *removed_r: whether it was there. */
 enum store_result partial_remove(struct connection *writer, struct str id, bool *removed_r);
+/* The write's certificate, with its PDF; sets its existing_serial. */
+enum store_result certificate_add(struct connection *writer, struct store_write *write);
+enum store_result certificate_change(struct connection *writer,
+                                     const struct certificate_change *change);
 
 /* -- the store: store.c ------------------------------------------------------------------------ */
 

@@ -32,6 +32,7 @@ enum store_result {
     STORE_OK,
     STORE_ABSENT, /* there is no such row */
     STORE_EXISTS, /* there is such a row already */
+    STORE_QUOTA,  /* the write's own is used up */
     STORE_FULL,   /* the disk is; works again once there is room */
     STORE_BUSY,   /* too much waits to be written, or another process doesn't let go of the file */
     STORE_FAILED  /* was logged; an id that is there already is one cause */
@@ -76,9 +77,12 @@ struct certificate_record {
     int64_t issued_ms, changed_ms; /* since 1970; changed_ms: revoked or superseded, 0 = never */
     enum certificate_status status;
     struct str reason;        /* of revoking; "" = none was given */
-    struct str superseded_by; /* a serial; "" = not issued yet */
+    struct str superseded_by; /* a serial; "" = not issued yet, or never superseded */
     char *memory;
 };
+/* A valid one may be revoked or superseded, a superseded one revoked (it keeps its successor) or
+ * given the successor that it lacks; a revoked one stays so. A successor is another one that is
+ * valid. */
 struct certificate_change {
     struct str serial;
     enum certificate_status status;
@@ -98,13 +102,14 @@ struct store_write {
     const struct partial_record *put_partial; /* made; or its size, offset, expiry and metadata
                                                  brought up to date */
     struct str remove_partial;                /* no matter whether it was there; "" = none */
-    const struct certificate_record *add_certificate;    /* STORE_EXISTS, with existing_serial: one
-                                                            with    the same fields, or the same key, is
-                                                            there.    A superseded one of the same fields
-                                                            that has    no successor gets this one */
-    struct str certificate_pdf;                          /* its bytes, kept as they are */
-    const struct certificate_change *change_certificate; /* STORE_ABSENT when it isn't there,
-                                                            STORE_EXISTS when it is so already */
+    /* STORE_EXISTS, with existing_serial, when one with the same fields or the same key is there;
+     * STORE_QUOTA when its route would have more than certificate_quota bytes. Superseded ones of
+     * the same fields that have no successor get this one. */
+    const struct certificate_record *add_certificate;
+    struct str certificate_pdf; /* its bytes, kept as they are */
+    uint64_t certificate_quota; /* 0 = no limit */
+    /* STORE_ABSENT when it isn't there, STORE_EXISTS when it is so already or can't become so. */
+    const struct certificate_change *change_certificate;
     void (*done)(struct store_write *write);
     struct loop *loop;
     enum store_result result;
@@ -144,15 +149,22 @@ enum store_result store_each_owner(struct store *store, struct str route,
 /* By serial; by route's fields code; by a key's code; by the digest of the file; by that of what
  * was signed. Several could have the last two in theory: the newest. */
 enum certificate_by { BY_SERIAL, BY_FIELDS, BY_KEY, BY_SHA256, BY_SIGNED };
-/* what: the serial's text, or 32 bytes. BY_FIELDS finds none that is superseded. pdf_r: NULL, or
+/* what: the serial's text, or 32 bytes. BY_FIELDS finds none that was superseded. pdf_r: NULL, or
  * gets the bytes, free(). */
 enum store_result store_find_certificate(struct store *store, enum certificate_by by,
                                          struct str what, struct certificate_record *record_r,
                                          struct str *pdf_r);
-/* Newest first, `limit` of them after (issued_ms, serial), as store_list_files(). route "" = all.
- */
-enum store_result store_list_certificates(struct store *store, struct str route, int64_t after_ms,
-                                          struct str after_serial, size_t limit,
+/* Newest first, `limit` of them after the one with (issued_ms, serial) `after_ms`, `after_serial`
+ * (INT64_MAX, "" = from the start). */
+struct certificate_list {
+    struct str route; /* "" = all */
+    int status;       /* enum certificate_status; -1 = any */
+    int64_t after_ms;
+    struct str after_serial;
+    size_t limit;
+};
+/* The array is one free(); so is each memory. */
+enum store_result store_list_certificates(struct store *store, const struct certificate_list *list,
                                           struct certificate_record **records_r, size_t *count_r);
 /* Bytes that the certificates of a route take. */
 enum store_result store_certificate_bytes(struct store *store, struct str route, uint64_t *bytes_r);

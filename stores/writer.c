@@ -53,6 +53,7 @@ static enum store_result apply(struct connection *connection, struct store_write
 {
     enum store_result result = STORE_OK;
     write->partial_removed = false;
+    write->existing_serial[0] = '\0';
     for (size_t i = 0; i < write->add_file_count && result == STORE_OK; i++)
         result = file_add(connection, &write->add_files[i]);
     if (write->remove_file.n != 0 && result == STORE_OK)
@@ -61,6 +62,10 @@ static enum store_result apply(struct connection *connection, struct store_write
         result = partial_put(connection, write->put_partial);
     if (write->remove_partial.n != 0 && result == STORE_OK)
         result = partial_remove(connection, write->remove_partial, &write->partial_removed);
+    if (write->add_certificate != NULL && result == STORE_OK)
+        result = certificate_add(connection, write);
+    if (write->change_certificate != NULL && result == STORE_OK)
+        result = certificate_change(connection, write->change_certificate);
     return result;
 }
 
@@ -68,7 +73,8 @@ static enum store_result apply(struct connection *connection, struct store_write
 static bool needs_savepoint(const struct store_write *write)
 {
     size_t statements = write->add_file_count + (write->remove_file.n != 0) +
-                        (write->put_partial != NULL) + (write->remove_partial.n != 0);
+                        (write->put_partial != NULL) + (write->remove_partial.n != 0) +
+                        (write->add_certificate != NULL) * 2u + (write->change_certificate != NULL);
     return statements > 1;
 }
 

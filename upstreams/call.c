@@ -138,14 +138,17 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
 {
     struct upstream *up = request->upstream;
     struct up_call *call = call_new(client);
+    gw_assert(request->method == NULL || strcmp(request->method, "HEAD") != 0);
     call->step = CALL_STARTED;
-    call->posted = call->has_slot = call->new_connection = call->head_complete = false;
+    call->posted = call->has_slot = call->new_connection = call->head_complete = call->sent = false;
     call->refused = REFUSED_NOTHING;
     call->header_lines = call->header_bytes = 0;
     call->lane = &client->lanes[up->index];
     call->done = done;
     call->arg = arg;
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : up->config->timeout_ms;
+    call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
+    call->upload = request->body;
     call->started_us = clock_us();
     call->body.max = up->config->max_body;
     buf_clear(&call->body);
@@ -262,56 +265,23 @@ void up_call_admitted(struct message *message)
     task_defer(client->loop, &client->task);
 }
 
-/* -- what curl reports while it runs -- */
+/* -- the answer -- */
 
-bool up_call_header(struct up_call *call, const char *line, size_t n)
+static uint64_t info(struct up_call *call, CURLINFO what)
 {
-    call->header_bytes += (uint32_t)n;
-    if (n <= 2)
-        call->head_complete = true;
-    else if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
-        call->head_complete = false; /* what came before was a 1xx. Trailers come here too */
-    if (call->header_bytes <= MAX_HEADER_BYTES && ++call->header_lines <= MAX_HEADER_LINES)
-        return true;
-    call->refused = REFUSED_HEADERS;
-    return false;
-}
-
-bool up_call_body(struct up_call *call, const char *bytes, size_t n)
-{
-    if (buf_append(&call->body, bytes, n))
-        return true;
-    call->refused = REFUSED_BODY;
-    return false;
-}
-
-/* curl opens a connection: from here until it stands, connect_timeout counts. */
-void up_call_connects(struct up_call *call)
-{
-    uint64_t limit_ms = call->lane->upstream->config->connect_timeout_ms;
-    if (call->new_connection)
-        return; /* another address of the same attempt */
-    call->new_connection = true;
-    call->connect_by_ms = clock_us() / 1000 + limit_ms;
-    if (call->connect_by_ms < call->deadline_ms)
-        timer_start(call->lane->client->loop, &call->timer, limit_ms);
-}
-
-static uint64_t info_us(struct up_call *call, CURLINFO info)
-{
-    curl_off_t us = 0;
-    curl_easy_getinfo(call->handle->easy, info, &us);
-    return us > 0 ? (uint64_t)us : 0;
+    curl_off_t value = 0;
+    curl_easy_getinfo(call->handle->easy, what, &value);
+    return value > 0 ? (uint64_t)value : 0;
 }
 
 static bool is_connecting(struct up_call *call)
 {
-    return call->new_connection && info_us(call, CURLINFO_PRETRANSFER_TIME_T) == 0;
+    return call->new_connection && info(call, CURLINFO_PRETRANSFER_TIME_T) == 0;
 }
 
-static uint32_t phase_end(struct up_call *call, CURLINFO info)
+static uint32_t phase_end(struct up_call *call, CURLINFO phase)
 {
-    uint64_t us = info_us(call, info);
+    uint64_t us = info(call, phase);
     return us ? since_start(call, call->added_us + us) : 0;
 }
 
@@ -331,7 +301,7 @@ static void read_answer(struct up_call *call)
     if (status == 0)
         return;
     result->times.first_byte = phase_end(call, CURLINFO_STARTTRANSFER_TIME_T);
-    result->wire_bytes = info_us(call, CURLINFO_SIZE_DOWNLOAD_T);
+    result->wire_bytes = info(call, CURLINFO_SIZE_DOWNLOAD_T);
     curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &content_type);
     if (content_type != NULL) /* curl's own text goes with the handle's next call */
         snprintf(call->content_type, sizeof(call->content_type), "%s", content_type);
@@ -367,6 +337,9 @@ void up_call_ended(struct up_call *call, CURLcode code)
         finish(call, UP_FAILED, "http_response_body_size", "larger than max_body");
     } else if (call->refused == REFUSED_HEADERS) {
         finish(call, UP_FAILED, "http_response_header_section_size", "too many headers");
+    } else if (call->refused == REFUSED_TWICE) {
+        finish(call, UP_FAILED, "connection_terminated",
+               "the connection ended before an answer, and what was sent isn't sent again");
     } else {
         struct outcome outcome = outcome_of(code, os_errno, text);
         if (outcome.end == UP_ANSWERED)
@@ -407,11 +380,15 @@ static void on_timer(struct timer *timer)
             timer_start(loop, timer, end_ms - now_ms);
             break;
         }
-        struct outcome outcome = outcome_of_timeout(connecting);
+        static const char *const details[] = {[UNCONNECTED] = "not connected in time",
+                                              [UNSENT] = "the body wasn't taken in time",
+                                              [UNANSWERED] = "no whole answer in time"};
+        bool unsent = info(call, CURLINFO_SIZE_UPLOAD_T) < call->upload.n;
+        enum unfinished what = connecting ? UNCONNECTED : unsent ? UNSENT : UNANSWERED;
+        struct outcome outcome = outcome_of_timeout(what);
         read_answer(call);
         lane_remove(call->lane, call, false);
-        finish(call, outcome.end, outcome.error,
-               connecting ? "not connected in time" : "no whole answer in time");
+        finish(call, outcome.end, outcome.error, details[what]);
         break;
     }
     default:

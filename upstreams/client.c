@@ -6,8 +6,7 @@
  *   once a turn, and transfers have no timeouts in curl at all: ours are timers of the loop.
  * - Sockets stand in a private epoll set, whose descriptor is one socket of the loop. A socket that
  *   curl lets go of between two requests stays in it; when it is or becomes readable then, its
- *   connection ends.
- * - Easy handles keep their upstream's options from call to call. */
+ *   connection ends. */
 #include "upstreams/internal.h"
 
 #include <errno.h>
@@ -89,7 +88,7 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     return 0;
 }
 
-static int on_close(void *arg, curl_socket_t fd)
+int client_close_socket(void *arg, curl_socket_t fd)
 {
     struct up_client *client = arg;
     *watch_of(client, fd) = (struct watch){0}; /* close() takes it out of the epoll set */
@@ -118,153 +117,6 @@ static void on_events(h2o_socket_t *socket, const char *error)
                                  &running);
         lane_defer(lane);
     }
-}
-
-/* -- easy handles -- */
-
-static size_t on_header(char *line, size_t size, size_t count, void *arg)
-{
-    struct handle *handle = arg;
-    return up_call_header(handle->call, line, size * count) ? size * count : 0;
-}
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
-{
-    struct handle *handle = arg;
-    return up_call_body(handle->call, bytes, size * count) ? size * count : 0;
-}
-
-static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    (void)purpose;
-    struct handle *handle = arg;
-    up_call_connects(handle->call);
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-/* Called when curl has no address for a name. It always has (see give_addresses), and must never
- * block the loop or start a thread to get one. */
-static int refuse_lookup(void *resolver, void *reserved, void *arg)
-{
-    (void)resolver;
-    (void)reserved;
-    (void)arg;
-    return 1;
-}
-
-static CURLcode use_trusted(CURL *easy, void *ssl_ctx, void *arg)
-{
-    (void)easy;
-    struct upstream *up = arg;
-    SSL_CTX_set1_cert_store(ssl_ctx, up->trusted);
-    return CURLE_OK;
-}
-
-static void set_tls_options(CURL *easy, struct upstream *up)
-{
-    const struct config_tls *tls = &up->config->tls;
-    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
-    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, use_trusted);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, up);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-    curl_easy_setopt(
-        easy, CURLOPT_SSLVERSION,
-        (long)(tls->min_version == TLS_1_3 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2));
-    if (tls->cert_file.n != 0) {
-        curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file.p);
-        curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_file.p);
-    }
-}
-
-/* Turns off the header lines that curl would write; see write_request() in call.c. */
-static struct curl_slist no_encoding = {(char[]){"Accept-Encoding:"}, NULL};
-static struct curl_slist no_accept = {(char[]){"Accept:"}, &no_encoding};
-static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};
-
-static struct handle *handle_create(struct lane *lane)
-{
-    struct upstream *up = lane->upstream;
-    struct handle *handle = h2o_mem_alloc(sizeof(*handle));
-    *handle = (struct handle){.easy = curl_easy_init()};
-    CURL *easy = handle->easy;
-    gw_assert(easy != NULL);
-    curl_easy_setopt(easy, CURLOPT_CURLU, up->curl_url);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_host);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
-    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)up->config->max_body);
-    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, up->config->max_idle == 0 ? 1L : 0L);
-    uint64_t lifetime_s = (up->config->connection_lifetime_ms + 999) / 1000;
-    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)lifetime_s);
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)lifetime_s);
-    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
-    if (up->socket_path != NULL)
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->socket_path);
-    if (up->name != NULL)
-        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, refuse_lookup);
-    if (up->trusted != NULL) {
-        set_tls_options(easy, up);
-        curl_easy_setopt(easy, CURLOPT_SHARE, lane->sessions);
-    }
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->error);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
-    /* A connection outlives the handle that opened it, so closing one knows the client only. */
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane->client);
-    return handle;
-}
-
-static void handle_destroy(struct handle *handle)
-{
-    curl_easy_cleanup(handle->easy);
-    free(handle->resolve.data);
-    free(handle);
-}
-
-/* Room for a whole answer of the usual size, so that it takes one recv(); curl has the memory only
- * while the transfer runs. */
-static long buffer_size_for(uint32_t answer_size)
-{
-    enum { STEP = 2048, MOST = 64 * 1024 };
-    uint32_t size = (answer_size + STEP - 1) / STEP * STEP;
-    return size < STEP ? STEP : size > MOST ? MOST : (long)size;
-}
-
-/* Every handle brings the addresses itself when they changed since it brought them last: which of
- * several transfers that start together curl looks at first is not for us to know. What curl is
- * given stays in the multi's cache for good, or until it is given anew. */
-static void give_addresses(struct lane *lane, struct handle *handle)
-{
-    const struct addresses *addresses = lane->addresses;
-    if (addresses == NULL || handle->version == addresses->version)
-        return;
-    struct buf text;
-    buf_init(&text, SIZE_MAX);
-    gw_assert(buf_printf(&text, "%s%s", lane->upstream->resolve, addresses->text));
-    free(handle->resolve.data);
-    handle->resolve.data = text.p;
-    handle->version = addresses->version;
-    curl_easy_setopt(handle->easy, CURLOPT_RESOLVE, &handle->resolve);
-    /* Our timer ends connecting; curl only needs the time to share it between several addresses,
-     * and pays for it at each transfer. */
-    curl_easy_setopt(handle->easy, CURLOPT_CONNECTTIMEOUT_MS,
-                     addresses->count > 1 ? (long)lane->upstream->config->connect_timeout_ms : 0L);
 }
 
 /* -- lanes -- */
@@ -304,15 +156,8 @@ void lane_add(struct lane *lane, struct up_call *call)
     } else {
         handle = handle_create(lane);
     }
-    handle->call = call;
     call->handle = handle;
-    curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
-    long buffer_size = buffer_size_for(lane->answer_size);
-    if (handle->buffer_size != buffer_size) {
-        handle->buffer_size = buffer_size;
-        curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer_size);
-    }
-    give_addresses(lane, handle);
+    handle_prepare(handle, lane, call);
     lane->busy++;
     gw_assert(curl_multi_add_handle(lane->multi, handle->easy) == CURLM_OK);
 }
@@ -324,6 +169,7 @@ void lane_remove(struct lane *lane, struct up_call *call, bool failed)
     handle->call = NULL;
     lane->busy--;
     curl_multi_remove_handle(lane->multi, handle->easy);
+    handle_reset(handle);
     /* After a failure a handle keeps its errno, which would colour the next one. */
     if (failed || lane->idle_count >= MAX_IDLE_HANDLES) {
         handle_destroy(handle);

@@ -4,7 +4,9 @@
  *   slots.c     max_inflight, counted in the whole process, and the queue behind it
  *   names.c     addresses of host names, looked up on offload threads, for all loops at once
  *   client.c    a loop's curl multis, sockets and pools; the turn's work in one task
+ *   handle.c    curl's easy handles, one for each call in flight
  *   call.c      the life of one call, step by step
+ *   transfer.c  what curl reports of a call in flight
  *   outcome.c   what curl or the system said -> how the call ended, in RFC 9209's words
  *   memory.c    curl's allocations from free lists of the loop
  *
@@ -129,6 +131,7 @@ struct upstreams {
 /* One easy handle with the options of its upstream, used by one call after another. */
 struct handle {
     CURL *easy;
+    bool is_get;          /* else the options of a call with a method or a body are set */
     struct up_call *call; /* who uses it now */
     struct handle *next_idle;
     uint32_t version;          /* of the addresses that curl has from it */
@@ -175,6 +178,16 @@ struct up_client {
     struct lane lanes[];
 };
 
+/* -- handle.c */
+struct handle *handle_create(struct lane *lane);
+void handle_destroy(struct handle *handle);
+/* For this call, before the transfer begins; and what only this call needed, after its end. */
+void handle_prepare(struct handle *handle, struct lane *lane, struct up_call *call);
+void handle_reset(struct handle *handle);
+/* curl's CURLOPT_CLOSESOCKETFUNCTION; arg: struct up_client. */
+int client_close_socket(void *arg, curl_socket_t fd);
+
+/* -- client.c */
 /* Has the end of the turn look at the lane. */
 void lane_defer(struct lane *lane);
 /* Adds the call's transfer to the lane's multi; curl does nothing until lane_run(). */
@@ -197,7 +210,7 @@ enum call_step {
     CALL_DONE,      /* done() was called or is being called */
     CALL_GONE       /* cancelled with its message under way; freed when that arrives */
 };
-enum call_refusal { REFUSED_NOTHING, REFUSED_BODY, REFUSED_HEADERS };
+enum call_refusal { REFUSED_NOTHING, REFUSED_BODY, REFUSED_HEADERS, REFUSED_TWICE };
 
 struct up_call {
     enum call_step step;
@@ -205,6 +218,7 @@ struct up_call {
     bool has_slot;
     bool new_connection;                 /* curl opened one for this call */
     bool head_complete;                  /* the answer's header section came to its end */
+    bool sent;                           /* curl began to send a request that isn't a GET */
     enum call_refusal refused;           /* why a callback of ours stopped curl */
     uint32_t header_lines, header_bytes; /* of the answer so far */
     struct lane *lane;
@@ -220,6 +234,8 @@ struct up_call {
     h2o_linklist_t waiting;        /* in the one list where it waits in this step */
     struct message message;
     struct up_call *next_spare;
+    const char *method;       /* NULL = GET without a body */
+    struct str upload;        /* the request's body, borrowed */
     struct buf request;       /* target NUL header lines NUL */
     size_t header_at;         /* of the header lines in it */
     struct curl_slist header; /* all lines of this call in one node, in front of the upstream's */
@@ -232,10 +248,11 @@ void up_call_admitted(struct message *message);          /* let out of a room */
 void up_call_go(struct up_call *call);                   /* at the end of the turn: the next step */
 void up_call_ended(struct up_call *call, CURLcode code); /* curl is done with it */
 void up_calls_free_spare(struct up_client *client);
-/* From curl's callbacks. False: stop the transfer. */
+/* transfer.c, from curl's callbacks. False: stop the transfer. */
 bool up_call_header(struct up_call *call, const char *line, size_t n);
 bool up_call_body(struct up_call *call, const char *bytes, size_t n);
-void up_call_connects(struct up_call *call);
+bool up_call_connects(struct up_call *call);
+bool up_call_sends(struct up_call *call);
 
 /* -- outcomes ------------------------------------------------------------------------------------
  */
@@ -245,6 +262,7 @@ struct outcome {
     const char *error;
 };
 struct outcome outcome_of(CURLcode code, long os_errno, const char *text);
-struct outcome outcome_of_timeout(bool connecting);
+enum unfinished { UNCONNECTED, UNSENT, UNANSWERED };
+struct outcome outcome_of_timeout(enum unfinished what);
 
 #endif

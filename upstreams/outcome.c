@@ -44,7 +44,7 @@ struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
     case CURLE_OK:
         return (struct outcome){UP_ANSWERED, NULL};
     case CURLE_OPERATION_TIMEDOUT: /* only connecting has a timeout in curl */
-        return outcome_of_timeout(true);
+        return outcome_of_timeout(UNCONNECTED);
     case CURLE_COULDNT_CONNECT:
         return not_connected(os_errno);
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -82,8 +82,10 @@ struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
     }
 }
 
-struct outcome outcome_of_timeout(bool connecting)
+struct outcome outcome_of_timeout(enum unfinished what)
 {
-    return (struct outcome){UP_TIMEOUT,
-                            connecting ? "connection_timeout" : "http_response_timeout"};
+    static const char *const errors[] = {[UNCONNECTED] = "connection_timeout",
+                                         [UNSENT] = "connection_write_timeout",
+                                         [UNANSWERED] = "http_response_timeout"};
+    return (struct outcome){UP_TIMEOUT, errors[what]};
 }

@@ -48,9 +48,12 @@ struct up_request {
                                         http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
-    const char *method;  /* static; NULL = GET */
-    struct str body;     /* {NULL, 0} = none; stays as it is until done() or the cancelling; a call
-                            that has one is never made twice. Its Content-Type is among headers */
+    const char *method;  /* static; NULL = GET. Not HEAD. A call with a method or a body is never
+                            made twice: when a kept-alive connection ends with the request sent and
+                            no answer begun, it fails (connection_terminated), where a GET is sent
+                            again over another */
+    struct str body;     /* {NULL, 0} = none; stays as it is until done() or the cancelling. Its
+                            Content-Type is among headers, its length is sent as Content-Length */
     uint64_t timeout_ms; /* 0 = the upstream's */
 };
 

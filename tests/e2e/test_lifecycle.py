@@ -84,7 +84,12 @@ def test_the_control_socket_changes_things(gateway, faults, tmp_path):
     one = gateway(CONFIG.format(url=faults.url, delay=0), header=header)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
-        assert client.get("http://control/drain").status_code == 405
+        for method, target, status in [("GET", "/drain", 405), ("GET", "/nothing", 404), ("POST", "/%00", 400)]:
+            refused = client.request(method, "http://control" + target, headers={"Accept": "text/html"})
+            assert refused.status_code == status
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert refused.json()["status"] == status
+        assert client.get("http://control/drain").headers["allow"] == "POST, OPTIONS"
         assert client.post("http://control/drain").status_code == 202
     assert one.process.wait(15) == 0
     assert not path.exists()

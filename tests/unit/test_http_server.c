@@ -120,6 +120,30 @@ static void fail_parts(struct http_request *request, void *arg)
     http_problem_reply(request, &problem);
 }
 
+/* "POST /certificates/{id}/revoke" as a folder above would add it. */
+static void take_back_told(struct http_request *request, enum http_body_end how, struct str body,
+                           void *arg)
+{
+    struct out out;
+    if (how != BODY_WHOLE) {
+        http_body_refuse(request, how);
+        return;
+    }
+    out_init(&out, request->pool, 0);
+    out_str(&out, str_from(arg));
+    out_str(&out, request->params[0]);
+    out_str(&out, STR(": "));
+    out_str(&out, body);
+    http_reply(request, 200, "text/plain; charset=utf-8", &out);
+}
+
+static char revoke_word[] = "revoked ";
+
+static void take_back(struct http_request *request, void *arg)
+{
+    http_body_collect(request, 100, take_back_told, arg);
+}
+
 static bool is_ready(void *arg)
 {
     (void)arg;
@@ -181,6 +205,9 @@ static void start(uint32_t max_connections)
     http_route_add(it.server, "later", HTTP_GET, STR("/later"), hold_a_moment, NULL, at, it.diag);
     http_route_add(it.server, "big", HTTP_GET, STR("/big"), big, NULL, at, it.diag);
     http_route_add(it.server, "fail", HTTP_GET, STR("/fail"), fail_parts, NULL, at, it.diag);
+    http_control_add(it.server, "revoke", HTTP_POST | HTTP_READS_BODY,
+                     STR("/certificates/{id}/revoke"), take_back, revoke_word);
+    http_control_add(it.server, "show", HTTP_GET, STR("/certificates/{id}"), hello, NULL);
     assert_int_equal(diag_errors(it.diag), 0);
     it.loop = loop_create(0);
     if (!http_server_listen(it.server, 1, &error))
@@ -1039,6 +1066,61 @@ static void test_the_control_socket_drains(void **state)
     close(fd);
 }
 
+static void test_routes_of_the_control_socket_take_parameters_and_bodies(void **state)
+{
+    static const struct {
+        const char *request;
+        int status;
+        const char *wanted[3];
+    } cases[] = {
+        {"POST /certificates/a%20b/revoke HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nlost",
+         200,
+         {"\r\n\r\nrevoked a b: lost"}},
+        {"POST /certificates/7/revoke HTTP/1.1\r\n" HOST
+         "Transfer-Encoding: chunked\r\n\r\n2\r\nlo\r\n2\r\nst\r\n0\r\n\r\n",
+         200,
+         {"\r\n\r\nrevoked 7: lost"}},
+        {"POST /certificates/7/revoke HTTP/1.1\r\n" HOST "\r\n", 200, {"\r\n\r\nrevoked 7: "}},
+        {"GET /certificates/7 HTTP/1.1\r\n" HOST "\r\n", 200, {"\r\n\r\nhello 7"}},
+        {"POST /certificates/7/revoke HTTP/1.1\r\n" HOST "Content-Length: 101\r\n\r\n",
+         413,
+         {"content-type: application/problem+json", "\"/problems/content-too-large\""}},
+        {"POST /certificates/7/revoke HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nx\r\n",
+         400,
+         {"content-type: application/problem+json", "chunks are malformed"}},
+        {"GET /certificates/7/revoke HTTP/1.1\r\n" HOST "Accept: text/html\r\n\r\n",
+         405,
+         {"\r\nallow: POST, OPTIONS\r\n", "content-type: application/problem+json",
+          "\"instance\":\"/certificates/7/revoke\""}},
+        {"POST /certificates//revoke HTTP/1.1\r\n" HOST "Accept: text/html\r\n\r\n",
+         404,
+         {"content-type: application/problem+json", "\"/problems/not-found\""}},
+        {"POST /certificates/%zz/revoke HTTP/1.1\r\n" HOST "\r\n",
+         400,
+         {"content-type: application/problem+json"}},
+        {"GET / HTTP/1.1\r\n" HOST "\r\n", 404, {"content-type: application/problem+json"}},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int fd = dial_unix(it.control + 5);
+        say(fd, cases[i].request);
+        shutdown(fd, SHUT_WR);
+        hear_all(fd);
+        if (status_of(answer) != cases[i].status)
+            fail_msg("%s\n%s", cases[i].request, answer);
+        for (size_t j = 0; j < COUNT(cases[i].wanted) && cases[i].wanted[j] != NULL; j++)
+            if (!has(cases[i].wanted[j]))
+                fail_msg("no \"%s\" for %s\n%s", cases[i].wanted[j], cases[i].request, answer);
+        close(fd);
+    }
+    int fd = dial(it.port); /* they are nobody else's */
+    say(fd, "GET /certificates/7 HTTP/1.1\r\n" HOST "\r\n");
+    hear(fd, "\r\n\r\n", 1);
+    assert_int_equal(status_of(answer), 404);
+    close(fd);
+    log_lines(1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1076,6 +1158,7 @@ int main(void)
         TEST(test_the_admin_listener_only_reads),
         TEST(test_readyz_says_when_it_is_not),
         TEST(test_the_control_socket_drains),
+        TEST(test_routes_of_the_control_socket_take_parameters_and_bodies),
     };
     signal(SIGPIPE, SIG_IGN);
     log_setup(LOG_ERROR, LOG_LOGFMT);

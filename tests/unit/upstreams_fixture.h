@@ -96,6 +96,14 @@ static inline void ask_done(struct up_call *call, const struct up_result *result
         --*ask->countdown;
 }
 
+static inline void ask_request(struct fixture *f, struct ask *ask, const struct up_request *request)
+{
+    ask->done = false;
+    ask->call = up_call_start(f->client, request, ask_done, ask);
+    assert_non_null(ask->call);
+    assert_false(ask->done); /* never inside start */
+}
+
 static inline void ask_with(struct fixture *f, struct ask *ask, size_t upstream, const char *target,
                             const struct up_header *headers, size_t header_count,
                             uint64_t timeout_ms)
@@ -105,10 +113,7 @@ static inline void ask_with(struct fixture *f, struct ask *ask, size_t upstream,
                                  .headers = headers,
                                  .header_count = header_count,
                                  .timeout_ms = timeout_ms};
-    ask->done = false;
-    ask->call = up_call_start(f->client, &request, ask_done, ask);
-    assert_non_null(ask->call);
-    assert_false(ask->done); /* never inside start */
+    ask_request(f, ask, &request);
 }
 
 static inline void ask_start(struct fixture *f, struct ask *ask, size_t upstream,

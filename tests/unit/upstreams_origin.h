@@ -28,12 +28,15 @@ struct origin {
     _Atomic unsigned connections;     /* accepted so far */
     _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
+    _Atomic unsigned asked;           /* requests whose head has come */
 };
 
 struct visit {
     struct origin *origin;
     int fd;
     unsigned connection;
+    uint64_t taken; /* bytes of the request's body, and their CRC-32 */
+    unsigned long crc;
 };
 
 static inline bool put(int fd, const void *bytes, size_t n)
@@ -105,6 +108,30 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
         return say_ok(fd, "", BODY, sizeof(BODY) - 1);
     if (IS("/echo"))
         return say_ok(fd, "", head, strlen(head));
+    if (IS("/body") || IS("/slow-body")) { /* what came: head, length, CRC-32 */
+        char *told;
+        int n =
+            asprintf(&told, "%s\n%llu %08lx", head, (unsigned long long)visit->taken, visit->crc);
+        bool sent = n > 0 && say_ok(fd, "", told, (size_t)n);
+        free(told);
+        return sent;
+    }
+    if (IS("/413-unread")) /* doesn't wait for what it doesn't want */
+        return say(fd, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n"
+                       "Connection: close\r\n\r\nbig") &&
+               (shutdown(fd, SHUT_WR), wait_for_close(fd), false);
+    if (IS("/unread"))
+        return usleep(300 * 1000), false;
+    if (IS("/cut-unread"))
+        return reset(fd), false;
+    if (IS("/500-body"))
+        return say(fd, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops");
+    if (IS("/late-body"))
+        return wait_for_close(fd), false;
+    if (strncmp(path, "/json", 5) == 0) { /* {"target":"/json…"} */
+        int n = snprintf(text, sizeof(text), "{\"target\":\"%s\"}", path);
+        return say_ok(fd, "", text, (size_t)n);
+    }
     if (IS("/count")) {
         snprintf(text, sizeof(text), "%u.%u", visit->connection, request);
         return say_ok(fd, "", text, strlen(text));
@@ -207,6 +234,33 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
     return say(fd, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
 }
 
+/* Reads the request's body, of which `early` came with the head. "/slow…" does so in small bites,
+ * "…unread" not at all. */
+static inline bool take_body(struct visit *visit, const char *head, const char *early, size_t n,
+                             size_t *used_r)
+{
+    char bytes[8192];
+    const char *line = strcasestr(head, "\r\nContent-Length:");
+    uint64_t length = line != NULL ? strtoull(line + 17, NULL, 10) : 0;
+    bool slow = strstr(head, " /slow") != NULL;
+    visit->taken = n < length ? n : length;
+    visit->crc = crc32(0, (const unsigned char *)early, (unsigned)visit->taken);
+    *used_r = (size_t)visit->taken;
+    if (strstr(head, "unread ") != NULL)
+        return true;
+    while (visit->taken < length) {
+        uint64_t left = length - visit->taken;
+        if (slow)
+            usleep(1000);
+        ssize_t got = recv(visit->fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
+        if (got <= 0)
+            return false;
+        visit->taken += (uint64_t)got;
+        visit->crc = crc32(visit->crc, (const unsigned char *)bytes, (unsigned)got);
+    }
+    return true;
+}
+
 static inline void *origin_visit(void *arg)
 {
     struct visit *visit = arg;
@@ -222,10 +276,12 @@ static inline void *origin_visit(void *arg)
             n += (size_t)got;
             head[n] = '\0';
         }
-        size_t used = (size_t)(end + 4 - head);
+        size_t used = (size_t)(end + 4 - head), early;
         *end = '\0';
-        if (!answer(visit, head, request))
+        atomic_fetch_add(&visit->origin->asked, 1);
+        if (!take_body(visit, head, head + used, n - used, &early) || !answer(visit, head, request))
             break;
+        used += early;
         memmove(head, head + used, n - used);
         n -= used;
     }
@@ -246,7 +302,9 @@ static inline void *origin_accept(void *arg)
         int one = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* head and body go apart */
         struct visit *visit = malloc(sizeof(*visit));
-        *visit = (struct visit){origin, fd, atomic_fetch_add(&origin->connections, 1) + 1};
+        *visit = (struct visit){.origin = origin,
+                                .fd = fd,
+                                .connection = atomic_fetch_add(&origin->connections, 1) + 1};
         pthread_t thread;
         atomic_fetch_add(&origin->open, 1);
         if (pthread_create(&thread, NULL, origin_visit, visit) != 0)

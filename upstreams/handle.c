@@ -1,0 +1,211 @@
+/* Easy handles: one keeps the options of its upstream from call to call, and gets what differs: the
+ * request, the size of the buffer, addresses that have changed. What makes a call something else
+ * than a GET is set for that call and taken back after it. */
+#include "upstreams/internal.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <h2o/memory.h>
+
+static size_t on_header(char *line, size_t size, size_t count, void *arg)
+{
+    struct handle *handle = arg;
+    return up_call_header(handle->call, line, size * count) ? size * count : 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct handle *handle = arg;
+    return up_call_body(handle->call, bytes, size * count) ? size * count : 0;
+}
+
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    struct handle *handle = arg;
+    if (!up_call_connects(handle->call))
+        return CURL_SOCKET_BAD;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* curl has a connection for the request and is about to send it. */
+static int on_send(void *arg, char *their_ip, char *our_ip, int their_port, int our_port)
+{
+    (void)their_ip, (void)our_ip, (void)their_port, (void)our_port;
+    struct handle *handle = arg;
+    return up_call_sends(handle->call) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+/* Called when curl has no address for a name. It always has (see give_addresses), and must never
+ * block the loop or start a thread to get one. */
+static int refuse_lookup(void *resolver, void *reserved, void *arg)
+{
+    (void)resolver;
+    (void)reserved;
+    (void)arg;
+    return 1;
+}
+
+static CURLcode use_trusted(CURL *easy, void *ssl_ctx, void *arg)
+{
+    (void)easy;
+    struct upstream *up = arg;
+    SSL_CTX_set1_cert_store(ssl_ctx, up->trusted);
+    return CURLE_OK;
+}
+
+static void set_tls_options(CURL *easy, struct upstream *up)
+{
+    const struct config_tls *tls = &up->config->tls;
+    curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, use_trusted);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, up);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl_easy_setopt(
+        easy, CURLOPT_SSLVERSION,
+        (long)(tls->min_version == TLS_1_3 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2));
+    if (tls->cert_file.n != 0) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->cert_file.p);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_file.p);
+    }
+}
+
+/* Turns off the header lines that curl would write; see write_request() in call.c. */
+static struct curl_slist no_encoding = {(char[]){"Accept-Encoding:"}, NULL};
+static struct curl_slist no_accept = {(char[]){"Accept:"}, &no_encoding};
+static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};
+static struct curl_slist no_type = {(char[]){"Content-Type:"}, &no_host};
+static struct curl_slist no_expect = {(char[]){"Expect:"}, &no_type};
+
+struct handle *handle_create(struct lane *lane)
+{
+    struct upstream *up = lane->upstream;
+    struct handle *handle = h2o_mem_alloc(sizeof(*handle));
+    *handle = (struct handle){.easy = curl_easy_init(), .is_get = true};
+    CURL *easy = handle->easy;
+    gw_assert(easy != NULL);
+    curl_easy_setopt(easy, CURLOPT_CURLU, up->curl_url);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_host);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)up->config->max_body);
+    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, up->config->max_idle == 0 ? 1L : 0L);
+    uint64_t lifetime_s = (up->config->connection_lifetime_ms + 999) / 1000;
+    curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN, (long)lifetime_s);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)lifetime_s);
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    if (up->socket_path != NULL)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->socket_path);
+    if (up->name != NULL)
+        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, refuse_lookup);
+    if (up->trusted != NULL) {
+        set_tls_options(easy, up);
+        curl_easy_setopt(easy, CURLOPT_SHARE, lane->sessions);
+    }
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, handle);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, handle->error);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle);
+    /* A connection outlives the handle that opened it, so closing one knows the client only. */
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, client_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane->client);
+    return handle;
+}
+
+void handle_destroy(struct handle *handle)
+{
+    curl_easy_cleanup(handle->easy);
+    free(handle->resolve.data);
+    free(handle);
+}
+
+/* Room for a whole answer of the usual size, so that it takes one recv(); curl has the memory only
+ * while the transfer runs. */
+static long buffer_size_for(uint32_t answer_size)
+{
+    enum { STEP = 2048, MOST = 64 * 1024 };
+    uint32_t size = (answer_size + STEP - 1) / STEP * STEP;
+    return size < STEP ? STEP : size > MOST ? MOST : (long)size;
+}
+
+/* Every handle brings the addresses itself when they changed since it brought them last: which of
+ * several transfers that start together curl looks at first is not for us to know. What curl is
+ * given stays in the multi's cache for good, or until it is given anew. */
+static void give_addresses(struct lane *lane, struct handle *handle)
+{
+    const struct addresses *addresses = lane->addresses;
+    if (addresses == NULL || handle->version == addresses->version)
+        return;
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    gw_assert(buf_printf(&text, "%s%s", lane->upstream->resolve, addresses->text));
+    free(handle->resolve.data);
+    handle->resolve.data = text.p;
+    handle->version = addresses->version;
+    curl_easy_setopt(handle->easy, CURLOPT_RESOLVE, &handle->resolve);
+    /* Our timer ends connecting; curl only needs the time to share it between several addresses,
+     * and pays for it at each transfer. */
+    curl_easy_setopt(handle->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                     addresses->count > 1 ? (long)lane->upstream->config->connect_timeout_ms : 0L);
+}
+
+/* curl copies nothing of the body, and sends what is up to 64 KB in one piece with the head. */
+static void set_method(struct handle *handle, const struct up_call *call)
+{
+    static const char *const with_content[] = {"POST", "PUT", "PATCH"};
+    CURL *easy = handle->easy;
+    bool sends_length = call->upload.p != NULL;
+    for (size_t i = 0; i < COUNT(with_content); i++)
+        sends_length = sends_length || strcmp(call->method, with_content[i]) == 0;
+    handle->is_get = false;
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
+    if (!sends_length)
+        return;
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->upload.p != NULL ? call->upload.p : "");
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->upload.n);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
+}
+
+void handle_prepare(struct handle *handle, struct lane *lane, struct up_call *call)
+{
+    handle->call = call;
+    curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
+    if (call->method != NULL)
+        set_method(handle, call);
+    long buffer_size = buffer_size_for(lane->answer_size);
+    if (handle->buffer_size != buffer_size) {
+        handle->buffer_size = buffer_size;
+        curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer_size);
+    }
+    give_addresses(lane, handle);
+}
+
+void handle_reset(struct handle *handle)
+{
+    CURL *easy = handle->easy;
+    if (handle->is_get)
+        return;
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, NULL);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL); /* makes it a POST: before HTTPGET */
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)-1);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_host);
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    handle->is_get = true;
+}

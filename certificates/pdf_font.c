@@ -38,6 +38,13 @@ static size_t items(struct pdf_loading *loading, qpdf_oh array)
     return count > 0 ? (size_t)count : 0;
 }
 
+static double number(struct pdf_loading *loading, qpdf_oh value)
+{
+    return qpdf_oh_is_number(loading->qpdf, value)
+               ? qpdf_oh_get_numeric_value(loading->qpdf, value)
+               : 0;
+}
+
 static qpdf_oh item(struct pdf_loading *loading, qpdf_oh array, size_t index)
 {
     return qpdf_oh_get_array_item(loading->qpdf, array, (int)index);
@@ -112,12 +119,12 @@ static void read_simple_widths(struct pdf_loading *loading, struct pdf_font *fon
 
     font->has_widths = count != 0;
     for (unsigned code = 0; code < 256; code++)
-        font->widths[code] = to_width(qpdf_oh_get_numeric_value(loading->qpdf, missing));
+        font->widths[code] = to_width(number(loading, missing));
     for (size_t i = 0; i < count && i < 256; i++) {
         long long code = from + (long long)i;
         qpdf_oh width = item(loading, widths, i);
         if (code >= 0 && code < 256)
-            font->widths[code] = to_width(qpdf_oh_get_numeric_value(loading->qpdf, width));
+            font->widths[code] = to_width(number(loading, width));
         qpdf_oh_release(loading->qpdf, width);
     }
 }
@@ -128,27 +135,27 @@ static void read_composite_widths(struct pdf_loading *loading, struct pdf_font *
     qpdf_oh list = get(loading, font->dict, "/W"), usual = get(loading, font->dict, "/DW");
     size_t count = items(loading, list);
     bool told = qpdf_oh_is_number(loading->qpdf, usual);
-    uint16_t width = told ? to_width(qpdf_oh_get_numeric_value(loading->qpdf, usual)) : 1000;
+    uint16_t width = told ? to_width(number(loading, usual)) : 1000;
 
     font->has_widths = true;
     for (unsigned code = 0; code < 65536; code++)
         font->widths[code] = width;
     for (size_t i = 0; i + 1 < count;) {
-        long long code = (long long)qpdf_oh_get_numeric_value(loading->qpdf, item(loading, list, i));
+        long long code = (long long)number(loading, item(loading, list, i));
         qpdf_oh second = item(loading, list, i + 1);
         if (qpdf_oh_is_array(loading->qpdf, second)) {
             size_t widths = items(loading, second);
             for (size_t k = 0; k < widths; k++, code++)
                 if (code >= 0 && code < 65536)
                     font->widths[code] = to_width(
-                        qpdf_oh_get_numeric_value(loading->qpdf, item(loading, second, k)));
+                        number(loading, item(loading, second, k)));
             i += 2;
         } else {
-            long long last = (long long)qpdf_oh_get_numeric_value(loading->qpdf, second);
+            long long last = (long long)number(loading, second);
             if (i + 2 >= count)
                 break;
             width =
-                to_width(qpdf_oh_get_numeric_value(loading->qpdf, item(loading, list, i + 2)));
+                to_width(number(loading, item(loading, list, i + 2)));
             for (; code <= last && code < 65536; code++)
                 if (code >= 0)
                     font->widths[code] = width;

@@ -94,6 +94,8 @@ void *pdf_grow(h2o_mem_pool_t *pool, void *list, size_t count, size_t *capacity,
 struct str pdf_copy(h2o_mem_pool_t *pool, struct str text);
 /* The stream's bytes with its filters undone, from `scratch`. False: they can't be. */
 bool pdf_stream_data(struct pdf_loading *loading, qpdf_oh stream, struct str *data_r);
+/* An error stays with libqpdf's handle, and counts as the next call's, until it is asked for. */
+void pdf_forget_error(qpdf_data qpdf);
 /* What libqpdf complained about last. */
 const char *pdf_complaint(qpdf_data qpdf);
 /* The key's value, a name without its slash; "" when it isn't a name. From `scratch`. */

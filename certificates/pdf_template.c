@@ -55,14 +55,22 @@ struct str pdf_copy(h2o_mem_pool_t *pool, struct str text)
     return (struct str){copy, text.n};
 }
 
+void pdf_forget_error(qpdf_data qpdf)
+{
+    if (qpdf_has_error(qpdf))
+        (void)qpdf_get_error(qpdf);
+}
+
 bool pdf_stream_data(struct pdf_loading *loading, qpdf_oh stream, struct str *data_r)
 {
     unsigned char *data = NULL;
     size_t n = 0;
     QPDF_BOOL filtered = QPDF_FALSE;
-    bool good = qpdf_oh_get_stream_data(loading->qpdf, stream, qpdf_dl_generalized, &filtered,
-                                        &data, &n) == 0 &&
-                filtered;
+
+    pdf_forget_error(loading->qpdf);
+    QPDF_ERROR_CODE code = qpdf_oh_get_stream_data(loading->qpdf, stream, qpdf_dl_generalized,
+                                                   &filtered, &data, &n);
+    bool good = (code & QPDF_ERRORS) == 0 && filtered;
     if (good)
         *data_r = pdf_copy(loading->scratch, (struct str){(const char *)data, n});
     free(data);
@@ -203,6 +211,8 @@ static void read_template(struct pdf_loading *loading, struct pdf_template *temp
         else
             pdf_visit(loading, template);
     }
+    pdf_forget_error(normal);
+    pdf_forget_error(file);
     qpdf_cleanup(&normal);
     qpdf_cleanup(&file);
 }

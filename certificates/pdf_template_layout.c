@@ -94,6 +94,7 @@ static bool write_constant(struct pdf_loading *loading, struct buf *to, int id)
         unsigned char *data = NULL;
         size_t n = 0;
         QPDF_BOOL filtered;
+        pdf_forget_error(qpdf);
         if ((qpdf_oh_get_stream_data(qpdf, object, qpdf_dl_none, &filtered, &data, &n) & QPDF_ERRORS) !=
             0) {
             pdf_error(loading, "object %d: %s", id, pdf_complaint(qpdf));
@@ -116,6 +117,10 @@ static void measure(struct pdf_template *template)
     size_t referred = 1;
 
     template->fixed = template->xref.n + template->trailer.n + END_FIXED;
+    if (template->prefix.n < PDF_REFER_MIN)
+        template->fixed += template->prefix.n;
+    else
+        template->referred = template->prefix.n;
     for (size_t i = 0; i < template->object_count + 1; i++) {
         const struct pdf_object *object = &template->objects[i];
         bool title = i == template->object_count;

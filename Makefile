@@ -97,8 +97,11 @@ $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/certificates/%.o build/fuzz/obj/certificates/%.o: private CPPFLAGS += $(DRAWING)
 
-# The upload page is embedded.
+# Pages that are embedded: NAME.c has NAME.html and the like beside it.
 $(BUILD)/obj/files/page.o build/fuzz/obj/files/page.o: $(wildcard files/upload_page.*)
+$(foreach p,form_page verify_page,$(eval \
+    $(BUILD)/obj/certificates/$p.o build/fuzz/obj/certificates/$p.o: \
+    $(filter-out %.c %.h,$(wildcard certificates/$p.*))))
 
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	$(call say,CC,$<)
@@ -118,10 +121,17 @@ deps: ## install what building, running and testing needs
 run: ## serve the demo homepage at http://127.0.0.1:8080/
 	@packages/install build run
 	@$(MAKE) --no-print-directory build-gateway
-	@build/gateway stub -c examples/stub.toml & stub=$$!; \
+	@data=$${GATEWAY_DATA:-data}; mkdir -p -m 700 "$$data"; \
+	[ -n "$$GATEWAY_SIGNING_KEY" ] || { \
+	    [ -e "$$data/signing.key.pem" ] || \
+	        build/gateway keygen --name "Tern & Tide" --out "$$data/signing" >/dev/null; \
+	    export GATEWAY_SIGNING_KEY="$$data/signing.key.pem"; \
+	    export GATEWAY_SIGNING_CERTIFICATE="$$data/signing.cert.pem"; }; \
+	build/gateway stub -c examples/stub.toml & stub=$$!; \
 	build/gateway run -c config.toml & gateway=$$!; \
 	trap : INT; trap 'kill $$gateway 2>/dev/null' TERM HUP; \
-	echo "the homepage: http://127.0.0.1:8080/  uploads: http://127.0.0.1:8080/upload  (Ctrl-C ends it)"; \
+	echo "the homepage: http://127.0.0.1:8080/ (Ctrl-C ends it)"; \
+	echo "uploads: http://127.0.0.1:8080/upload  certificates: http://127.0.0.1:8080/certificate?name=Ada"; \
 	while kill -0 $$gateway 2>/dev/null; do wait $$gateway; code=$$?; done; \
 	kill $$stub 2>/dev/null; wait $$stub; exit $$code
 

@@ -19,12 +19,12 @@ enum {
 
 static bool is_regular(char c)
 {
-    return !pdf_is_blank(c) && !memchr("()<>[]{}/%", c, 10);
+    return !pdf_is_space(c) && !memchr("()<>[]{}/%", c, 10);
 }
 
 static const char *skip_blanks(const char *p, const char *end)
 {
-    while (p < end && (pdf_is_blank(*p) || *p == '%')) {
+    while (p < end && (pdf_is_space(*p) || *p == '%')) {
         if (*p == '%')
             while (p < end && *p != '\n' && *p != '\r')
                 p++;
@@ -65,7 +65,7 @@ static const char *token_end(const char *p, const char *end)
     case '<':
         if (end - p >= 2 && p[1] == '<')
             return p + 2;
-        for (q = p + 1; q < end && (hex_value(*q) >= 0 || pdf_is_blank(*q)); q++)
+        for (q = p + 1; q < end && (hex_value(*q) >= 0 || pdf_is_space(*q)); q++)
             ;
         return q < end && *q == '>' ? q + 1 : NULL;
     case '>':
@@ -134,7 +134,7 @@ static const char *value_end(const char *p, const char *end)
 
 /* -- values ----------------------------------------------------------------------------------- */
 
-struct str pdf_next(struct str *inside)
+struct str pdf_value_next(struct str *inside)
 {
     struct str nothing = {NULL, 0};
     if (inside->n == 0)
@@ -157,20 +157,20 @@ static struct str unwrapped(struct str value, const char *open, const char *clos
     return (struct str){value.p + n, value.n - 2 * n};
 }
 
-struct str pdf_dictionary(struct str value)
+struct str pdf_value_dictionary(struct str value)
 {
     return unwrapped(value, "<<", ">>", 2);
 }
 
-struct str pdf_array(struct str value)
+struct str pdf_value_array(struct str value)
 {
     return unwrapped(value, "[", "]", 1);
 }
 
-struct str pdf_get(struct str dictionary, struct str key)
+struct str pdf_value_get(struct str dictionary, struct str key)
 {
     while (dictionary.n != 0) {
-        struct str name = pdf_next(&dictionary), value = pdf_next(&dictionary);
+        struct str name = pdf_value_next(&dictionary), value = pdf_value_next(&dictionary);
         if (value.n == 0 || name.p[0] != '/')
             break;
         if (str_eq((struct str){name.p + 1, name.n - 1}, key))
@@ -183,7 +183,7 @@ struct str pdf_get(struct str dictionary, struct str key)
 static bool take_unsigned(struct str *text, size_t max, size_t *number_r)
 {
     size_t i = 0, number = 0;
-    while (i < text->n && pdf_is_blank(text->p[i]))
+    while (i < text->n && pdf_is_space(text->p[i]))
         i++;
     size_t digits = i;
     for (; i < text->n && is_digit(text->p[i]); i++) {
@@ -199,12 +199,12 @@ static bool take_unsigned(struct str *text, size_t max, size_t *number_r)
     return true;
 }
 
-bool pdf_unsigned(struct str value, size_t max, size_t *number_r)
+bool pdf_value_unsigned(struct str value, size_t max, size_t *number_r)
 {
     return value.n != 0 && take_unsigned(&value, max, number_r) && value.n == 0;
 }
 
-unsigned pdf_reference(struct str value)
+unsigned pdf_value_reference(struct str value)
 {
     size_t number;
     if (value.n == 0 || value.p[value.n - 1] != 'R' || !take_unsigned(&value, OBJECTS, &number))
@@ -224,7 +224,7 @@ static bool take_word(struct str *text, struct str word)
 
 static void take_blanks(struct str *text)
 {
-    while (text->n != 0 && pdf_is_blank(text->p[0]))
+    while (text->n != 0 && pdf_is_space(text->p[0]))
         *text = (struct str){text->p + 1, text->n - 1};
 }
 
@@ -263,14 +263,14 @@ static bool read_table(struct str bytes, size_t at, size_t number, struct table 
         }
         rest = (struct str){rest.p + count * ENTRY, rest.n - count * ENTRY};
     }
-    table_r->trailer = pdf_dictionary(pdf_next(&rest));
-    struct str prev = pdf_get(table_r->trailer, STR("Prev"));
-    if (prev.n != 0 && (at == 0 || !pdf_unsigned(prev, at - 1, &table_r->prev)))
+    table_r->trailer = pdf_value_dictionary(pdf_value_next(&rest));
+    struct str prev = pdf_value_get(table_r->trailer, STR("Prev"));
+    if (prev.n != 0 && (at == 0 || !pdf_value_unsigned(prev, at - 1, &table_r->prev)))
         return false;
-    return table_r->trailer.n != 0 && pdf_get(table_r->trailer, STR("XRefStm")).n == 0;
+    return table_r->trailer.n != 0 && pdf_value_get(table_r->trailer, STR("XRefStm")).n == 0;
 }
 
-struct str pdf_object(const struct pdf_document *document, unsigned number)
+struct str pdf_document_object(const struct pdf_document *document, unsigned number)
 {
     struct str nothing = {NULL, 0}, bytes = document->bytes;
     struct table table = {.prev = document->xref};
@@ -285,16 +285,16 @@ struct str pdf_object(const struct pdf_document *document, unsigned number)
         !take_unsigned(&rest, 65535, &generation) || generation != 0)
         return nothing;
     take_blanks(&rest);
-    return take_word(&rest, STR("obj")) ? pdf_next(&rest) : nothing;
+    return take_word(&rest, STR("obj")) ? pdf_value_next(&rest) : nothing;
 }
 
-struct str pdf_resolve(const struct pdf_document *document, struct str value)
+struct str pdf_document_resolve(const struct pdf_document *document, struct str value)
 {
     unsigned number;
-    for (int i = 0; (number = pdf_reference(value)) != 0; i++) {
+    for (int i = 0; (number = pdf_value_reference(value)) != 0; i++) {
         if (i == REFERENCES_MAX)
             return (struct str){NULL, 0};
-        value = pdf_object(document, number);
+        value = pdf_document_object(document, number);
     }
     return value;
 }
@@ -312,7 +312,7 @@ static bool find_startxref(struct str bytes, size_t *at_r)
     return false;
 }
 
-bool pdf_open(struct str bytes, struct pdf_document *document_r, const char **error_r)
+bool pdf_document_open(struct str bytes, struct pdf_document *document_r, const char **error_r)
 {
     struct pdf_document document = {.bytes = bytes};
     struct table table;
@@ -326,11 +326,11 @@ bool pdf_open(struct str bytes, struct pdf_document *document_r, const char **er
         return false;
     document.trailer = table.trailer;
     *error_r = "has a trailer that is broken";
-    if (!pdf_unsigned(pdf_get(table.trailer, STR("Size")), OBJECTS, &size) || size == 0)
+    if (!pdf_value_unsigned(pdf_value_get(table.trailer, STR("Size")), OBJECTS, &size) || size == 0)
         return false;
     document.size = (unsigned)size;
     *error_r = "is encrypted";
-    if (pdf_get(table.trailer, STR("Encrypt")).n != 0)
+    if (pdf_value_get(table.trailer, STR("Encrypt")).n != 0)
         return false;
     *document_r = document;
     *error_r = NULL;

@@ -17,27 +17,27 @@ struct pdf_document {
     unsigned size;      /* all object numbers are below */
 };
 /* False: *error_r. */
-bool pdf_open(struct str bytes, struct pdf_document *document_r, const char **error_r);
+bool pdf_document_open(struct str bytes, struct pdf_document *document_r, const char **error_r);
 /* What stands between "12 0 obj" and "endobj"; of a stream, its dictionary. */
-struct str pdf_object(const struct pdf_document *document, unsigned number);
+struct str pdf_document_object(const struct pdf_document *document, unsigned number);
 /* The object's number when the value is a reference, else 0. */
-unsigned pdf_reference(struct str value);
+unsigned pdf_value_reference(struct str value);
 /* The value itself, or what it refers to. */
-struct str pdf_resolve(const struct pdf_document *document, struct str value);
+struct str pdf_document_resolve(const struct pdf_document *document, struct str value);
 
 /* Without the brackets, when the value is a dictionary (an array). */
-struct str pdf_dictionary(struct str value);
-struct str pdf_array(struct str value);
+struct str pdf_value_dictionary(struct str value);
+struct str pdf_value_array(struct str value);
 /* Takes the first value off what stands in brackets; a dictionary's are in turns names and values.
  * A name is with its "/". */
-struct str pdf_next(struct str *inside);
-/* Of what pdf_dictionary() gave; the key is without "/". */
-struct str pdf_get(struct str dictionary, struct str key);
+struct str pdf_value_next(struct str *inside);
+/* Of what pdf_value_dictionary() gave; the key is without "/". */
+struct str pdf_value_get(struct str dictionary, struct str key);
 /* Of a value: digits, at most `max`. False: it isn't one. */
-bool pdf_unsigned(struct str value, size_t max, size_t *number_r);
+bool pdf_value_unsigned(struct str value, size_t max, size_t *number_r);
 
 /* White space of section 7.2.2. */
-static inline bool pdf_is_blank(char c)
+static inline bool pdf_is_space(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' || c == '\0';
 }

@@ -12,13 +12,13 @@ enum { BLANKS_MAX = 8 }; /* between "/Contents" and its string; we write one */
 static bool read_range(struct str rest, size_t range_r[4])
 {
     size_t i = 0;
-    while (i < rest.n && pdf_is_blank(rest.p[i]))
+    while (i < rest.n && pdf_is_space(rest.p[i]))
         i++;
     if (i == rest.n || rest.p[i++] != '[')
         return false;
     for (int k = 0; k < 4; k++) {
         size_t number = 0, digits;
-        while (i < rest.n && pdf_is_blank(rest.p[i]))
+        while (i < rest.n && pdf_is_space(rest.p[i]))
             i++;
         for (digits = i; i < rest.n && is_digit(rest.p[i]); i++) {
             number = number * 10 + (size_t)(rest.p[i] - '0');
@@ -29,7 +29,7 @@ static bool read_range(struct str rest, size_t range_r[4])
             return false;
         range_r[k] = number;
     }
-    while (i < rest.n && pdf_is_blank(rest.p[i]))
+    while (i < rest.n && pdf_is_space(rest.p[i]))
         i++;
     return i < rest.n && rest.p[i] == ']';
 }
@@ -37,7 +37,7 @@ static bool read_range(struct str rest, size_t range_r[4])
 static bool is_behind_contents(struct str pdf, size_t at)
 {
     struct str word = STR("/Contents");
-    for (int blanks = 0; blanks < BLANKS_MAX && at > 0 && pdf_is_blank(pdf.p[at - 1]); blanks++)
+    for (int blanks = 0; blanks < BLANKS_MAX && at > 0 && pdf_is_space(pdf.p[at - 1]); blanks++)
         at--;
     return at >= word.n && memcmp(pdf.p + at - word.n, word.p, word.n) == 0;
 }

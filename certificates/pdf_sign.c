@@ -32,8 +32,9 @@ static size_t free_name(const struct pdf_document *document, struct str fields)
 {
     size_t highest = 0, number;
     while (fields.n != 0) {
-        struct str field = pdf_dictionary(pdf_resolve(document, pdf_next(&fields)));
-        struct str name = pdf_resolve(document, pdf_get(field, STR("T")));
+        struct str field =
+            pdf_value_dictionary(pdf_document_resolve(document, pdf_value_next(&fields)));
+        struct str name = pdf_document_resolve(document, pdf_value_get(field, STR("T")));
         char text[64];
         size_t n = 0;
         bool hex = name.n != 0 && name.p[0] == '<';
@@ -49,7 +50,7 @@ static size_t free_name(const struct pdf_document *document, struct str fields)
         }
         struct str prefix = STR("Signature");
         if (n > prefix.n && memcmp(text, prefix.p, prefix.n) == 0 &&
-            pdf_unsigned((struct str){text + prefix.n, n - prefix.n}, 999999999, &number) &&
+            pdf_value_unsigned((struct str){text + prefix.n, n - prefix.n}, 999999999, &number) &&
             number > highest)
             highest = number;
     }
@@ -71,37 +72,40 @@ struct parts {
 static bool find_part(const struct pdf_document *document, struct str dictionary, struct str key,
                       struct str (*unwrap)(struct str value), unsigned *object_r, struct str *r)
 {
-    struct str value = pdf_get(dictionary, key);
-    *object_r = pdf_reference(value);
-    *r = unwrap(pdf_resolve(document, value));
-    return value.n == 0 || r->p != NULL;
+    struct str value = pdf_value_get(dictionary, key);
+    struct str target = pdf_document_resolve(document, value);
+    bool absent = value.n == 0 || str_eq(target, STR("null"));
+    *object_r = absent ? 0 : pdf_value_reference(value);
+    *r = absent ? (struct str){NULL, 0} : unwrap(target);
+    return absent || r->p != NULL;
 }
 
 static const char *find_parts(const struct pdf_document *document, struct parts *parts_r)
 {
-    struct parts parts = {.root = pdf_reference(pdf_get(document->trailer, STR("Root")))};
-    parts.catalog = pdf_dictionary(pdf_object(document, parts.root));
+    struct parts parts = {.root =
+                              pdf_value_reference(pdf_value_get(document->trailer, STR("Root")))};
+    parts.catalog = pdf_value_dictionary(pdf_document_object(document, parts.root));
     if (!parts.catalog.p)
         return "has no catalog";
-    parts.page = pdf_reference(pdf_get(parts.catalog, STR("Pages")));
+    parts.page = pdf_value_reference(pdf_value_get(parts.catalog, STR("Pages")));
     for (int depth = 0;; depth++) {
-        parts.page_entries = pdf_dictionary(pdf_object(document, parts.page));
+        parts.page_entries = pdf_value_dictionary(pdf_document_object(document, parts.page));
         if (!parts.page_entries.p || depth == DEPTH_MAX)
             return "has no first page";
-        struct str kids = pdf_get(parts.page_entries, STR("Kids"));
+        struct str kids = pdf_value_get(parts.page_entries, STR("Kids"));
         if (kids.n == 0)
             break;
-        kids = pdf_array(pdf_resolve(document, kids));
-        parts.page = pdf_reference(pdf_next(&kids));
+        kids = pdf_value_array(pdf_document_resolve(document, kids));
+        parts.page = pdf_value_reference(pdf_value_next(&kids));
     }
-    if (!str_eq(pdf_get(parts.page_entries, STR("Type")), STR("/Page")))
+    if (!str_eq(pdf_value_get(parts.page_entries, STR("Type")), STR("/Page")))
         return "has no first page";
-    if (!find_part(document, parts.page_entries, STR("Annots"), pdf_array,
+    if (!find_part(document, parts.page_entries, STR("Annots"), pdf_value_array,
                    &parts.annotations_object, &parts.annotations))
         return "has annotations that are broken";
-    if (!find_part(document, parts.catalog, STR("AcroForm"), pdf_dictionary, &parts.form_object,
-                   &parts.form) ||
-        !find_part(document, parts.form, STR("Fields"), pdf_array, &parts.fields_object,
+    if (!find_part(document, parts.catalog, STR("AcroForm"), pdf_value_dictionary,
+                   &parts.form_object, &parts.form) ||
+        !find_part(document, parts.form, STR("Fields"), pdf_value_array, &parts.fields_object,
                    &parts.fields))
         return "has a form that is broken";
     *parts_r = parts;
@@ -124,7 +128,8 @@ static void put_form(struct update *update, const struct parts *parts)
 /* "%PDF-1.5", and what the catalog says instead: is it before 1.7? */
 static bool is_old(const struct pdf_document *document, struct str catalog)
 {
-    struct str version = pdf_get(catalog, STR("Version")), header = {document->bytes.p + 5, 3};
+    struct str version = pdf_value_get(catalog, STR("Version")),
+               header = {document->bytes.p + 5, 3};
     bool later = version.n == 4 && memcmp(version.p + 1, header.p, 3) > 0;
     return memcmp(later ? version.p + 1 : header.p, "1.7", 3) < 0;
 }
@@ -134,7 +139,7 @@ static bool is_old(const struct pdf_document *document, struct str catalog)
 static void put_catalog(struct update *update, const struct parts *parts)
 {
     static const struct str ours[] = {STR("AcroForm"), STR("Version")};
-    struct str version = pdf_get(parts->catalog, STR("Version"));
+    struct str version = pdf_value_get(parts->catalog, STR("Version"));
     update_begin(update, parts->root);
     update_put(update, STR("<<\n"));
     update_put_entries(update, parts->catalog, ours, COUNT(ours));
@@ -145,7 +150,7 @@ static void put_catalog(struct update *update, const struct parts *parts)
         update_put(update, version);
         update_put(update, STR("\n"));
     }
-    if (pdf_get(parts->catalog, STR("Extensions")).n == 0)
+    if (pdf_value_get(parts->catalog, STR("Extensions")).n == 0)
         update_put(update,
                    STR("/Extensions << /ESIC << /BaseVersion /1.7 /ExtensionLevel 1 >> >>\n"));
     update_put(update, STR("/AcroForm "));
@@ -272,7 +277,7 @@ bool pdf_sign_prepare(struct buf *pdf, const struct pdf_signature *signature,
     struct update update;
     struct pdf_hole hole = {0, 0};
     size_t range = 0;
-    if (!pdf_open(buf_str(pdf), &document, error_r))
+    if (!pdf_document_open(buf_str(pdf), &document, error_r))
         return false;
     *error_r = is_rect(signature->rect) ? find_parts(&document, &parts)
                                         : "cannot show a signature outside of any page";

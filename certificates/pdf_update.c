@@ -74,7 +74,7 @@ void update_put_entries(struct update *update, struct str dictionary, const stru
                         size_t count)
 {
     while (dictionary.n != 0) {
-        struct str name = pdf_next(&dictionary), value = pdf_next(&dictionary);
+        struct str name = pdf_value_next(&dictionary), value = pdf_value_next(&dictionary);
         bool given = false;
         if (name.n == 0)
             break;
@@ -142,9 +142,9 @@ static void put_id(struct update *update)
     char hex[65];
     uint8_t value[DIGEST_MAX];
     struct digest *digest = digest_create(DIGEST_SHA256);
-    struct str was =
-        pdf_array(pdf_resolve(update->document, pdf_get(update->document->trailer, STR("ID"))));
-    struct str first = pdf_next(&was);
+    struct str was = pdf_value_array(pdf_document_resolve(
+        update->document, pdf_value_get(update->document->trailer, STR("ID"))));
+    struct str first = pdf_value_next(&was);
     digest_update(digest, update->document->bytes.p, update->document->bytes.n);
     digest_finish(digest, value);
     hex_encode(value, 16, hex);

@@ -7,12 +7,15 @@ two certificate authorities that don't know each other, made by openssl.
 
 import dataclasses
 import functools
+import hashlib
+import http.server
 import io
 import os
 import pathlib
 import re
 import subprocess
 import tempfile
+import threading
 import time
 
 import pytest
@@ -210,6 +213,102 @@ def openssl_verify(pdf, authority, cades=True):
             (pathlib.Path(folder) / "content").write_bytes(content)
             done = _run("openssl", "cms", "-verify", "-binary", *(["-cades"] if cades else []), "-inform", "DER",
                         "-content", "content", "-CAfile", authority.root, "-purpose", "any", "-out", os.devnull, data=der, cwd=folder)
+        said.append("" if done.returncode == 0 else done.stdout.decode(errors="replace"))
+    return said
+
+
+# -- when -- #
+
+class TimestampAuthority:
+    """An RFC 3161 authority on a free port of 127.0.0.1, `openssl ts` behind HTTP. `mode` can be
+    changed while it runs: "stamp", "refuse" (its answer says no), "garbage", "error" (500), "hang"
+    (seconds without an answer: set `patience`), "other" (a good stamp, of something else)."""
+
+    def __init__(self, authority):
+        self.folder, self.root = authority.folder, authority.root
+        self.mode, self.patience, self.requests = "stamp", 30.0, 0
+        self.ending = threading.Event()
+        if not (self.folder / "tsa.pem").exists():
+            authority._issue("tsa", f"{authority.name} Clock", "intermediate", "rsa",
+                             "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+                             "extendedKeyUsage=critical,timeStamping")
+            (self.folder / "tsa.cnf").write_text(
+                "[tsa]\ndefault_tsa=clock\n[clock]\nserial=tsa.serial\nsigner_cert=tsa.pem\nsigner_key=tsa.key\n"
+                "certs=intermediate.pem\nsigner_digest=sha256\ndefault_policy=1.2.3.4.1\n"
+                "digests=sha256,sha384,sha512\naccuracy=secs:1\ness_cert_id_alg=sha256\n")
+        answer = self.answer
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                status, body = answer(self.rfile.read(int(self.headers["Content-Length"])),
+                                      self.headers["Content-Type"])
+                self.send_response(status)
+                self.send_header("Content-Type", "application/timestamp-reply")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.lock = threading.Lock()  # of tsa.serial
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, query, content_type):
+        self.requests += 1
+        if content_type != "application/timestamp-query":
+            return 415, b""
+        if self.mode == "hang":
+            self.ending.wait(self.patience)
+        if self.mode in ("hang", "error"):
+            return 500, b""
+        if self.mode == "garbage":
+            return 200, b"0\x03not a stamp"
+        if self.mode == "refuse":
+            query = b"0\x00"
+        with self.lock, tempfile.TemporaryDirectory() as folder:
+            asked, reply = pathlib.Path(folder) / "query", pathlib.Path(folder) / "reply"
+            asked.write_bytes(query)
+            if self.mode == "other":
+                _must("openssl", "ts", "-query", "-digest", "00" * 32, "-cert", "-out", asked)
+            _run("openssl", "ts", "-reply", "-config", "tsa.cnf", "-queryfile", asked, "-out", reply, cwd=self.folder)
+            return 200, reply.read_bytes()
+
+    def stop(self):
+        self.ending.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def clock(authority):
+    one = TimestampAuthority(authority)
+    yield one
+    one.stop()
+
+
+def timestamps(pdf, authority):
+    """What `openssl ts -verify` says of each signature's time stamp: "" = good, of this signature, by
+    an authority whom the root vouches for; None = there is none."""
+    said = []
+    for der, _ in signed_parts(pdf):
+        oid = bytes.fromhex("060b2a864886f70d010910020e")  # id-aa-timeStampToken
+        at = der.rfind(oid)
+        if at < 0:
+            said.append(None)
+            continue
+        token = der[at + len(oid):]
+        token = token[2 if token[1] < 0x80 else 2 + (token[1] & 0x7f):]  # out of its SET
+        token = token[:4 + int.from_bytes(token[2:4], "big")]
+        printed = _must("openssl", "cms", "-cmsout", "-print", "-noout", "-inform", "DER", data=der).decode()
+        dump = re.search(r"^ {8}signature: *\n((?: {10}[0-9a-f]{4} - .*\n)+)", printed, re.M).group(1)
+        value = bytes.fromhex("".join(re.findall(r" - ((?:[0-9a-f]{2}[ -]){1,16})", dump)).replace("-", " "))
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "token").write_bytes(token)
+            done = _run("openssl", "ts", "-verify", "-token_in", "-in", "token", "-CAfile", authority.root,
+                        "-digest", hashlib.sha256(value).hexdigest(), cwd=folder)
         said.append("" if done.returncode == 0 else done.stdout.decode(errors="replace"))
     return said
 

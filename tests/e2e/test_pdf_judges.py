@@ -4,10 +4,11 @@ before them: the documents here are written by hand and signed by poppler."""
 import ctypes
 import subprocess
 
+import httpx
 import pytest
 
 import pdf_judges as judges
-from pdf_judges import authority, stranger  # noqa: F401  (fixtures)
+from pdf_judges import authority, clock, stranger  # noqa: F401  (fixtures)
 from test_browser import browser  # noqa: F401
 
 QR = "https://example.org/certificates/8K3QF-2M7XR-V0P4N-J6T9W"
@@ -109,6 +110,25 @@ def test_signatures_are_told_apart(authority, stranger, signed, kind):
     one, = judges.pdfsig(appended, authority)
     assert one["signature"] == "Signature is Valid." and not one["whole"]
     assert judges.openssl_verify(appended, authority, cades=False) == [""]
+
+
+def test_the_clock_stamps_or_does_not(authority, stranger, clock, signed, tmp_path):
+    def openssl(*words):
+        return subprocess.run(["openssl", "ts", *words], cwd=tmp_path, capture_output=True, timeout=60).returncode == 0
+
+    def stamped(mode, root):
+        clock.mode = mode
+        answer = httpx.post(clock.url, content=(tmp_path / "query").read_bytes(),
+                            headers={"Content-Type": "application/timestamp-query"})
+        (tmp_path / "reply").write_bytes(answer.content)
+        return answer.status_code == 200 and openssl("-verify", "-in", "reply", "-queryfile", "query", "-CAfile", root)
+
+    assert openssl("-query", "-digest", "5a" * 32, "-cert", "-out", "query")
+    assert stamped("stamp", authority.root) and not stamped("stamp", stranger.root)
+    clock.patience = 0.1
+    assert [mode for mode in ("refuse", "garbage", "error", "hang", "other") if stamped(mode, authority.root)] == []
+    assert clock.requests == 7
+    assert judges.timestamps(signed("rsa"), authority) == [None]
 
 
 def test_unsigned_is_not_signed(authority):

@@ -149,6 +149,12 @@ static const struct {
       FIELD("<FEFF005300690067006E006100740075007200650031>")},
      {"/T (Signature2)", "/Annots [ 6 0 R]"},
      NULL},
+    {"null where there could be something",
+     "%PDF-1.4",
+     {"<< /Type /Catalog /Pages 2 0 R /AcroForm 5 0 R >>", PAGES,
+      "<< " SAMPLE_PAGE " /Annots null >>", SAMPLE_STREAM, "null"},
+     {"/AcroForm <<\n/SigFlags 3\n/Fields [ 6 0 R]", "/Annots [ 6 0 R]"},
+     "5 0 obj"},
     {"pages in a tree",
      "%PDF-1.4",
      {"<< /Type /Catalog /Pages 6 0 R /Extensions << /X << /BaseVersion /1.7 "

@@ -37,7 +37,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla 
 CWARN    := $(WARNINGS) -Wstrict-prototypes -Wmissing-prototypes
 HARDEN   := -fPIE -fstack-protector-strong $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 OPTIMIZE := $(if $(SAN),-O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all,-O2)
-DRAWING  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags librsvg-2.0 cairo freetype2 2>/dev/null))
+DRAWING  := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags librsvg-2.0 cairo fontconfig freetype2 2>/dev/null))
 CPPFLAGS += -I. -D_GNU_SOURCE -DH2O_USE_EPOLL=1 -MMD -MP
 CFLAGS   ?= -g
 CFLAGS   += -std=c11 $(OPTIMIZE) $(HARDEN) $(CWARN)
@@ -45,7 +45,7 @@ CXXFLAGS ?= -g
 CXXFLAGS += -std=c++17 -DNDEBUG $(OPTIMIZE) $(HARDEN) $(WARNINGS)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedx509 -lmbedcrypto -lmagic \
-            $(shell pkg-config --libs librsvg-2.0 cairo 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
+            $(shell pkg-config --libs librsvg-2.0 cairo fontconfig 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
 
 # Top floor first: the order of linking, and of who may include whom.
 FOLDERS := commands certificates files pages http upstreams stores crypto observe render config base
@@ -97,8 +97,11 @@ $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/certificates/%.o build/fuzz/obj/certificates/%.o: private CPPFLAGS += $(DRAWING)
 
-# The upload page is embedded.
+# Pages that are embedded: NAME.c has NAME.html and the like beside it.
 $(BUILD)/obj/files/page.o build/fuzz/obj/files/page.o: $(wildcard files/upload_page.*)
+$(foreach p,form_page verify_page,$(eval \
+    $(BUILD)/obj/certificates/$p.o build/fuzz/obj/certificates/$p.o: \
+    $(filter-out %.c %.h,$(wildcard certificates/$p.*))))
 
 $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/flags
 	$(call say,CC,$<)
@@ -118,10 +121,17 @@ deps: ## install what building, running and testing needs
 run: ## serve the demo homepage at http://127.0.0.1:8080/
 	@packages/install build run
 	@$(MAKE) --no-print-directory build-gateway
-	@build/gateway stub -c examples/stub.toml & stub=$$!; \
+	@data=$${GATEWAY_DATA:-data}; mkdir -p -m 700 "$$data"; \
+	[ -n "$$GATEWAY_SIGNING_KEY" ] || { \
+	    [ -e "$$data/signing.key.pem" ] || \
+	        build/gateway keygen --name "Tern & Tide" --out "$$data/signing" >/dev/null; \
+	    export GATEWAY_SIGNING_KEY="$$data/signing.key.pem"; \
+	    export GATEWAY_SIGNING_CERTIFICATE="$$data/signing.cert.pem"; }; \
+	build/gateway stub -c examples/stub.toml & stub=$$!; \
 	build/gateway run -c config.toml & gateway=$$!; \
 	trap : INT; trap 'kill $$gateway 2>/dev/null' TERM HUP; \
-	echo "the homepage: http://127.0.0.1:8080/  uploads: http://127.0.0.1:8080/upload  (Ctrl-C ends it)"; \
+	echo "the homepage: http://127.0.0.1:8080/ (Ctrl-C ends it)"; \
+	echo "uploads: http://127.0.0.1:8080/upload  certificates: http://127.0.0.1:8080/certificate?name=Ada"; \
 	while kill -0 $$gateway 2>/dev/null; do wait $$gateway; code=$$?; done; \
 	kill $$stub 2>/dev/null; wait $$stub; exit $$code
 

@@ -93,6 +93,7 @@ static void *worker_main(void *arg)
     worker->loop = loop_create(worker->index);
     worker->client = up_client_create(site->upstreams, worker->loop, site->names);
     pages_set_client(site->pages, worker->loop, worker->client);
+    certificates_set_client(site->certificates, worker->loop, worker->client);
     files_loop_start(site->files, worker->loop);
     worker->http = http_loop_create(site->server, worker->loop);
     if (worker->index == 0) {
@@ -110,6 +111,7 @@ static void *worker_main(void *arg)
     loop_turn(worker->loop, 0);
     http_loop_destroy(&worker->http);
     files_loop_stop(site->files, worker->loop);
+    certificates_set_client(site->certificates, worker->loop, NULL);
     pages_set_client(site->pages, worker->loop, NULL);
     up_client_destroy(&worker->client);
     pthread_barrier_wait(&gateway->stopped); /* what they said to each other has been said */
@@ -140,6 +142,7 @@ static void stop_workers(struct gateway *gateway)
     offload_stop(gateway->site->names);
     offload_stop(gateway->site->disk);
     offload_stop(gateway->site->reads);
+    offload_stop(gateway->site->compute);
     if (gateway->site->store != NULL)
         store_stop(gateway->site->store);
     pthread_barrier_wait(&gateway->stopped);
@@ -294,7 +297,9 @@ static const struct {
     {"stub", command_stub, "serve demo upstreams from a small TOML file"},
     {"healthcheck", command_healthcheck, "ask a running gateway whether it is ready"},
     {"sign-url", command_sign_url, "make a link that opens an upload or a download for a time"},
+    {"certificate", command_certificate, "list, show, revoke and supersede certificates"},
     {"token", command_token, "make a token for who may upload or download"},
+    {"keygen", command_keygen, "make a key and a certificate to sign PDFs with"},
     {"version", command_version, "print versions"},
 };
 

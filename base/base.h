@@ -11,6 +11,7 @@
  *   offload.h  a few threads for what blocks
  *   folders.h  making folders
  *   cpus.h     how many CPUs there are to use
+ *   embed.h    files that are part of the program
  */
 #ifndef GW_BASE_H
 #define GW_BASE_H

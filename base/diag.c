@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 struct entry {
-    struct pos at;
+    struct pos at; /* file: owned, or NULL */
     size_t order; /* of arrival: keeps the sort stable */
     bool warning;
     char *text; /* owned */
@@ -30,8 +30,10 @@ void diag_destroy(struct diag **diag)
 {
     if (*diag == NULL)
         return;
-    for (size_t i = 0; i < (*diag)->count; i++)
+    for (size_t i = 0; i < (*diag)->count; i++) {
+        free((char *)(uintptr_t)(*diag)->entries[i].at.file);
         free((*diag)->entries[i].text);
+    }
     free((*diag)->entries);
     free(*diag);
     *diag = NULL;
@@ -52,6 +54,10 @@ static void add(struct diag *diag, struct pos at, bool warning, const char *form
     }
     struct entry *entry = &diag->entries[diag->count];
     *entry = (struct entry){.at = at, .order = diag->count, .warning = warning};
+    if (at.file != NULL) {
+        entry->at.file = strdup(at.file);
+        gw_assert(entry->at.file != NULL);
+    }
     gw_assert(vasprintf(&entry->text, format, args) >= 0);
     /* A message quotes what the file says; it must stay one line and harmless on a terminal. */
     for (char *c = entry->text; *c != '\0'; c++)

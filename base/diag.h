@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include "base/base.h"
 
-/* A place in a file. `file` is borrowed and must outlive the diag; line and column count from 1,
- * 0 = unknown (then left out of the printed prefix). Columns count bytes. */
+/* A place in a file. `file` is borrowed for the call (a diag keeps a copy); line and column count
+ * from 1, 0 = unknown (then left out of the printed prefix). Columns count bytes. */
 struct pos {
     const char *file;
     unsigned line;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <h2o/memory.h>
 
 struct offload {
@@ -14,6 +15,7 @@ struct offload {
     struct offload_job *first, **last;
     unsigned queued, queue_max;
     unsigned running, idle, threads_max;
+    int nice; /* more than the process */
     bool ending;
     pthread_t threads[];
 };
@@ -30,6 +32,12 @@ struct offload *offload_create(const char *name, unsigned threads, unsigned queu
     return offload;
 }
 
+void offload_set_nice(struct offload *offload, int nice)
+{
+    gw_assert(offload->running == 0);
+    offload->nice = nice;
+}
+
 static void deliver(struct message *message)
 {
     struct offload_job *job = CONTAINER_OF(message, struct offload_job, message);
@@ -40,6 +48,8 @@ static void *work(void *arg)
 {
     struct offload *offload = arg;
     pthread_setname_np(pthread_self(), offload->name);
+    if (offload->nice != 0) /* on Linux a thread's own; at most 19 */
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + offload->nice);
     pthread_mutex_lock(&offload->lock);
     while (!offload->ending) {
         struct offload_job *job = offload->first;

@@ -1,5 +1,5 @@
-/* A few threads for what blocks: name look-ups, files. The loop that asks gets the answer by
- * message; it never waits. The queue is bounded: a full one refuses at once. */
+/* A few threads for what blocks or computes: name look-ups, files, drawing. The loop that asks gets
+ * the answer by message; it never waits. The queue is bounded: a full one refuses at once. */
 #ifndef GW_BASE_OFFLOAD_H
 #define GW_BASE_OFFLOAD_H
 
@@ -9,6 +9,9 @@ struct offload;
 
 /* Threads are started when first needed, at most `threads`; `queue_max` jobs may wait. */
 struct offload *offload_create(const char *name, unsigned threads, unsigned queue_max);
+/* Before the first job: its threads run at a nice value that is so much more than the process's
+ * (setpriority(2)), so that those that compute give way to the loops. */
+void offload_set_nice(struct offload *offload, int nice);
 /* Takes and runs no more jobs, waits for those under way; their done() still comes, that of jobs
  * that did not run never does. From then on offload_submit() refuses. */
 void offload_stop(struct offload *offload);

@@ -1,14 +1,17 @@
 /* certificates/: PDFs that people can trust: drawn from a template, signed, kept, verified,
  * revoked.
  *
- *   certificates.c   the sections of the configuration -> what is served; which request goes where
- *   input.c          a request's query, form or JSON body -> values by name
- *   fields.c         values -> the fields of a certificate, checked
- *   issue.c          one request's way: who may, fields, parts, the register, drawing, signing,
- * reply template.h       a template of either kind: values -> the bytes of a PDF svg_*.c drawn by
- * librsvg and cairo pdf_*.c          a PDF taken apart by libqpdf, filled in without it;
- * pdf_sign.h, pdf_read.h register.h       what was issued: kept, found, revoked verify.c GET of a
- * verify page; verify_file.c: a PDF sent to be verified
+ *   certificates.c     the sections of the configuration -> what is served
+ *   input.c            a request's query, form or JSON body -> values by name
+ *   fields.c           values -> the fields of a certificate, checked
+ *   issue.c            one request's way, a table of steps; issue_*.c: the longer ones
+ *   template.h         a template of either kind: values -> the bytes of a PDF
+ *     svg_*.c          drawn by librsvg and cairo
+ *     pdf_*.c          a PDF taken apart by libqpdf, filled in without it
+ *   pdf_sign.h, pdf_read.h
+ *   preview.c          certificates of samples, for checking and for designers
+ *   register.h         what was issued: kept, found, revoked
+ *   verify*.c          verify pages; a PDF that is sent to be verified
  *
  * Drawing and signing run on the threads of `compute`, what reads the register on `reads`; nothing
  * here waits on a loop. */
@@ -17,6 +20,7 @@
 
 #include "base/diag.h"
 #include "base/offload.h"
+#include "certificates/template.h"
 #include "config/config.h"
 #include "http/http.h"
 #include "pages/pages.h"
@@ -43,6 +47,11 @@ struct certificates *certificates_create(const struct certificates_needs *needs,
 /* On each loop's thread: its client for the time stamp authority; NULL when the loop ends. */
 void certificates_set_client(struct certificates *certificates, struct loop *loop,
                              struct up_client *client);
+/* Draws what a section gives for these values, and for samples where none is given: unsigned, and
+ * kept nowhere. False: what is wrong stands on `errors`, a line each. Not on a loop. */
+bool certificates_preview(const struct certificates *certificates, struct str name,
+                          const struct field_value *given, size_t given_count, struct buf *pdf,
+                          FILE *errors);
 /* The loops have ended, the offloads are stopped. */
 void certificates_destroy(struct certificates **certificates);
 

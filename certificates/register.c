@@ -127,12 +127,8 @@ bool register_find(struct registry *registry, struct register_find *find)
 
 void register_release(struct register_find *find)
 {
-    union {
-        const char *bytes;
-        void *memory;
-    } pdf = {.bytes = find->pdf.p};
     free(find->record.memory);
-    free(pdf.memory);
+    free((char *)(uintptr_t)find->pdf.p);
     find->record = (struct certificate_record){0};
     find->pdf = (struct str){NULL, 0};
 }

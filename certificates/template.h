@@ -10,7 +10,6 @@
 #include "base/buf.h"
 #include "base/diag.h"
 #include "base/out.h"
-#include "render/render.h"
 
 /* A field's value: UTF-8, checked, without control characters. */
 struct field_value {
@@ -38,11 +37,10 @@ struct template_fields {
 /* `name` is under templates/. NULL after errors: a broken template, placeholders that can't be
  * drawn at all, names that aren't fields. Warnings: what turns text into pictures (.svg),
  * characters that a placeholder's font lacks (.pdf), fields that it doesn't show. `at`: where the
- * configuration names it. `dir`: absolute folder of the templates; `set`: compiles what is
- * Mustache. `compute_heavy_r`: drawing belongs on an offload thread, else it costs microseconds. */
-struct cert_template *cert_template_load(struct template_set *set, const char *dir,
-                                         const char *name, const struct template_fields *fields,
-                                         struct pos at, struct diag *diag);
+ * configuration names it. `dir`: absolute folder of the templates. */
+struct cert_template *cert_template_load(const char *dir, const char *name,
+                                         const struct template_fields *fields, struct pos at,
+                                         struct diag *diag);
 void cert_template_destroy(struct cert_template **template_p);
 /* Whether drawing takes milliseconds and belongs on an offload thread. */
 bool cert_template_is_heavy(const struct cert_template *template);

@@ -5,7 +5,7 @@
 #include "certificates/template.h"
 
 struct svg_template;
-struct svg_template *svg_template_load(struct template_set *set, const char *dir, const char *name,
+struct svg_template *svg_template_load(const char *dir, const char *name,
                                        const struct template_fields *fields, struct pos at,
                                        struct diag *diag);
 void svg_template_destroy(struct svg_template **template_p);

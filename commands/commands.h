@@ -19,6 +19,8 @@ enum command_exit {
 };
 
 int command_run(int argc, char **argv);
+int command_certificate(int argc, char **argv);
+int command_certificate_preview(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_print_config(int argc, char **argv);
@@ -26,6 +28,7 @@ int command_stub(int argc, char **argv);
 int command_healthcheck(int argc, char **argv);
 int command_sign_url(int argc, char **argv);
 int command_token(int argc, char **argv);
+int command_keygen(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /* -- reading a command's arguments (arguments.c) ---------------------------------------------- */

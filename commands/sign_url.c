@@ -12,13 +12,15 @@
 static const char usage[] =
     "Usage: gateway sign-url [-c FILE] [--write] [--expires TIME] PATH[?QUERY]\n"
     "\n"
-    "Prints PATH with a signature, good for uploads and downloads with auth = \"signed\".\n"
+    "Prints PATH with a signature, good for uploads and downloads with auth = \"signed\"\n"
+    "and for certificates: whoever has the link is issued what its query says.\n"
     "Put the site's address before it and give it to whoever may use it. What a URL can't\n"
     "hold (blanks, letters beyond ASCII) is percent-encoded. Exits with 78 when the\n"
     "configuration has errors or its secret can't be read.\n"
     "\n"
     "  -c, --config FILE    the configuration (default: " DEFAULT_CONFIG_FILE ")\n"
-    "      --write          lets upload and delete too, not only read\n"
+    "      --write          lets upload and delete too, not only read; a certificate's always\n"
+    "                       lets issue it\n"
     "      --expires TIME   how long it is good: \"90s\", \"1h\", \"7d\" (default: 1h)\n";
 
 enum { MAX_TARGET = 8192 }; /* longer ones no server of ours takes */
@@ -48,6 +50,27 @@ static bool leads_to(struct str prefix, struct str path)
         prefix.n--;
     return path.n >= prefix.n && memcmp(path.p, prefix.p, prefix.n) == 0 &&
            (path.n == prefix.n || path.p[prefix.n] == '/');
+}
+
+/* Whether `path` is one that the pattern "/courses/{course}/certificate" stands for. */
+static bool matches(struct str pattern, struct str path)
+{
+    while (pattern.n != 0 && path.n != 0) {
+        struct str wanted = next_item(&pattern, '/'), segment = next_item(&path, '/');
+        if (wanted.n > 2 && wanted.p[0] == '{' && wanted.p[1] == '*')
+            return true;
+        if (wanted.n != 0 && wanted.p[0] == '{' ? segment.n == 0 : !str_eq(wanted, segment))
+            return false;
+    }
+    return pattern.n == 0 && path.n == 0;
+}
+
+static bool is_certificate(const struct config *config, struct str path)
+{
+    for (size_t i = 0; i < config->certificate_count; i++)
+        if (!config->certificates[i].open && matches(config->certificates[i].path, path))
+            return true;
+    return false;
 }
 
 static bool is_asked_for(const struct config *config, struct str path)
@@ -84,10 +107,13 @@ static int sign(const char *file, enum http_right right, struct str target, uint
     if (good) {
         const char *mark = memchr(target.p, '?', target.n);
         struct str path = {target.p, mark != NULL ? (size_t)(mark - target.p) : target.n};
-        if (!is_asked_for(config, path))
+        if (is_certificate(config, path))
+            right = HTTP_MAY_WRITE;
+        else if (!is_asked_for(config, path))
             fprintf(stderr,
-                    "gateway sign-url: warning: no upload or download of %s at %.*s has "
-                    "auth = \"signed\"\n",
+                    "gateway sign-url: warning: nothing of %s at %.*s asks for a signed link "
+                    "(an upload or a download with auth = \"signed\", a certificate that isn't "
+                    "open)\n",
                     file, (int)path.n, path.p);
         print_link(&secret, right, target, path, expires_ms);
     }

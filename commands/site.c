@@ -16,6 +16,17 @@
  * threads of its own. */
 enum { NAME_THREADS = 4, READ_THREADS = 4, DISK_THREADS = 4, OFFLOAD_QUEUE = 1024 };
 
+/* Threads that draw and sign give way to the loops, which have only moments of work each. */
+enum { COMPUTE_NICE = 10 };
+
+static bool needs_store(const struct config *config)
+{
+    bool needs = config->upload_count != 0;
+    for (size_t i = 0; i < config->certificate_count; i++)
+        needs |= config->certificates[i].registered;
+    return needs;
+}
+
 /* The database and the secret, where something needs them: a gateway that only shows pages keeps
  * nothing. */
 static void open_data(struct site *site, struct diag *diag)
@@ -29,7 +40,7 @@ static void open_data(struct site *site, struct diag *diag)
                    config->data.dir.p, strerror(failed));
         return;
     }
-    if (!site_secret(config, true, &site->secret, diag) || config->upload_count == 0)
+    if (!site_secret(config, true, &site->secret, diag) || !needs_store(config))
         return;
     snprintf(path, sizeof(path), "%s/gateway.db", config->data.dir.p);
     site->store = store_open(path, &error);
@@ -49,6 +60,10 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     site->names = offload_create("gw-names", NAME_THREADS, OFFLOAD_QUEUE);
     site->reads = offload_create("gw-reads", READ_THREADS, OFFLOAD_QUEUE);
     site->disk = offload_create("gw-disk", DISK_THREADS, OFFLOAD_QUEUE);
+    site->compute = offload_create(
+        "gw-compute", config->offload.threads != 0 ? config->offload.threads : cpus_available(),
+        config->offload.max_queue);
+    offload_set_nice(site->compute, COMPUTE_NICE);
     if (serving && diag_errors(diag) == 0) {
         errno = 0;
         site->access = access_log_open(config->log.access.p, (enum log_format)config->log.format,
@@ -58,7 +73,8 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
                        "cannot open the access log \"%s\": %s", config->log.access.p,
                        strerror(errno));
     }
-    bool keeps = config->upload_count != 0 || config->download_count != 0;
+    bool keeps =
+        config->upload_count != 0 || config->download_count != 0 || config->certificate_count != 0;
     if (serving && keeps && diag_errors(diag) == 0)
         open_data(site, diag);
     site->templates = template_set_create(config->templates_dir.p);
@@ -68,6 +84,16 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     site->files = files_create(config, site->store, site->disk, site->reads, site->templates,
                                site->server, diag);
+    const struct certificates_needs needs = {.config = config,
+                                             .store = site->store,
+                                             .compute = site->compute,
+                                             .reads = site->reads,
+                                             .templates = site->templates,
+                                             .upstreams = site->upstreams,
+                                             .pages = site->pages,
+                                             .server = site->server,
+                                             .secret = serving && keeps ? &site->secret : NULL};
+    site->certificates = certificates_create(&needs, diag);
     return site;
 }
 
@@ -76,6 +102,7 @@ void site_destroy(struct site **site_p)
     struct site *site = *site_p;
     if (site == NULL)
         return;
+    certificates_destroy(&site->certificates);
     files_destroy(&site->files);
     pages_destroy(&site->pages);
     http_server_destroy(&site->server);
@@ -83,6 +110,7 @@ void site_destroy(struct site **site_p)
     template_set_destroy(&site->templates);
     access_log_close(&site->access);
     store_close(&site->store);
+    offload_destroy(&site->compute);
     offload_destroy(&site->disk);
     offload_destroy(&site->reads);
     offload_destroy(&site->names);

@@ -5,6 +5,7 @@
 
 #include "base/diag.h"
 #include "base/offload.h"
+#include "certificates/certificates.h"
 #include "config/config.h"
 #include "crypto/crypto.h"
 #include "files/files.h"
@@ -18,15 +19,16 @@
 struct site {
     struct config *config;
     unsigned workers; /* loops that will serve it */
-    struct offload *names, *reads, *disk;
+    struct offload *names, *reads, *disk, *compute;
     struct access_log *access; /* NULL when off or not serving */
     struct secret secret;
-    struct store *store; /* NULL without uploads, or when not serving */
+    struct store *store; /* NULL when nothing needs it, or when not serving */
     struct upstreams *upstreams;
     struct template_set *templates;
     struct http_server *server;
     struct pages *pages;
     struct files *files;
+    struct certificates *certificates;
 };
 
 /* Reads `file` and builds everything that needs no network; prints every error that there is on

@@ -11,7 +11,14 @@
 
 /* -- digests --------------------------------------------------------------------------------- */
 
-enum digest_kind { DIGEST_SHA256, DIGEST_SHA512, DIGEST_SHA1, DIGEST_MD5, DIGEST_CRC32 };
+enum digest_kind {
+    DIGEST_SHA256,
+    DIGEST_SHA384,
+    DIGEST_SHA512,
+    DIGEST_SHA1,
+    DIGEST_MD5,
+    DIGEST_CRC32
+};
 enum { DIGEST_MAX = 64 }; /* bytes of the longest */
 
 struct digest;
@@ -22,6 +29,8 @@ size_t digest_finish(struct digest *digest, uint8_t value_r[DIGEST_MAX]);
 void digest_destroy(struct digest **digest);
 size_t digest_size(enum digest_kind kind);
 
+/* At once. */
+size_t digest_of(enum digest_kind kind, const void *bytes, size_t n, uint8_t value_r[DIGEST_MAX]);
 void sha256(const void *bytes, size_t n, uint8_t value_r[32]);
 
 /* -- keys and codes -------------------------------------------------------------------------- */

@@ -19,9 +19,9 @@ static const struct {
     const char *name; /* libcrypto's; NULL = not its */
     size_t size;
 } kinds[] = {
-    [DIGEST_SHA256] = {"SHA256", 32}, [DIGEST_SHA512] = {"SHA512", 64},
-    [DIGEST_SHA1] = {"SHA1", 20},     [DIGEST_MD5] = {"MD5", 16},
-    [DIGEST_CRC32] = {NULL, 4},
+    [DIGEST_SHA256] = {"SHA256", 32}, [DIGEST_SHA384] = {"SHA384", 48},
+    [DIGEST_SHA512] = {"SHA512", 64}, [DIGEST_SHA1] = {"SHA1", 20},
+    [DIGEST_MD5] = {"MD5", 16},       [DIGEST_CRC32] = {NULL, 4},
 };
 
 static EVP_MD *algorithms[COUNT(kinds)]; /* never freed */
@@ -87,6 +87,15 @@ void digest_destroy(struct digest **digest)
     EVP_MD_CTX_free((*digest)->context);
     free(*digest);
     *digest = NULL;
+}
+
+size_t digest_of(enum digest_kind kind, const void *bytes, size_t n, uint8_t value_r[DIGEST_MAX])
+{
+    struct digest *digest = digest_create(kind);
+    digest_update(digest, bytes, n);
+    digest_finish(digest, value_r);
+    digest_destroy(&digest);
+    return kinds[kind].size;
 }
 
 void sha256(const void *bytes, size_t n, uint8_t value_r[32])

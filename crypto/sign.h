@@ -29,22 +29,26 @@ size_t signer_size(const struct signer *signer);
 
 /* -- signing ---------------------------------------------------------------------------------- */
 
-enum { TIMESTAMP_MAX = 12 * 1024 }; /* bytes of a token that is taken */
+enum {
+    TIMESTAMP_MAX = 12 * 1024,               /* bytes that a time stamp adds to a signature */
+    TIMESTAMP_TOKEN_MAX = TIMESTAMP_MAX - 64 /* of these, the token's own */
+};
 
 /* A signature that was made, before it is written down. */
 struct cms {
     const struct signer *signer; /* borrowed */
-    uint8_t attributes[512];     /* the signed attributes, DER SET */
+    uint8_t attributes[1536];    /* the signed attributes, DER SET; an issuer's name is in it */
     size_t attributes_n;
     uint8_t value[512]; /* the signature */
     size_t value_n;
 };
 /* Signs content of which only the digest (signer_digest()) is known: content-type, message-digest
- * and signing-certificate-v2 (RFC 5035) as signed attributes; no signing-time, as PAdES says. */
+ * and signing-certificate-v2 (RFC 5035) as signed attributes; no signing-time, as PAdES says. The
+ * same digest gives the same signature: RSA's is made so, ECDSA's by RFC 6979. */
 void cms_sign(const struct signer *signer, const uint8_t *content_digest, struct cms *cms_r);
-/* Writes the SignedData as DER, chain included; a time stamp token (DER ContentInfo) goes into the
- * unsigned attributes, {NULL, 0} = none. Returns its length, at most
- * signer_size() (+ TIMESTAMP_MAX); der_r has that much room. */
+/* Writes the SignedData as DER, chain included; a time stamp token (DER ContentInfo, at most
+ * TIMESTAMP_TOKEN_MAX) goes into the unsigned attributes, {NULL, 0} = none. Returns its length, at
+ * most signer_size() (+ TIMESTAMP_MAX with a token); der_r has that much room. */
 size_t cms_write(const struct cms *cms, struct str token, uint8_t *der_r);
 
 /* -- checking --------------------------------------------------------------------------------- */
@@ -53,17 +57,21 @@ enum cms_verdict {
     CMS_GOOD,    /* signed by this certificate's key, and the content is the one that was signed */
     CMS_ALTERED, /* signed by this certificate's key, but other content */
     CMS_FOREIGN, /* names another certificate */
-    CMS_BROKEN   /* names this certificate, but the signature is not its key's */
+    CMS_BROKEN   /* names this certificate, but the signature is not its key's, or made in a way
+                    that we never use */
 };
 struct cms_found {
     enum cms_verdict verdict;
+    /* Only with CMS_GOOD and CMS_ALTERED: */
     enum digest_kind digest_kind;                 /* of the content */
-    uint8_t message_digest[SIGNATURE_DIGEST_MAX]; /* as signed; not with CMS_FOREIGN, CMS_BROKEN */
-    bool timestamped;                             /* there is a token; nobody looked into it */
+    uint8_t message_digest[SIGNATURE_DIGEST_MAX]; /* as signed */
+    /* There is a token; nobody looked into it. */
+    bool timestamped;
 };
 /* Checks a detached SignedData with the signer's certificate. content_digest is asked for the
- * digest of the content once its kind is known. False: this isn't one (malformed, more than one
- * signature, algorithms that we never use). der: a stranger's bytes. */
+ * digest of the content when the signature is the signer's. Zeros may follow, as they do in a PDF.
+ * False: this isn't one (malformed, with its content inside, with no or several signatures). der: a
+ * stranger's bytes. */
 bool cms_check(const struct signer *signer, struct str der,
                void (*content_digest)(void *arg, enum digest_kind kind, uint8_t *digest_r),
                void *arg, struct cms_found *found_r);
@@ -79,13 +87,13 @@ struct timestamp_query {
 /* Asks for the authority's certificate in the token. */
 void timestamp_ask(const struct cms *cms, struct timestamp_query *query_r);
 /* Takes a TimeStampResp (application/timestamp-reply): granted, for our digest and our nonce,
- * signed by the certificate that comes with it, which must be for time stamping alone. The token
- * points into the answer. False: *error_r says what is wrong. `answer`: a stranger's bytes. */
+ * signed by the certificate that comes with it, which must be for time stamping alone and valid at
+ * that time. Who issued that certificate is for the reader to judge. The token points into the
+ * answer. False: *error_r (static) says what is wrong. `answer`: a stranger's bytes. */
 bool timestamp_take(const struct timestamp_query *query, struct str answer, struct str *token_r,
                     int64_t *time_s_r, const char **error_r);
 
-/* -- for trying it out --------------------------------------------------------------------------
- */
+/* -- for trying it out ------------------------------------------------------------------------ */
 
 enum key_kind { KEY_RSA_2048, KEY_RSA_3072, KEY_P256, KEY_P384 };
 struct key_order {

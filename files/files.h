@@ -4,7 +4,6 @@
  *   files.c      which request goes to which of them
  *   storage.h    an upload route's directory: admission, quotas, making files whole, removing
  *   spool.h      a request's bytes on their way to disk: bounded buffers, offload jobs, digests
- *   multipart.h  multipart/form-data, incremental
  *   upload.c     forms and raw bodies: POST and PUT of the route's path
  *   partial.h    an upload that is not whole yet: its file and its offset; lock.h: who holds it
  *   tus.c        resumable uploads: the protocol

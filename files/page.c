@@ -9,21 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/buf.h"
+#include "base/embed.h"
 #include "base/text.h"
 #include "crypto/crypto.h"
-
-/* The assembler finds the files from the folder that make runs in. */
-#define EMBED(name, file)                                                                   \
-    __asm__(".pushsection .rodata\n" #name ":\n.incbin \"" file "\"\n1:\n.balign 8\n" #name \
-            "_size:\n.quad 1b - " #name "\n.popsection\n");                                 \
-    extern const char name[] __attribute__((visibility("hidden")));                         \
-    extern const uint64_t name##_size __attribute__((visibility("hidden")))
 
 EMBED(upload_page_html, "files/upload_page.html");
 EMBED(upload_page_css, "files/upload_page.css");
 EMBED(upload_page_js, "files/upload_page.js");
-
-#define EMBEDDED(name) ((struct str){name, (size_t)name##_size})
 
 enum { POLICY_MAX = 4 * 1024, OWN_MEMBERS = 2 };
 

@@ -6,7 +6,6 @@
 #include "base/buf.h"
 #include "base/text.h"
 #include "files/form_fields.h"
-#include "files/multipart_internal.h"
 #include "files/upload_internal.h"
 
 enum {

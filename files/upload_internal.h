@@ -4,7 +4,7 @@
 #define GW_FILES_UPLOAD_INTERNAL_H
 
 #include "files/files_internal.h"
-#include "files/multipart.h"
+#include "http/multipart.h"
 
 enum {
     UPLOAD_NAME_MAX = MULTIPART_NAME_MAX,

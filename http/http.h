@@ -100,6 +100,8 @@ const struct http_route *http_route_add(struct http_server *server, const char *
 /* Index of the parameter of that name in http_request.params, -1 = none. */
 int http_route_param(const struct http_route *route, struct str name);
 struct str http_route_name(const struct http_route *route);
+/* "/product/{id}" */
+struct str http_route_pattern(const struct http_route *route);
 /* Finds the route for a target and fills in path, query and params; what http/ itself does with
  * each request, and explain without one. 0, or the status to refuse with (400, 404, 405). */
 int http_route_match(struct http_server *server, struct http_request *request);
@@ -233,6 +235,7 @@ struct http_problem {
     const struct access_part *parts; /* what failed; all with required = true first */
     const bool *required;
     size_t part_count;
+    struct str members;     /* further ones of the JSON, `,"errors":[…]`; "" = none */
     bool json_only;         /* what failed has no HTML: problem+json whatever the client prefers */
     unsigned retry_after_s; /* 0 = no Retry-After */
     const char *allow;      /* 405: value of Allow */

@@ -104,6 +104,7 @@ static void write_json(struct http_request *request, const struct http_problem *
         out_number(out, part->us / 1000);
         out_str(out, i + 1 == problem->part_count ? STR("}]") : STR("}"));
     }
+    out_str(out, problem->members);
     out_str(out, STR("}\n"));
 }
 

@@ -215,6 +215,11 @@ struct str http_route_name(const struct http_route *route)
     return route->name;
 }
 
+struct str http_route_pattern(const struct http_route *route)
+{
+    return (struct str){route->pattern, (size_t)(route->name.p - route->pattern)};
+}
+
 bool route_reads_body(const struct http_route *route)
 {
     return (route->methods & HTTP_READS_BODY) != 0;

@@ -1,9 +1,10 @@
 /* A part's path as an RFC 6570 expansion: compiled once, expanded at each request.
  *
- * Variables are path.NAME, query.NAME, header.NAME and cookie.NAME; what `?`, `&` and `;` send as
- * the key is NAME. Operators: none . / ; ? & (levels 1 to 3), the prefix modifier :N; explode (*)
- * changes nothing, since every value is a string. Reserved expansion ({+x}, {#x}) is refused: it
- * would let a value leave its segment. For the same reason a value that makes a segment "." or
+ * Variables are path.NAME, query.NAME, header.NAME and cookie.NAME, and field.NAME where there are
+ * fields; what `?`, `&` and `;` send as the key is NAME. Operators: none . / ; ? & (levels 1 to 3),
+ * the prefix modifier :N; explode (*) changes nothing, since every value is a string. Reserved
+ * expansion ({+x}, {#x}) is refused: it would let a value leave its segment. For the same reason a
+ * value that makes a segment "." or
  * ".." is refused when it comes. Beyond the RFC, names may hold '-', as header names do. */
 #ifndef GW_PAGES_EXPAND_H
 #define GW_PAGES_EXPAND_H
@@ -17,7 +18,7 @@ enum {
     EXPAND_MAX_TARGET = 8192, /* bytes of an expanded target */
 };
 
-enum expand_source { EXPAND_PATH, EXPAND_QUERY, EXPAND_HEADER, EXPAND_COOKIE };
+enum expand_source { EXPAND_PATH, EXPAND_QUERY, EXPAND_HEADER, EXPAND_COOKIE, EXPAND_FIELD };
 
 struct expand_variable {
     struct str full;   /* "query.user", for messages */
@@ -49,13 +50,19 @@ struct expand_param {
     unsigned index;
 };
 
-/* Compiles `text`, which must give "" or begin with '/' or '?'. params: the route's path
- * parameters; NULL = not known, any name may be one. False: errors were added, with the column
- * inside the string when at.column is known
- * (`at` is where the opening quote stands). `text` must outlive the expansion. */
-bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_param *params,
-                    size_t param_count, struct pos at, struct diag *diag,
-                    struct expansion *expansion_r);
+/* What there is to name. */
+struct expand_scope {
+    const struct expand_param *params; /* the route's path parameters; NULL = not known, any name
+                                          may be one */
+    size_t param_count;
+    bool fields; /* there are fields */
+};
+
+/* Compiles `text`, which must give "" or begin with '/' or '?'. False: errors were added, with the
+ * column inside the string when at.column is known (`at` is where the opening quote stands). `text`
+ * must outlive the expansion. */
+bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_scope *scope,
+                    struct pos at, struct diag *diag, struct expansion *expansion_r);
 
 /* A variable's value, decoded; {NULL, 0} = undefined, which leaves it out. */
 typedef struct str expand_get_fn(void *arg, const struct expand_variable *variable);

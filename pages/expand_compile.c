@@ -6,8 +6,7 @@
 struct compiler {
     h2o_mem_pool_t *pool;
     struct str text;
-    const struct expand_param *params;
-    size_t param_count;
+    const struct expand_scope *scope;
     struct pos at;
     struct diag *diag;
     bool failed;
@@ -92,15 +91,16 @@ static bool find_param(struct compiler *c, struct expand_variable *variable, siz
 {
     const char *names[EXPAND_MAX_VARIABLES];
     size_t count = 0;
-    if (c->params == NULL)
+    const struct expand_param *params = c->scope->params;
+    if (params == NULL)
         return true;
-    for (size_t i = 0; i < c->param_count; i++) {
-        if (str_eq(variable->name, str_from(c->params[i].name))) {
-            variable->param = c->params[i].index;
+    for (size_t i = 0; i < c->scope->param_count; i++) {
+        if (str_eq(variable->name, str_from(params[i].name))) {
+            variable->param = params[i].index;
             return true;
         }
         if (count < COUNT(names))
-            names[count++] = c->params[i].name;
+            names[count++] = params[i].name;
     }
     const char *near = diag_nearest(variable->name, names, count);
     if (near != NULL)
@@ -116,7 +116,12 @@ static bool find_param(struct compiler *c, struct expand_variable *variable, siz
 static bool compile_name(struct compiler *c, size_t from, size_t to,
                          struct expand_variable *variable)
 {
-    static const char *const sources[] = {"path", "query", "header", "cookie"};
+    static const char *const sources[] = {
+        [EXPAND_PATH] = "path",     [EXPAND_QUERY] = "query", [EXPAND_HEADER] = "header",
+        [EXPAND_COOKIE] = "cookie", [EXPAND_FIELD] = "field",
+    };
+    const bool fields = c->scope->fields;
+    const size_t known = fields ? EXPAND_FIELD + 1 : EXPAND_FIELD;
     variable->full = (struct str){c->text.p + from, to - from};
     if (variable->full.n == 0) {
         FAIL(c, from, "an expression needs a variable's name, like {query.user}");
@@ -136,18 +141,20 @@ static bool compile_name(struct compiler *c, size_t from, size_t to,
     struct str source = {variable->full.p,
                          dot ? (size_t)(dot - variable->full.p) : variable->full.n};
     size_t found = 0;
-    while (found < COUNT(sources) && !str_eq(source, str_from(sources[found])))
+    while (found < known && !str_eq(source, str_from(sources[found])))
         found++;
-    if (found == COUNT(sources)) {
-        const char *near = diag_nearest(source, sources, COUNT(sources));
+    if (found == known) {
+        const char *near = diag_nearest(source, sources, known);
         if (near == NULL && dot == NULL)
             FAIL(c, from,
-                 "\"%.*s\" must be path.NAME, query.NAME, header.NAME or cookie.NAME; did "
-                 "you mean \"query.%.*s\"?",
-                 (int)source.n, source.p, (int)source.n, source.p);
+                 "\"%.*s\" must be path.NAME, query.NAME, header.NAME%s; did you mean "
+                 "\"%s.%.*s\"?",
+                 (int)source.n, source.p,
+                 fields ? ", cookie.NAME or field.NAME" : " or cookie.NAME",
+                 fields ? "field" : "query", (int)source.n, source.p);
         else if (near == NULL)
-            FAIL(c, from, "unknown namespace \"%.*s\" (known: path, query, header, cookie)",
-                 (int)source.n, source.p);
+            FAIL(c, from, "unknown namespace \"%.*s\" (known: path, query, header, cookie%s)",
+                 (int)source.n, source.p, fields ? ", field" : "");
         else
             FAIL(c, from, "unknown namespace \"%.*s\"; did you mean \"%s\"?", (int)source.n,
                  source.p, near);
@@ -268,15 +275,13 @@ static void check_segments(struct compiler *c)
     }
 }
 
-bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_param *params,
-                    size_t param_count, struct pos at, struct diag *diag,
-                    struct expansion *expansion_r)
+bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_scope *scope,
+                    struct pos at, struct diag *diag, struct expansion *expansion_r)
 {
     *expansion_r = (struct expansion){0};
     struct compiler c = {.pool = pool,
                          .text = text,
-                         .params = params,
-                         .param_count = param_count,
+                         .scope = scope,
                          .at = at,
                          .diag = diag,
                          .expansion = expansion_r};

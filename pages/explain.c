@@ -223,5 +223,5 @@ void page_explain(struct page *page, struct http_request *request, FILE *to,
 {
     struct explain *explain = h2o_mem_alloc_pool(request->pool, sizeof(*explain));
     *explain = (struct explain){to, done, arg};
-    run_start(page, request, finish, explain);
+    run_start(page, request, run_variable, request, finish, explain);
 }

@@ -31,17 +31,19 @@ void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *
 
 /* The parts of what isn't a page (a certificate's fields come from them): compiled and run like a
  * page's, but nothing is added to the routes and the data goes to the caller. `config` has no path
- * and no template; expansions may also use field.NAME, whose value page_gather() asks for. NULL
- * after errors. */
+ * and no template; path.NAME are the route's parameters (any, while it is NULL after an error), and
+ * expansions may also use field.NAME, whose value page_gather() asks for. NULL after errors. The
+ * parts are the pages' and go with them. */
 struct page *pages_add_parts(struct pages *pages, const struct config_page *config,
                              const struct http_route *route, struct diag *diag);
 typedef struct str page_field_fn(void *arg, struct str name); /* {NULL, 0} = there is none */
 /* data: the parts' data as the template of a page would see it, without `parts`, `request`, `page`;
  * good until the request ends. */
 typedef void page_gathered_fn(struct http_request *request, struct json_value data, void *arg);
-/* Starts the parts; done() runs when all have ended, maybe before this returns. When a required one
- * failed, or a value was refused, the error was replied and done() never runs; nor when the client
- * left. */
+/* Starts the parts, once a request; done() runs when all have ended, maybe before this returns, and
+ * replies, now or later. When a required one failed, or a value was refused, the error was replied
+ * and done() never runs; nor when the client left. The access log gets the parts; Proxy-Status and
+ * Server-Timing are set before done(). field() is only called from here. */
 void page_gather(struct page *parts, struct http_request *request, page_field_fn *field,
                  page_gathered_fn *done, void *arg);
 

@@ -7,6 +7,7 @@
  *   run.c                       parts started, waited for, cut
  *   view.c                      parts -> what the template sees
  *   reply.c                     a run that is over -> the response
+ *   gather.c                    parts whose data a caller wants
  *   explain.c                   a plan and a run as text */
 #ifndef GW_PAGES_INTERNAL_H
 #define GW_PAGES_INTERNAL_H
@@ -47,7 +48,8 @@ struct page {
     /* The upstreams' distinct forward_headers: most share one, which is then worked out once. */
     const struct config_strings **header_lists;
     size_t header_list_count;
-    bool placed; /* a part has `into`: data is merged, not just listed */
+    bool gathers; /* pages_add_parts(): the data goes to a caller */
+    bool placed;  /* a part has `into`: data is merged, not just listed */
     bool uses_parts, uses_request, uses_page; /* names that the template looks up */
     _Atomic size_t html_size;                 /* what a page came to lately, in bytes */
     _Atomic uint64_t collisions;
@@ -72,6 +74,7 @@ struct page_loop {
 
 struct pages {
     const struct config *config;
+    struct upstreams *ups;
     h2o_mem_pool_t pool; /* owns the plans */
     struct page *pages;
     size_t page_count;
@@ -118,12 +121,13 @@ struct page_run {
     struct part_run parts[];
 };
 
-/* Starts every part of the page. `finish` may run before this returns (a page without parts, a
- * refused value). The run lives in the request's pool and ends with it. */
-struct page_run *run_start(struct page *page, struct http_request *request, page_finish_fn *finish,
-                           void *finish_arg);
-/* The parts' values of a request, for expand(). arg: struct http_request. */
+/* Where the values in the parts' URLs come from: a request's, for pages; arg: struct http_request.
+ */
 expand_get_fn run_variable;
+/* Starts every part of the page. `get` is done when this returns; `finish` may run before that (a
+ * page without parts, a refused value). The run lives in the request's pool and ends with it. */
+struct page_run *run_start(struct page *page, struct http_request *request, expand_get_fn *get,
+                           void *get_arg, page_finish_fn *finish, void *finish_arg);
 /* Gives calls and tapes back before the request ends; data and bodies are gone then. */
 void run_release(struct page_run *run);
 bool run_is_complete(const struct page_run *run);
@@ -137,6 +141,10 @@ struct json_value view_root(struct page_run *run);
 
 /* Replies to run->request. */
 page_finish_fn reply_send;
+/* Replies when there is no page: a value was refused, a required part failed. Else false. */
+bool reply_problem(struct page_run *run);
+/* The headers that tell what became of the parts: Proxy-Status, Server-Timing. */
+void reply_add_outcome(struct page_run *run, bool complete, uint64_t render_us);
 /* The page as JSON: data and meta. */
 void reply_write_json(struct page_run *run, struct out *out);
 

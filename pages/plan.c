@@ -86,19 +86,19 @@ static struct str json_key(h2o_mem_pool_t *pool, struct str name)
 }
 
 static void compile_part(struct pages *pages, struct page *page, const struct config_part *part,
-                         struct upstreams *ups, const struct expand_param *params,
-                         size_t param_count, struct diag *diag, struct part_plan *plan)
+                         const struct expand_scope *scope, struct diag *diag,
+                         struct part_plan *plan)
 {
     const struct config *config = pages->config;
     *plan = (struct part_plan){.config = part};
 
     plan->json_key = json_key(&pages->pool, part->name);
 
-    compile_upstream(config, part, ups, diag, plan);
+    compile_upstream(config, part, pages->ups, diag, plan);
     if (plan->upstream != NULL)
         plan->header_list = header_list(page, &upstream_config(plan->upstream)->forward_headers);
-    expand_compile(&pages->pool, part->path, params, param_count, config_pos(config, &part->path),
-                   diag, &plan->target);
+    expand_compile(&pages->pool, part->path, scope, config_pos(config, &part->path), diag,
+                   &plan->target);
     if (place_compile(&pages->pool, config, part, diag, &plan->placement) &&
         plan->placement.into.count != 0 && page_name_is_reserved(plan->placement.into.keys[0].text))
         diag_error(diag, config_pos(config, &part->into),
@@ -107,15 +107,28 @@ static void compile_part(struct pages *pages, struct page *page, const struct co
     page->placed |= part->into.n != 0;
 }
 
+/* pattern: the route's, "" = not known. */
+static void compile_parts(struct page *page, struct str pattern, struct diag *diag)
+{
+    struct pages *pages = page->pages;
+    struct expand_param params[HTTP_MAX_PARAMS];
+    struct expand_scope scope = {.params = pattern.n != 0 ? params : NULL, .fields = page->gathers};
+    scope.param_count = path_params(&pages->pool, pattern, page->route, params);
+    size_t count = page->part_count;
+    page->parts = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->parts));
+    page->header_lists = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->header_lists));
+    for (size_t i = 0; i < count; i++)
+        compile_part(pages, page, &page->config->parts[i], &scope, diag, &page->parts[i]);
+}
+
 static http_handler_fn serve;
 
 static void compile_page(struct pages *pages, const struct config_page *config,
-                         struct upstreams *ups, struct template_set *templates,
-                         struct http_server *server, struct diag *diag, struct page *page)
+                         struct template_set *templates, struct http_server *server,
+                         struct diag *diag, struct page *page)
 {
     *page = (struct page){.pages = pages, .config = config, .part_count = config->part_count};
-    bool has_path = config->path.n != 0; /* else config/ has told it */
-    if (has_path)
+    if (config->path.n != 0) /* else config/ has told it */
         page->route = http_route_add(server, config->name.p, HTTP_GET | HTTP_HEAD, config->path,
                                      serve, page, config_pos(pages->config, &config->path), diag);
     if (config->template.n != 0) {
@@ -127,15 +140,21 @@ static void compile_page(struct pages *pages, const struct config_page *config,
             page->uses_page = template_uses(page->template, STR("page"));
         }
     }
+    compile_parts(page, config->path, diag);
+}
 
-    struct expand_param params[HTTP_MAX_PARAMS];
-    size_t param_count = path_params(&pages->pool, config->path, page->route, params);
-    size_t count = config->part_count;
-    page->parts = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->parts));
-    page->header_lists = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->header_lists));
-    for (size_t i = 0; i < count; i++)
-        compile_part(pages, page, &config->parts[i], ups, has_path ? params : NULL, param_count,
-                     diag, &page->parts[i]);
+struct page *pages_add_parts(struct pages *pages, const struct config_page *config,
+                             const struct http_route *route, struct diag *diag)
+{
+    size_t errors = diag_errors(diag);
+    struct page *page = h2o_mem_alloc_pool(&pages->pool, sizeof(*page));
+    *page = (struct page){.pages = pages,
+                          .config = config,
+                          .route = route,
+                          .part_count = config->part_count,
+                          .gathers = true};
+    compile_parts(page, route != NULL ? http_route_pattern(route) : STR(""), diag);
+    return diag_errors(diag) == errors ? page : NULL;
 }
 
 struct pages *pages_create(const struct config *config, struct upstreams *ups,
@@ -145,11 +164,12 @@ struct pages *pages_create(const struct config *config, struct upstreams *ups,
     struct pages *pages = calloc(1, sizeof(*pages));
     gw_assert(pages != NULL);
     pages->config = config;
+    pages->ups = ups;
     h2o_mem_init_pool(&pages->pool);
     pages->page_count = config->page_count;
     pages->pages = h2o_mem_alloc_pool(&pages->pool, config->page_count * sizeof(*pages->pages));
     for (size_t i = 0; i < config->page_count; i++)
-        compile_page(pages, &config->pages[i], ups, templates, server, diag, &pages->pages[i]);
+        compile_page(pages, &config->pages[i], templates, server, diag, &pages->pages[i]);
     return pages;
 }
 
@@ -196,5 +216,5 @@ struct page *pages_for_route(struct pages *pages, const struct http_route *route
 
 static void serve(struct http_request *request, void *arg)
 {
-    run_start(arg, request, reply_send, NULL);
+    run_start(arg, request, run_variable, request, reply_send, NULL);
 }

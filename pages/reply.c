@@ -42,7 +42,7 @@ static struct str text_str(const struct text *text)
 /* A page without a template is JSON for everybody, and so are its errors. */
 static bool is_json_page(const struct page_run *run)
 {
-    return run->page->template == NULL;
+    return run->page->template == NULL && !run->page->gathers;
 }
 
 static bool has_failed(const struct part_run *part)
@@ -91,23 +91,29 @@ static struct str server_timing(const struct page_run *run, uint64_t render_us)
     return text_str(&text);
 }
 
+void reply_add_outcome(struct page_run *run, bool complete, uint64_t render_us)
+{
+    if (!complete) {
+        struct str failed = proxy_status(run);
+        if (failed.n != 0)
+            http_add_header(run->request, "proxy-status", failed);
+    }
+    if (run->page->pages->config->server.server_timing)
+        http_add_header(run->request, "server-timing", server_timing(run, render_us));
+}
+
 static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
 {
     struct http_request *request = run->request;
     bool complete = is_page && run_is_complete(run);
-    http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
+    if (!run->page->gathers)
+        http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
     if (is_page) /* problems say no-store themselves */
         http_add_header(request, "cache-control",
                         complete ? STR("private, no-cache") : STR("no-store"));
     if (!is_json_page(run))
         http_add_header(request, "vary", STR("Accept"));
-    if (!complete) {
-        struct str failed = proxy_status(run);
-        if (failed.n != 0)
-            http_add_header(request, "proxy-status", failed);
-    }
-    if (run->page->pages->config->server.server_timing)
-        http_add_header(request, "server-timing", server_timing(run, render_us));
+    reply_add_outcome(run, complete, render_us);
 }
 
 /* -- problems --------------------------------------------------------------------------------- */
@@ -315,7 +321,7 @@ static const char *access_flags(const struct page_run *run)
     return "";
 }
 
-void reply_send(struct page_run *run)
+bool reply_problem(struct page_run *run)
 {
     const struct part_run *failed = run_failed_required(run);
     run->request->flags = access_flags(run);
@@ -323,7 +329,14 @@ void reply_send(struct page_run *run)
         reply_refused(run);
     else if (failed != NULL)
         reply_failed(run, failed);
-    else if (is_json_page(run) || http_wants_json(run->request))
+    return run->refused != EXPAND_OK || failed != NULL;
+}
+
+void reply_send(struct page_run *run)
+{
+    if (reply_problem(run))
+        return;
+    if (is_json_page(run) || http_wants_json(run->request))
         reply_json(run);
     else
         reply_html(run);

@@ -183,6 +183,8 @@ struct str run_variable(void *arg, const struct expand_variable *variable)
         return http_header(request, variable->name);
     case EXPAND_COOKIE:
         return http_cookie(request, variable->name);
+    case EXPAND_FIELD: /* gather.c's */
+        break;
     }
     return (struct str){NULL, 0};
 }
@@ -211,12 +213,12 @@ static struct header_set *forwarded_headers(const struct page *page, struct http
 }
 
 /* False: a value can't be used; nothing was asked. */
-static bool expand_targets(struct page_run *run)
+static bool expand_targets(struct page_run *run, expand_get_fn *get, void *get_arg)
 {
     for (size_t i = 0; i < run->page->part_count; i++) {
         struct part_run *part = &run->parts[i];
-        run->refused = expand(&part->plan->target, run_variable, run->request, run->request->pool,
-                              &part->target, &run->refused_by);
+        run->refused = expand(&part->plan->target, get, get_arg, run->request->pool, &part->target,
+                              &run->refused_by);
         if (run->refused != EXPAND_OK)
             return false;
     }
@@ -239,8 +241,8 @@ static void start_parts(struct page_run *run)
     timer_start(run->loop->loop, &run->deadline, run->page->config->deadline_ms);
 }
 
-struct page_run *run_start(struct page *page, struct http_request *request,
-                           page_finish_fn *finish_fn, void *finish_arg)
+struct page_run *run_start(struct page *page, struct http_request *request, expand_get_fn *get,
+                           void *get_arg, page_finish_fn *finish_fn, void *finish_arg)
 {
     size_t count = page->part_count;
     struct page_run *run =
@@ -266,7 +268,7 @@ struct page_run *run_start(struct page *page, struct http_request *request,
     request->parts = records;
     request->part_count = count;
 
-    if (!expand_targets(run)) {
+    if (!expand_targets(run, get, get_arg)) {
         for (size_t i = 0; i < count; i++)
             end_part(&run->parts[i], PART_SKIPPED);
         finish(run);

@@ -209,7 +209,7 @@ static void compile_token(struct compiler *c, const struct token *token)
     case TAG_SILENT:
         break;
     case TAG_VALUE:
-        emit_path(c, OP_VALUE, token);
+        emit_path(c, c->template->plain ? OP_RAW : OP_VALUE, token);
         break;
     case TAG_RAW:
         emit_path(c, OP_RAW, token);

@@ -38,6 +38,10 @@ struct template *template_load(struct template_set *set, const char *name, struc
 typedef bool template_lookup_fn(void *arg, struct str name, struct str *text_r);
 struct template *template_compile(struct template_set *set, const char *name, struct str text,
                                   template_lookup_fn *lookup, void *arg, struct diag *diag);
+/* The same for text that is no HTML (a file's name, a title): {{x}} isn't escaped, and there are no
+ * partials. */
+struct template *template_compile_plain(struct template_set *set, const char *name, struct str text,
+                                        struct diag *diag);
 
 /* Whether the template (partials included) may look up a name of the root object that begins with
  * `name` ("user" for {{user.id}}): lets the caller leave out what nobody reads. True when it can't

@@ -119,6 +119,7 @@ struct template
     struct instruction *code;
     uint32_t count;
     bool compiled, broken;
+    bool plain;                 /* {{x}} isn't escaped */
     bool dynamic;               /* includes by dynamic names */
     bool takes_root;            /* has {{.}} outside of sections */
     struct template **includes; /* by static names, each once */

@@ -346,17 +346,31 @@ struct template *template_load(struct template_set *set, const char *name, struc
     return finish(&l, t);
 }
 
+static struct template *compile_text(struct loading *l, const char *name, struct str text,
+                                     bool plain)
+{
+    struct template *t = find(l->set, str_from(name), (struct str){NULL, 0});
+    if (t == NULL) {
+        const char *kept = join(l->set, str_from(name), "", (struct str){NULL, 0});
+        text.p = join(l->set, text, "", (struct str){NULL, 0});
+        t = add(l, kept, kept, text, (struct str){NULL, 0});
+        t->plain = plain;
+    }
+    return finish(l, t);
+}
+
 struct template *template_compile(struct template_set *set, const char *name, struct str text,
                                   template_lookup_fn *lookup, void *arg, struct diag *diag)
 {
     struct loading l = {.set = set, .diag = diag, .lookup = lookup, .lookup_arg = arg};
-    struct template *t = find(set, str_from(name), (struct str){NULL, 0});
-    if (t == NULL) {
-        const char *kept = join(set, str_from(name), "", (struct str){NULL, 0});
-        text.p = join(set, text, "", (struct str){NULL, 0});
-        t = add(&l, kept, kept, text, (struct str){NULL, 0});
-    }
-    return finish(&l, t);
+    return compile_text(&l, name, text, false);
+}
+
+struct template *template_compile_plain(struct template_set *set, const char *name, struct str text,
+                                        struct diag *diag)
+{
+    struct loading l = {.set = set, .diag = diag};
+    return compile_text(&l, name, text, true);
 }
 
 const struct template *template_by_name(const struct template *from, struct str name)

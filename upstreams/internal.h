@@ -6,6 +6,7 @@
  *   client.c    a loop's curl multis, sockets and pools; the turn's work in one task
  *   handle.c    curl's easy handles, one for each call in flight
  *   call.c      the life of one call, step by step
+ *   transfer.c  what curl reports of a call in flight
  *   outcome.c   what curl or the system said -> how the call ended, in RFC 9209's words
  *   memory.c    curl's allocations from free lists of the loop
  *
@@ -247,7 +248,7 @@ void up_call_admitted(struct message *message);          /* let out of a room */
 void up_call_go(struct up_call *call);                   /* at the end of the turn: the next step */
 void up_call_ended(struct up_call *call, CURLcode code); /* curl is done with it */
 void up_calls_free_spare(struct up_client *client);
-/* From curl's callbacks. False: stop the transfer. */
+/* transfer.c, from curl's callbacks. False: stop the transfer. */
 bool up_call_header(struct up_call *call, const char *line, size_t n);
 bool up_call_body(struct up_call *call, const char *bytes, size_t n);
 bool up_call_connects(struct up_call *call);

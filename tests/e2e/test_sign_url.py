@@ -122,7 +122,8 @@ def test_a_link_that_nothing_asks_for_comes_with_a_warning(site, path):
     done = site(path)
     taken_apart(done)
     assert done.stderr == (
-        f'gateway sign-url: warning: no upload or download of site.toml at {path} has auth = "signed"\n'
+        f"gateway sign-url: warning: nothing of site.toml at {path} asks for a signed link (an upload "
+        'or a download with auth = "signed", a certificate that isn\'t open)\n'
     )
 
 

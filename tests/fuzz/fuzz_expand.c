@@ -37,6 +37,7 @@ static bool goes_up(struct str target)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct expand_param params[] = {{"id", 0}, {"name", 1}};
+    static const struct expand_scope scope = {params, COUNT(params), true};
     const uint8_t *newline = size != 0 ? memchr(data, '\n', size) : NULL;
     size_t path_n = newline ? (size_t)(newline - data) : size;
     /* in memory of exactly their size */
@@ -52,8 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     h2o_mem_init_pool(&pool);
     struct diag *diag = diag_create();
     struct expansion expansion;
-    if (expand_compile(&pool, (struct str){path, path_n}, params, COUNT(params),
-                       (struct pos){"fuzz", 1, 1}, diag, &expansion)) {
+    if (expand_compile(&pool, (struct str){path, path_n}, &scope, (struct pos){"fuzz", 1, 1}, diag,
+                       &expansion)) {
         gw_assert(diag_errors(diag) == 0);
         struct str target;
         const struct expand_variable *culprit;

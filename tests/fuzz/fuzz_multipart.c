@@ -5,7 +5,7 @@
  * The input: a byte that chooses the boundary, a byte that seeds the cuts, the body. */
 #include <stdlib.h>
 #include "base/buf.h"
-#include "files/multipart.h"
+#include "http/multipart.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

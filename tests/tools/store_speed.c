@@ -1,5 +1,6 @@
-/* How many file records a second become durable, one by one and with many uploads at once: each
- * writer submits its next record when the one before was answered.
+/* How many records a second become durable, of files and of certificates with PDFs of 10 KB, one by
+ * one and with many requests at once: each writer submits its next record when the one before was
+ * answered.
  *
  *   store_speed [DIRECTORY] [seconds for each figure]
  */
@@ -15,9 +16,13 @@ static unsigned running;
 static unsigned long rows, failures;
 static uint64_t next_id;
 
+enum { PDF_SIZE = 10000 };
+static char pdf[PDF_SIZE];
+
 struct writer {
     struct store_write write;
     struct file_record file;
+    struct certificate_record certificate;
     char id[STORE_ID + 1];
 };
 
@@ -28,6 +33,11 @@ static void submit(struct writer *writer)
     snprintf(writer->id, sizeof(writer->id), "%016llx%016llx", (unsigned long long)random,
              (unsigned long long)next_id);
     writer->file.created_ms = (int64_t)next_id;
+    memcpy(writer->certificate.fields, writer->id, 32);
+    memcpy(writer->certificate.key, writer->id, 32);
+    memcpy(writer->certificate.sha256, writer->id, 32);
+    memcpy(writer->certificate.signed_sha256, writer->id, 32);
+    writer->certificate.issued_ms = (int64_t)next_id;
     if (!store_submit(store, &writer->write))
         abort();
 }
@@ -58,7 +68,7 @@ static double median(double *values, size_t count)
 }
 
 /* Rows that were written within the time, and how long it really took. */
-static unsigned long measure(unsigned writers, double seconds, double *took_r)
+static unsigned long measure(bool certificates, unsigned writers, double seconds, double *took_r)
 {
     struct writer *all = calloc(writers, sizeof(*all));
     if (all == NULL)
@@ -74,8 +84,18 @@ static unsigned long measure(unsigned writers, double seconds, double *took_r)
                                            .type = STR("image/jpeg"),
                                            .owner = STR("address:192.0.2.1"),
                                            .size = 3210987};
-        all[i].write = (struct store_write){
-            .add_files = &all[i].file, .add_file_count = 1, .done = on_done, .loop = loop};
+        all[i].certificate = (struct certificate_record){.serial = {all[i].id, SERIAL_ROOM - 1},
+                                                         .route = STR("course"),
+                                                         .shown = STR("{\"name\":\"Ada\"}"),
+                                                         .size = PDF_SIZE};
+        all[i].write = (struct store_write){.done = on_done, .loop = loop};
+        if (certificates) {
+            all[i].write.add_certificate = &all[i].certificate;
+            all[i].write.certificate_pdf = (struct str){pdf, PDF_SIZE};
+        } else {
+            all[i].write.add_files = &all[i].file;
+            all[i].write.add_file_count = 1;
+        }
         submit(&all[i]);
     }
     while (clock_us() < from + (uint64_t)(seconds * 1e6))
@@ -94,7 +114,7 @@ int main(int argc, char **argv)
     enum { ROUNDS = 8 }; /* in turns: disks have their moods */
     static const unsigned writers[] = {1, 16, 200};
     double seconds = argc > 2 ? atof(argv[2]) : 2;
-    double speeds[COUNT(writers)][ROUNDS];
+    double speeds[2][COUNT(writers)][ROUNDS];
     char path[4096];
     const char *error;
     snprintf(path, sizeof(path), "%s/store_speed.%d.db", argc > 1 ? argv[1] : ".", (int)getpid());
@@ -105,14 +125,19 @@ int main(int argc, char **argv)
     }
     loop = loop_create(0);
     for (size_t round = 0; round < ROUNDS; round++)
-        for (size_t i = 0; i < COUNT(writers); i++) {
+        for (size_t i = 0; i < 2 * COUNT(writers); i++) {
             double took;
-            unsigned long done = measure(writers[i], seconds / ROUNDS, &took);
-            speeds[i][round] = (double)done / took;
+            size_t at_once = i % COUNT(writers), kind = i / COUNT(writers);
+            unsigned long done = measure(kind == 1, writers[at_once], seconds / ROUNDS, &took);
+            speeds[kind][at_once][round] = (double)done / took;
         }
-    for (size_t i = 0; i < COUNT(writers); i++)
-        printf("%3u at once: %7.0f rows/s, %5.1f x one by one\n", writers[i],
-               median(speeds[i], ROUNDS), median(speeds[i], ROUNDS) / median(speeds[0], ROUNDS));
+    for (size_t i = 0; i < 2 * COUNT(writers); i++) {
+        double *speed = speeds[i / COUNT(writers)][i % COUNT(writers)];
+        double alone = median(speeds[i / COUNT(writers)][0], ROUNDS);
+        printf("%s, %3u at once: %7.0f rows/s, %5.1f x one by one\n",
+               i < COUNT(writers) ? "files       " : "certificates", writers[i % COUNT(writers)],
+               median(speed, ROUNDS), median(speed, ROUNDS) / alone);
+    }
     store_close(&store);
     loop_destroy(&loop);
     unlink(path);

@@ -29,13 +29,16 @@ static const struct {
     {"query.a[]", "list"},
     {"header.accept-language", "de, en"},
     {"cookie.session", "s=1;2"},
+    {"field.name", "Zo\xc3\xab \"Z\" O'Neil/../?#&=%"},
+    {"field.up", ".."},
+    {"field.empty", ""},
 };
 
 static const struct expand_param params[] = {{"id", 0}, {"name", 1}};
 
 static struct str get(void *arg, const struct expand_variable *variable)
 {
-    static const char *const sources[] = {"path", "query", "header", "cookie"};
+    static const char *const sources[] = {"path", "query", "header", "cookie", "field"};
     (void)arg;
     for (size_t i = 0; i < COUNT(request); i++) {
         size_t source = strcspn(request[i].name, ".");
@@ -49,12 +52,12 @@ static struct str get(void *arg, const struct expand_variable *variable)
     return (struct str){NULL, 0};
 }
 
-static bool compile(h2o_mem_pool_t *pool, const char *text, struct expansion *expansion,
-                    char **messages_r)
+static bool compile_in(h2o_mem_pool_t *pool, const struct expand_scope *scope, const char *text,
+                       struct expansion *expansion, char **messages_r)
 {
     struct diag *diag = diag_create();
     struct pos at = {"gateway.toml", 7, 10};
-    bool good = expand_compile(pool, str_from(text), params, COUNT(params), at, diag, expansion);
+    bool good = expand_compile(pool, str_from(text), scope, at, diag, expansion);
     size_t size;
     FILE *to = open_memstream(messages_r, &size);
     diag_print(diag, to);
@@ -62,6 +65,13 @@ static bool compile(h2o_mem_pool_t *pool, const char *text, struct expansion *ex
     assert_int_equal(good, diag_errors(diag) == 0);
     diag_destroy(&diag);
     return good;
+}
+
+static bool compile(h2o_mem_pool_t *pool, const char *text, struct expansion *expansion,
+                    char **messages_r)
+{
+    static const struct expand_scope scope = {params, COUNT(params), false};
+    return compile_in(pool, &scope, text, expansion, messages_r);
 }
 
 static void test_values_go_into_urls_as_rfc_6570_says(void **state)
@@ -265,6 +275,8 @@ static void test_check_refuses_bad_paths_at_their_column(void **state)
         {"/{query.a{b}", "gateway.toml:7:20: error: \"query.a{b\" is not a variable's name\n"},
         {"/{qeury.a}", "gateway.toml:7:13: error: unknown namespace \"qeury\"; did you mean "
                        "\"query\"?\n"},
+        {"/{field.a}", "gateway.toml:7:13: error: unknown namespace \"field\" (known: path, query, "
+                       "header, cookie)\n"},
         {"/{body.a}", "gateway.toml:7:13: error: unknown namespace \"body\" (known: path, query, "
                       "header, cookie)\n"},
         {"/{user}",
@@ -313,6 +325,54 @@ static void test_check_refuses_bad_paths_at_their_column(void **state)
     }
 }
 
+static void test_fields_are_known_where_there_are_some(void **state)
+{
+    static const struct expand_scope scope = {params, COUNT(params), true};
+    static const struct {
+        const char *text, *target, *messages;
+    } cases[] = {
+        {"/learner/{field.name}", "/learner/Zo%C3%AB%20%22Z%22%20O%27Neil%2F..%2F%3F%23%26%3D%25",
+         NULL},
+        {"/a{?field.name:3,field.empty,field.none,path.id}", "/a?name=Zo%C3%AB&empty=&id=42", NULL},
+        {"/{query.user}/{path.id}/{field.empty}", "/fred/42/", NULL},
+        {"/{field.up}", NULL, NULL},
+        {"/{feild.a}", NULL,
+         "gateway.toml:7:13: error: unknown namespace \"feild\"; did you mean \"field\"?\n"},
+        {"/{body.a}", NULL,
+         "gateway.toml:7:13: error: unknown namespace \"body\" (known: path, query, header, "
+         "cookie, "
+         "field)\n"},
+        {"/{learner}", NULL,
+         "gateway.toml:7:13: error: \"learner\" must be path.NAME, query.NAME, header.NAME, "
+         "cookie.NAME or field.NAME; did you mean \"field.learner\"?\n"},
+        {"/{field}", NULL, "gateway.toml:7:13: error: \"field\" lacks a name: field.NAME\n"},
+        {"/{path.ids}", NULL,
+         "gateway.toml:7:13: error: the page's path has no parameter \"ids\"; did you mean "
+         "\"path.id\"?\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        h2o_mem_pool_t pool;
+        struct expansion expansion;
+        const struct expand_variable *culprit;
+        struct str target;
+        char *messages;
+        h2o_mem_init_pool(&pool);
+        bool good = compile_in(&pool, &scope, cases[i].text, &expansion, &messages);
+        assert_string_equal(messages, cases[i].messages != NULL ? cases[i].messages : "");
+        if (good) {
+            enum expand_result result = expand(&expansion, get, NULL, &pool, &target, &culprit);
+            assert_int_equal(result, cases[i].target ? EXPAND_OK : EXPAND_LEAVES_SEGMENT);
+            if (result == EXPAND_OK && !str_eq(target, str_from(cases[i].target)))
+                fail_msg("%s: %.*s", cases[i].text, (int)target.n, target.p);
+            if (result != EXPAND_OK)
+                assert_true(str_eq(culprit->full, STR("field.up")));
+        }
+        free(messages);
+        h2o_mem_clear_pool(&pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_a_value_cannot_leave_its_segment),
         cmocka_unit_test(test_a_target_has_a_greatest_length),
         cmocka_unit_test(test_check_refuses_bad_paths_at_their_column),
+        cmocka_unit_test(test_fields_are_known_where_there_are_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

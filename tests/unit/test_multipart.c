@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include "base/buf.h"
-#include "files/multipart.h"
+#include "http/multipart.h"
 
 #define TYPE  "multipart/form-data; boundary=AaB03x"
 #define NAMED "Content-Disposition: form-data; name=\"a\"\r\n"

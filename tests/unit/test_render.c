@@ -505,11 +505,44 @@ static void test_rendering_again_and_again_takes_no_more_memory(void **state)
     template_set_destroy(&set);
 }
 
+static void test_plain_text_is_not_escaped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *template, *text;
+    } rows[] = {
+        {"{{name}}.pdf", "<Ada> & \"Bob\".pdf"},
+        {"{{{name}}}", "<Ada> & \"Bob\""},
+        {"{{#name}}of {{name}}{{/name}}{{^none}}!{{/none}}", "of <Ada> & \"Bob\"!"},
+        {"{{>card}}{{none}}", ""},
+    };
+    const char *json = "{\"name\":\"<Ada> & \\\"Bob\\\"\"}";
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        bool done;
+        struct json_doc doc;
+        struct diag *diag = diag_create();
+        struct template_set *set = template_set_create(NULL);
+        struct template *template =
+            template_compile_plain(set, "title", str_from(rows[i].template), diag);
+        assert_non_null(template);
+        json_doc_init(&doc);
+        assert_int_equal(json_parse(&doc, json, strlen(json), 8, NULL), JSON_OK);
+        char *text = render_value(template, json_root(&doc), &done);
+        assert_true(done);
+        assert_string_equal(text, rows[i].text);
+        free(text);
+        json_doc_fini(&doc);
+        template_set_destroy(&set);
+        diag_destroy(&diag);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_show_their_text),
         cmocka_unit_test(test_json_escapes_are_decoded),
+        cmocka_unit_test(test_plain_text_is_not_escaped),
         cmocka_unit_test(test_every_special_byte_is_escaped_wherever_it_stands),
         cmocka_unit_test(test_escaping_takes_memory_in_proportion),
         cmocka_unit_test(test_sections_ask_for_truth),

@@ -61,7 +61,7 @@ static int stop(void **state)
     return 0;
 }
 
-/* -- the server: one connection after another, requests without bodies -- */
+/* -- the server: one connection after another -- */
 
 struct server {
     SSL_CTX *ctx;
@@ -70,11 +70,37 @@ struct server {
     _Atomic bool ending;
     char peer[64]; /* CN of the client's certificate, of the last handshake */
     _Atomic unsigned handshakes, resumed;
+    _Atomic uint64_t taken, crc; /* bytes of the last request's body, and their CRC-32 */
+    _Atomic bool quits;          /* ends the connection after a body, unanswered */
 };
+
+/* head: what was read first, `n` bytes. */
+static bool read_body(struct server *server, SSL *ssl, const char *head, size_t n)
+{
+    char bytes[4096];
+    const char *line = memmem(head, n, "\r\nContent-Length: ", 18);
+    const char *end = memmem(head, n, "\r\n\r\n", 4);
+    assert_non_null(end);
+    uint64_t length = line != NULL ? strtoull(line + 18, NULL, 10) : 0;
+    uint64_t taken = n - (size_t)(end + 4 - head);
+    unsigned long crc = crc32(0, (const unsigned char *)end + 4, (unsigned)taken);
+    while (taken < length) {
+        usleep(200); /* so that not all of it fits on the way */
+        int got = SSL_read(ssl, bytes, sizeof(bytes));
+        if (got <= 0)
+            return false;
+        taken += (uint64_t)got;
+        crc = crc32(crc, (const unsigned char *)bytes, (unsigned)got);
+    }
+    atomic_store(&server->taken, taken);
+    atomic_store(&server->crc, crc);
+    return length == 0 || !atomic_load(&server->quits);
+}
 
 static void serve(struct server *server, SSL *ssl)
 {
     char request[4096];
+    int n;
     if (SSL_accept(ssl) != 1)
         return;
     atomic_fetch_add(&server->handshakes, 1);
@@ -85,8 +111,9 @@ static void serve(struct server *server, SSL *ssl)
                                   sizeof(server->peer));
     X509_free(peer);
     static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-    while (SSL_read(ssl, request, sizeof(request)) > 0)
-        if (SSL_write(ssl, reply, sizeof(reply) - 1) <= 0)
+    while ((n = SSL_read(ssl, request, sizeof(request))) > 0)
+        if (!read_body(server, ssl, request, (size_t)n) ||
+            SSL_write(ssl, reply, sizeof(reply) - 1) <= 0)
             return;
 }
 
@@ -250,6 +277,45 @@ static void test_new_connections_resume_the_session(void **state)
     }
 }
 
+static void test_bodies_go_whole_and_once(void **state)
+{
+    (void)state;
+    static char bytes[1 << 20];
+    static const size_t sizes[] = {10, 60000, 70000, sizeof(bytes)};
+    struct server server;
+    struct fixture f;
+    struct ask ask = {0};
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (char)(i * 2654435761u >> 24);
+    server_start(&server, "server", TLS1_3_VERSION, false);
+    fixture_init(&f);
+    set_url(&f, 0, "https://localhost:%d", server.port);
+    f.configured[0].tls.ca_file = str_from(in_dir("ca.pem"));
+    fixture_start(&f, 1);
+    struct up_request request = {.upstream = upstream_find(f.ups, STR("a")), .method = "POST"};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        request.body = (struct str){bytes, sizes[i]};
+        ask_request(&f, &ask, &request);
+        ask_wait(&f, &ask);
+        assert_int_equal(ask.result.end, UP_ANSWERED);
+        assert_int_equal(atomic_load(&server.taken), sizes[i]);
+        assert_int_equal(atomic_load(&server.crc),
+                         crc32(0, (const unsigned char *)bytes, (unsigned)sizes[i]));
+        assert_int_equal(ask.result.reused, i != 0);
+        ask_release(&ask);
+    }
+    atomic_store(&server.quits, true);
+    ask_request(&f, &ask, &request);
+    ask_wait(&f, &ask);
+    assert_int_equal(ask.result.end, UP_FAILED);
+    assert_string_equal(ask.result.error, "connection_terminated");
+    assert_true(ask.result.reused);
+    ask_release(&ask);
+    fixture_stop(&f);
+    server_stop(&server);
+    assert_int_equal(atomic_load(&server.handshakes), 1);
+}
+
 static void test_a_server_without_tls_and_one_that_is_mute(void **state)
 {
     (void)state;
@@ -366,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whom_the_gateway_talks_to),
         cmocka_unit_test(test_new_connections_resume_the_session),
+        cmocka_unit_test(test_bodies_go_whole_and_once),
         cmocka_unit_test(test_a_server_without_tls_and_one_that_is_mute),
         cmocka_unit_test(test_plain_http_where_tls_should_be),
         cmocka_unit_test(test_files_that_cannot_be_used_are_told_at_the_start),

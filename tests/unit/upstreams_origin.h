@@ -128,6 +128,10 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
         return say(fd, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops");
     if (IS("/late-body"))
         return wait_for_close(fd), false;
+    if (strncmp(path, "/json", 5) == 0) { /* {"target":"/json…"} */
+        int n = snprintf(text, sizeof(text), "{\"target\":\"%s\"}", path);
+        return say_ok(fd, "", text, (size_t)n);
+    }
     if (IS("/count")) {
         snprintf(text, sizeof(text), "%u.%u", visit->connection, request);
         return say_ok(fd, "", text, strlen(text));

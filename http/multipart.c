@@ -12,7 +12,7 @@
  * The line end before the first delimiter of a body and before one that follows a head (a part
  * without a body, not even an empty one: RFC 2046 section 5.1.1, body-part) needn't be there: these
  * are searched with CR LF assumed. */
-#include "files/multipart_internal.h"
+#include "http/multipart_internal.h"
 
 enum state {
     PREAMBLE,

@@ -7,8 +7,8 @@
  *     while ((event = multipart_next(multipart, &bytes)) != MULTIPART_MORE)
  *         ...                            until MULTIPART_ERROR
  */
-#ifndef GW_FILES_MULTIPART_H
-#define GW_FILES_MULTIPART_H
+#ifndef GW_HTTP_MULTIPART_H
+#define GW_HTTP_MULTIPART_H
 
 #include "base/base.h"
 
@@ -63,5 +63,9 @@ bool multipart_init(struct multipart *multipart, struct str content_type);
 enum multipart_event multipart_next(struct multipart *multipart, struct str *bytes);
 /* At the body's end: whether the form was whole. */
 bool multipart_finished(const struct multipart *multipart);
+
+/* Reads multipart->head (head_n bytes that end with an empty line, every LF after a CR) into
+ * multipart->part. Returns NULL, or what is wrong with it. */
+const char *multipart_head(struct multipart *multipart);
 
 #endif

@@ -9,7 +9,7 @@
  * Whatever would let two readers see different forms (a field or a parameter twice, a bare CR) is
  * refused. */
 #include "base/text.h"
-#include "files/multipart_internal.h"
+#include "http/multipart_internal.h"
 
 struct parameter {
     struct str name, value; /* between its quotes */

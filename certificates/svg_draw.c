@@ -1,0 +1,124 @@
+/* SVG text to a PDF page: librsvg reads and lays out, cairo writes, straight into the buffer that
+ * will be sent. Whatever could differ from one run to the next (the creation date) is set, so the
+ * same SVG gives the same bytes.
+ *
+ * librsvg opens what the SVG refers to by file: names only, and only in the folder of its base file
+ * or below: nothing is fetched, and a value can't name /etc/passwd. Pictures go into the PDF as
+ * the bytes of their files.
+ *
+ * Fonts are found once a thread: Pango keeps a font map for each, and cairo the fonts' outlines. */
+#include "certificates/svg_internal.h"
+
+#include <cairo-pdf.h>
+#include <math.h>
+#include <time.h>
+
+enum { MAX_PAGE = 14400 }; /* points a side, as PDF readers take it (ISO 32000-1, annex C) */
+
+static const double DPI = 96; /* what a px is in CSS */
+
+RsvgHandle *svg_parse(struct out *text, GFile *base, GError **error_r)
+{
+    GInputStream *stream = g_memory_input_stream_new();
+    h2o_iovec_t *vecs;
+    for (size_t i = 0, count = out_vecs(text, &vecs); i < count; i++)
+        g_memory_input_stream_add_data(G_MEMORY_INPUT_STREAM(stream), vecs[i].base,
+                                       (gssize)vecs[i].len, NULL);
+    RsvgHandle *svg = rsvg_handle_new_from_stream_sync(
+        stream, base, RSVG_HANDLE_FLAG_KEEP_IMAGE_DATA, NULL, error_r);
+    g_object_unref(stream);
+    if (svg != NULL)
+        rsvg_handle_set_dpi(svg, DPI);
+    return svg;
+}
+
+double svg_text_width(RsvgHandle *svg, const char *id)
+{
+    RsvgRectangle logical = {0};
+    if (!rsvg_handle_has_sub(svg, id) ||
+        !rsvg_handle_get_geometry_for_element(svg, id, NULL, &logical, NULL))
+        return 0;
+    return logical.width;
+}
+
+/* In points: of width and height, or where these are left out or in percent, of the viewBox. */
+static bool page_size(RsvgHandle *svg, double *width_r, double *height_r, GError **error_r)
+{
+    if (!rsvg_handle_get_intrinsic_size_in_pixels(svg, width_r, height_r)) {
+        gboolean has_viewbox;
+        RsvgRectangle viewbox = {0};
+        rsvg_handle_get_intrinsic_dimensions(svg, NULL, NULL, NULL, NULL, &has_viewbox, &viewbox);
+        if (!has_viewbox) {
+            g_set_error_literal(error_r, RSVG_ERROR, RSVG_ERROR_FAILED,
+                                "the <svg> has neither width and height nor a viewBox, so the page "
+                                "has no size");
+            return false;
+        }
+        *width_r = viewbox.width;
+        *height_r = viewbox.height;
+    }
+    *width_r *= 72 / DPI;
+    *height_r *= 72 / DPI;
+    if (!(*width_r >= 1 && *width_r <= MAX_PAGE && *height_r >= 1 && *height_r <= MAX_PAGE)) {
+        g_set_error(error_r, RSVG_ERROR, RSVG_ERROR_FAILED,
+                    "a page of %.0f x %.0f points; a side has 1 to %d", *width_r, *height_r,
+                    MAX_PAGE);
+        return false;
+    }
+    return true;
+}
+
+struct writing {
+    struct buf *pdf;
+    bool full; /* cairo forgets that a write failed */
+};
+
+static cairo_status_t append(void *arg, const unsigned char *bytes, unsigned n)
+{
+    struct writing *writing = arg;
+    if (!writing->full && buf_append(writing->pdf, bytes, n))
+        return CAIRO_STATUS_SUCCESS;
+    writing->full = true;
+    return CAIRO_STATUS_WRITE_ERROR;
+}
+
+static void set_metadata(cairo_surface_t *surface, const struct svg_document *document)
+{
+    char date[sizeof("2026-11-22T09:30:00Z") + 16];
+    time_t when = (time_t)document->when_s;
+    struct tm tm;
+    gw_assert(gmtime_r(&when, &tm) != NULL);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    if (document->title[0] != '\0')
+        cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, document->title);
+    cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_CREATOR, "gateway");
+    cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_CREATE_DATE, date);
+}
+
+bool svg_to_pdf(RsvgHandle *svg, const struct svg_document *document, struct buf *pdf,
+                GError **error_r)
+{
+    struct writing writing = {.pdf = pdf};
+    size_t before = pdf->n;
+    RsvgRectangle page = {0};
+    if (!page_size(svg, &page.width, &page.height, error_r))
+        return false;
+    cairo_surface_t *surface =
+        cairo_pdf_surface_create_for_stream(append, &writing, page.width, page.height);
+    set_metadata(surface, document);
+    cairo_t *cairo = cairo_create(surface);
+    bool drawn = rsvg_handle_render_document(svg, cairo, &page, error_r);
+    cairo_destroy(cairo);
+    cairo_surface_finish(surface);
+    cairo_status_t status = cairo_surface_status(surface);
+    cairo_surface_destroy(surface);
+    if (drawn && (writing.full || status != CAIRO_STATUS_SUCCESS)) {
+        g_set_error_literal(error_r, RSVG_ERROR, RSVG_ERROR_FAILED,
+                            writing.full ? "the PDF gets too large"
+                                         : cairo_status_to_string(status));
+        drawn = false;
+    }
+    if (!drawn)
+        pdf->n = before;
+    return drawn;
+}

@@ -55,12 +55,13 @@ struct content {
         character_capacity, found_count, found_capacity;
 };
 
-#define PUSH(content, list, count, capacity)                                                       \
-    (((content)->list = pdf_grow((content)->loading->scratch, (content)->list, (content)->count,   \
-                                 &(content)->capacity, sizeof(*(content)->list))),                 \
+#define PUSH(content, list, count, capacity)                                                     \
+    (((content)->list = pdf_grow((content)->loading->scratch, (content)->list, (content)->count, \
+                                 &(content)->capacity, sizeof(*(content)->list))),               \
      &(content)->list[(content)->count++])
 
-/* -- the stream's operators ---------------------------------------------------------------------- */
+/* -- the stream's operators ----------------------------------------------------------------------
+ */
 
 struct operand {
     enum pdf_token_kind kind;
@@ -153,9 +154,8 @@ static bool operands_are(const struct operands *operands, const char *kinds)
 
 static double number(const struct operands *operands)
 {
-    return operands_are(operands, "n")
-               ? pdf_number_read(operands->list[operands->count - 1].token)
-               : 0;
+    return operands_are(operands, "n") ? pdf_number_read(operands->list[operands->count - 1].token)
+                                       : 0;
 }
 
 static void set_font(struct content *content, qpdf_oh resources, const struct operands *operands,
@@ -165,9 +165,9 @@ static void set_font(struct content *content, qpdf_oh resources, const struct op
     if (!operands_are(operands, "/n"))
         return;
     struct str token = operands->list[operands->count - 2].token;
-    state->font = token.n > sizeof(name) ? NULL
-                                         : pdf_font_get(content->loading, resources,
-                                                        pdf_name_read(token, name));
+    state->font = token.n > sizeof(name)
+                      ? NULL
+                      : pdf_font_get(content->loading, resources, pdf_name_read(token, name));
     if (state->font != NULL && state->font->chars == NULL)
         state->font = NULL;
     state->size = number(operands);
@@ -244,12 +244,15 @@ static void read_operators(struct content *content, qpdf_oh resources)
     }
 }
 
-/* -- placeholders -------------------------------------------------------------------------------- */
+/* -- placeholders --------------------------------------------------------------------------------
+ */
 
 static int in_thousandths(double space, double size)
 {
     double value = size != 0 ? space * 1000 / size : 0;
-    return value > 1e6 ? 1000000 : value < -1e6 ? -1000000 : (int)(value < 0 ? value - 0.5 : value + 0.5);
+    return value > 1e6    ? 1000000
+           : value < -1e6 ? -1000000
+                          : (int)(value < 0 ? value - 0.5 : value + 0.5);
 }
 
 /* How wide the placeholder itself is, kerning and spacing included. */
@@ -324,8 +327,7 @@ static void find(struct content *content)
                 break;
             }
         if (show->state.mode == 3)
-            pdf_warning(loading, "%s: \"%%%s%%\" is invisible text", loading->where,
-                        spelling.name);
+            pdf_warning(loading, "%s: \"%%%s%%\" is invisible text", loading->where, spelling.name);
         pdf_font_judge(loading, font);
         pdf_add_placeholder(loading, field, font);
         struct found *found = PUSH(content, found, found_count, found_capacity);
@@ -338,7 +340,8 @@ static void find(struct content *content)
     }
 }
 
-/* -- written anew -------------------------------------------------------------------------------- */
+/* -- written anew --------------------------------------------------------------------------------
+ */
 
 struct rewrite {
     struct content *content;
@@ -358,8 +361,8 @@ static void set_open(struct rewrite *rewrite, const struct pdf_font *font, bool 
     if (rewrite->open == open)
         return;
     rewrite->open = open;
-    (void)buf_append(&rewrite->bytes, open ? (font->composite ? "<" : "(")
-                                           : (font->composite ? ">" : ")"), 1);
+    (void)buf_append(&rewrite->bytes,
+                     open ? (font->composite ? "<" : "(") : (font->composite ? ">" : ")"), 1);
 }
 
 static void rewrite_characters(struct rewrite *rewrite, const struct pdf_font *font, size_t first,

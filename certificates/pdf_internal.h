@@ -24,7 +24,8 @@ struct pdf_font;
 struct pdf_fonts;
 struct pdf_spelling;
 
-/* -- what a template consists of ---------------------------------------------------------------- */
+/* -- what a template consists of ----------------------------------------------------------------
+ */
 
 enum pdf_hole_kind {
     PDF_HOLE_NONE,
@@ -58,7 +59,8 @@ struct pdf_pieces {
     size_t count, capacity;
 };
 
-/* -- while it is loaded -------------------------------------------------------------------------- */
+/* -- while it is loaded --------------------------------------------------------------------------
+ */
 
 struct pdf_placeholder { /* where a field stands; one a field, place and font */
     uint16_t field;
@@ -75,7 +77,7 @@ struct pdf_loading {
     struct pos at;
     struct diag *diag;
     size_t errors_before; /* in diag, others' */
-    const char *where; /* what is being read: "page 1" */
+    const char *where;    /* what is being read: "page 1" */
     struct pdf_placeholder *placeholders;
     size_t placeholder_count, placeholder_capacity;
 };
@@ -113,14 +115,16 @@ size_t pdf_spelling_read(const uint32_t *text, size_t n, struct pdf_spelling *sp
 /* Index of the field that it names, -1 = none. */
 int pdf_spelling_field(const struct pdf_loading *loading, const struct pdf_spelling *spelling);
 
-/* -- pdf_content.c ------------------------------------------------------------------------------- */
+/* -- pdf_content.c -------------------------------------------------------------------------------
+ */
 
 /* Reads a content stream whose fonts `resources` names. True: it has placeholders, and pieces_r is
  * what it becomes, from `keep`. */
 bool pdf_content_read(struct pdf_loading *loading, struct str content, qpdf_oh resources,
                       struct pdf_pieces *pieces_r);
 
-/* -- pdf_template_text.c ------------------------------------------------------------------------- */
+/* -- pdf_template_text.c -------------------------------------------------------------------------
+ */
 
 /* An object written out; strings with placeholders become holes. Returns as above. */
 bool pdf_object_read(struct pdf_loading *loading, struct str object, struct pdf_pieces *pieces_r);

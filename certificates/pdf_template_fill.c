@@ -71,12 +71,13 @@ static char *put_number(char *to, int64_t value)
     return to + sizeof(digits) - n;
 }
 
-/* -- values ------------------------------------------------------------------------------------- */
+/* -- values -------------------------------------------------------------------------------------
+ */
 
 static const char hex[] = "0123456789ABCDEF";
 
-static char *put_glyphs(char *to, const struct pdf_hole *hole, struct str value, uint32_t *missing_r,
-                        int64_t *width_r)
+static char *put_glyphs(char *to, const struct pdf_hole *hole, struct str value,
+                        uint32_t *missing_r, int64_t *width_r)
 {
     const char *p = value.p, *end = value.p + value.n;
     int64_t width = 0;
@@ -230,7 +231,8 @@ static char *put_value(char *to, const struct pdf_hole *hole, const struct fill 
     return to;
 }
 
-/* -- pieces ------------------------------------------------------------------------------------- */
+/* -- pieces -------------------------------------------------------------------------------------
+ */
 
 static void put_constant(struct fill *fill, const struct pdf_piece *piece)
 {
@@ -307,7 +309,7 @@ static bool put_deflated(struct fill *fill, const struct pdf_pieces *pieces)
         adler = adler32_combine(adler, own, (z_off_t)n);
         fill->at = make_blocks(fill->at, n);
     }
-    char last[6] = {3, 0, (char)(adler >> 24), (char)(adler >> 16), (char)(adler >> 8),
+    char last[6] = {3,          0, (char)(adler >> 24), (char)(adler >> 16), (char)(adler >> 8),
                     (char)adler};
     put(fill, last, sizeof(last));
     return true;
@@ -330,7 +332,8 @@ static bool put_object(struct fill *fill, const struct pdf_object *object)
     return true;
 }
 
-/* -- the document ------------------------------------------------------------------------------- */
+/* -- the document -------------------------------------------------------------------------------
+ */
 
 /* "D:20261123093000Z" of seconds since 1970: days -> year, month, day in the Gregorian calendar,
  * counted from March 1st of the year 0, so that leap days come last. */

@@ -247,26 +247,24 @@ static void read_operators(struct content *content, qpdf_oh resources)
 /* -- placeholders --------------------------------------------------------------------------------
  */
 
-static int in_thousandths(double space, double size)
+static int64_t in_millionths(double space, double size)
 {
-    double value = size != 0 ? space * 1000 / size : 0;
-    return value > 1e6    ? 1000000
-           : value < -1e6 ? -1000000
-                          : (int)(value < 0 ? value - 0.5 : value + 0.5);
+    double value = size != 0 ? space * 1e6 / size : 0;
+    return value > 1e9 ? (int64_t)1e9 : value < -1e9 ? (int64_t)-1e9 : (int64_t)value;
 }
 
 /* How wide the placeholder itself is, kerning and spacing included. */
-static int width_of(const struct content *content, const struct found *found)
+static int64_t width_of(const struct content *content, const struct found *found)
 {
     const struct show *show = &content->shows[content->characters[found->first].show];
     const struct pdf_font *font = show->state.font;
-    double width = 0;
+    int64_t width = 0;
 
     for (size_t i = found->first; i <= found->last; i++) {
         if (content->characters[i].more)
             continue;
         uint16_t code = content->characters[i].code;
-        width += font->widths[code] + found->hole.char_space;
+        width += (int64_t)font->widths[code] * 1000 + found->hole.char_space;
         if (!font->composite && code == ' ')
             width += found->hole.word_space;
     }
@@ -274,9 +272,9 @@ static int width_of(const struct content *content, const struct found *found)
         const struct element *element = &content->elements[i];
         if (element->number.n != 0 && element->first > found->first &&
             element->first <= found->last)
-            width -= pdf_number_read(element->number);
+            width -= (int64_t)(pdf_number_read(element->number) * 1000);
     }
-    return (int)(width > 1e8 ? 1e8 : width < -1e8 ? -1e8 : width);
+    return width;
 }
 
 static void align(struct content *content, struct found *found, const struct pdf_spelling *spelling)
@@ -298,8 +296,8 @@ static void align(struct content *content, struct found *found, const struct pdf
                   state->font->name.p);
     found->hole.kind = PDF_HOLE_ALIGNED;
     found->hole.align = (uint8_t)spelling->align;
-    found->hole.char_space = in_thousandths(state->char_space, state->size);
-    found->hole.word_space = in_thousandths(state->word_space, state->size);
+    found->hole.char_space = in_millionths(state->char_space, state->size);
+    found->hole.word_space = in_millionths(state->word_space, state->size);
     found->hole.width = width_of(content, found);
 }
 

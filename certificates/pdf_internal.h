@@ -39,11 +39,12 @@ enum pdf_hole_kind {
 enum pdf_align { PDF_ALIGN_LEFT, PDF_ALIGN_CENTER, PDF_ALIGN_RIGHT };
 
 struct pdf_hole {
-    uint8_t kind;                /* enum pdf_hole_kind */
-    uint8_t align;               /* enum pdf_align, of PDF_HOLE_ALIGNED */
-    uint16_t field;              /* index of the names that the template was loaded with */
-    int width;                   /* of the placeholder, in thousandths of the font's size */
-    int char_space, word_space;  /* Tc and Tw, in the same */
+    uint8_t kind;       /* enum pdf_hole_kind */
+    uint8_t align;      /* enum pdf_align, of PDF_HOLE_ALIGNED */
+    uint16_t field;     /* index of the names that the template was loaded with */
+    int64_t width;      /* of the placeholder, in millionths of the font's size */
+    int64_t char_space; /* Tc and Tw, in the same */
+    int64_t word_space;
     const struct pdf_font *font; /* of glyphs */
 };
 /* Bytes, then a hole (kind NONE: none). */

@@ -92,7 +92,7 @@ static char *put_glyphs(char *to, const struct pdf_hole *hole, struct str value,
         }
         memcpy(to, drawn->bytes, sizeof(drawn->bytes));
         to += drawn->n;
-        width += drawn->width + hole->char_space;
+        width += (int64_t)drawn->width * 1000 + hole->char_space;
         if (c == ' ' && !hole->font->composite)
             width += hole->word_space;
         p += length ? length : 1;
@@ -114,7 +114,8 @@ static char *put_aligned(char *to, const struct pdf_hole *hole, struct str value
     char *end = put_glyphs(string + 1, hole, value, missing_r, &width);
     if (end == NULL)
         return NULL;
-    int64_t over = width - hole->width, before = hole->align == PDF_ALIGN_RIGHT ? over : over / 2;
+    int64_t over = (width - hole->width) / 1000,
+            before = hole->align == PDF_ALIGN_RIGHT ? over : over / 2;
     *string = composite ? '<' : '(';
     *end++ = composite ? '>' : ')';
     to = put_number(to, before);

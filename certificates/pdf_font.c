@@ -211,12 +211,14 @@ struct pdf_font *pdf_font_get(struct pdf_loading *loading, qpdf_oh resources, st
     qpdf_oh dict = get(loading, get(loading, resources, "/Font"), key);
     if (!qpdf_oh_is_dictionary(loading->qpdf, dict))
         return NULL;
-    int id = qpdf_oh_get_object_id(loading->qpdf, dict);
+    /* "8 0 R"; one that stands in the resources themselves is known by all that it says */
+    struct str written = str_from(qpdf_oh_unparse(loading->qpdf, dict));
     for (size_t i = 0; i < fonts->count; i++)
-        if (id != 0 && fonts->list[i]->id == id)
+        if (str_eq(fonts->list[i]->written, written))
             return fonts->list[i];
+    written = pdf_copy(loading->scratch, written);
     struct pdf_font *font = h2o_mem_alloc_pool(loading->keep, sizeof(*font));
-    *font = (struct pdf_font){.dict = dict, .id = id};
+    *font = (struct pdf_font){.dict = dict, .written = written};
     read_font(loading, font);
     fonts->list = pdf_grow(loading->scratch, fonts->list, fonts->count, &fonts->capacity,
                            sizeof(struct pdf_font *));

@@ -41,7 +41,7 @@ struct pdf_font {
     uint8_t base;            /* enum pdf_encoding of the other codes */
     bool type3;
     qpdf_oh dict; /* of a composite font: its descendant */
-    int id;
+    struct str written;
 };
 
 struct pdf_fonts *pdf_fonts_create(struct pdf_loading *loading);

@@ -267,7 +267,7 @@ static void warn(const struct signer *signer, const char *key_path, unsigned mod
     if ((mode & 077) != 0)
         n = snprintf(warning, size, "%s: others than its owner may use it (mode %04o)", key_path,
                      mode);
-    size_t used = n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+    size_t used = (size_t)n < size ? (size_t)n : size - 1;
     const char *separator = used != 0 ? "; " : "";
     if (now_s < x509_seconds(from))
         snprintf(warning + used, size - used, "%s%s: not valid before %04d-%02d-%02d", separator,

@@ -1,7 +1,7 @@
-/* Any bytes as a signature: nothing is read past their end, and nothing that wasn't made here is
- * good. The seed is a good one; libFuzzer changes it. Its own key, made at the start, is another:
- * so whatever it makes of a seed stays foreign or broken. A signature of this key, changed at one
- * place, is never of other content. */
+/* Any bytes as a signature: nothing is read past their end, and none is good: the seeds are of
+ * other keys, and the one that checks is made at the start. And any bytes over a good signature of
+ * that key, at a place that they name: it may stay good (where nothing is signed), but is never one
+ * of other content. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -19,7 +19,8 @@ INK, TEAL, RUST = "0.14 0.19 0.18", "0.14 0.35 0.37", "0.66 0.29 0.16"
 class Document:
     """Objects in the order in which they are added, then the classical cross-reference table."""
 
-    def __init__(self):
+    def __init__(self, packed=True):
+        self.packed = packed
         self.body, self.offsets = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"), []
 
     def add(self, entry):
@@ -30,9 +31,9 @@ class Document:
         return len(self.offsets)
 
     def add_stream(self, data, entries=""):
-        packed = zlib.compress(data, 9)
-        head = f"<< /Length {len(packed)} /Filter /FlateDecode {entries}>>\nstream\n"
-        return self.add(head.encode() + packed + b"\nendstream")
+        if self.packed:
+            data, entries = zlib.compress(data, 9), "/Filter /FlateDecode " + entries
+        return self.add(f"<< /Length {len(data)} {entries}>>\nstream\n".encode() + data + b"\nendstream")
 
     def finish(self, root, info):
         table = "".join(f"{offset:010} 00000 n \n" for offset in self.offsets)
@@ -53,14 +54,14 @@ def rosette(x, y, radius, depth, petals, points):
     return " ".join(line) + " s"
 
 
-def decoration():
+def decoration(points):
     waves = []
     for phase in (0, math.pi):
         for y in (30, HEIGHT - 30):
             waves.append(" ".join(
                 f"{x} {y + 6 * math.sin(x / 9 + phase):.1f} {'m' if x == 40 else 'l'}"
                 for x in range(40, WIDTH - 39, 6)) + " S")
-    rosettes = [rosette(668, 160, radius, depth, petals, 480)
+    rosettes = [rosette(668, 160, radius, depth, petals, points)
                 for radius, depth, petals in ((84, 14, 24), (62, 18, 13), (34, 14, 9))]
     return "\n".join((
         f"0.992 0.98 0.957 rg 0 0 {WIDTH} {HEIGHT} re f",
@@ -75,21 +76,22 @@ def written(show, lines):
                      for font, size, y, colour, text in lines)
 
 
-def page(document, resources, text, title):
+def page(document, resources, text, points=480):
     """The catalog, one page, and the document's information."""
-    content = document.add_stream((decoration() + "\n" + text + "\n").encode())
+    content = document.add_stream((decoration(points) + "\n" + text + "\n").encode())
     first = len(document.offsets) + 1
     document.add(f"<< /Type /Page /Parent {first + 1} 0 R /MediaBox [0 0 {WIDTH} {HEIGHT}] "
                  f"/Contents {content} 0 R /Resources << /Font << {resources} >> >> >>")
     document.add(f"<< /Type /Pages /Kids [{first} 0 R] /Count 1 >>")
     root = document.add(f"<< /Type /Catalog /Pages {first + 1} 0 R >>")
-    info = document.add(f"<< /Title ({title}) >>")
+    info = document.add("<< /Title (Certificate) >>")
     return document.finish(root, info)
 
 
-def plain():
-    """Standard fonts in WinAnsiEncoding: what Latin-1 has, and a few signs more."""
-    document = Document()
+def plain(packed=True):
+    """Standard fonts in WinAnsiEncoding: what Latin-1 has, and a few signs more. Not packed there are
+    fewer curves in it, and it is of 10 KB just the same."""
+    document = Document(packed)
     resources = ""
     for name, base in (("T", "Times-Roman"), ("I", "Times-Italic"), ("M", "Courier")):
         font = document.add(f"<< /Type /Font /Subtype /Type1 /BaseFont /{base} /Encoding /WinAnsiEncoding >>")
@@ -102,7 +104,7 @@ def plain():
         ("T", 20, 268, INK, "%timestamp%"),
         ("M", 9, 66, INK, "%serial%"),
         ("M", 9, 54, INK, "%verify_url%")))
-    return page(document, resources, text, "Certificate")
+    return page(document, resources, text, 480 if packed else 65)
 
 
 # -- a whole font -- #
@@ -202,7 +204,7 @@ def with_font(path):
         ("W", 18, 268, INK, "%timestamp%"),
         ("W", 9, 66, INK, "%serial%"),
         ("W", 9, 54, INK, "%verify_url%")))
-    return page(document, f"/W {whole} 0 R", text, "Certificate")
+    return page(document, f"/W {whole} 0 R", text)
 
 
 if __name__ == "__main__":

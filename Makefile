@@ -224,9 +224,10 @@ build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
 
 bench: ## measure against nginx + Lua, and the parts on their own
 	@packages/install build run bench
-	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS)
+	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS) $(BUILD)/tools/sign_speed
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/uploads
+	@BENCH=$(BUILD)/bench TOOLS=$(BUILD)/tools GATEWAY=$(BUILD)/gateway bench/certificates
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(call say,LD,$@)

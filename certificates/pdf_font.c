@@ -153,9 +153,8 @@ static void read_composite_widths(struct pdf_loading *loading, struct pdf_font *
             if (i + 2 >= count)
                 break;
             width = to_width(number(loading, item(loading, list, i + 2)));
-            for (; code <= last && code < 65536; code++)
-                if (code >= 0)
-                    font->widths[code] = width;
+            for (code = code < 0 ? 0 : code; code <= last && code < 65536; code++)
+                font->widths[code] = width;
             i += 3;
         }
     }

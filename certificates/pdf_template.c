@@ -210,6 +210,7 @@ static void read_template(struct pdf_loading *loading, struct pdf_template *temp
 
     loading->qpdf = normal;
     if (normalize(loading, file, path, &bytes)) {
+        loading->normal_size = bytes.n;
         if ((qpdf_read_memory(normal, "template", bytes.p, bytes.n, NULL) & QPDF_ERRORS) != 0)
             pdf_error(loading, "%s", pdf_complaint(normal));
         else

@@ -96,6 +96,7 @@ $(BUILD)/obj/commands/version.o: $(BUILD)/version
 $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/certificates/%.o build/fuzz/obj/certificates/%.o: private CPPFLAGS += $(DRAWING)
+$(BUILD)/obj/tests/unit/test_certificates_%.o: private CPPFLAGS += $(DRAWING)
 
 # Pages that are embedded: NAME.c has NAME.html and the like beside it.
 $(BUILD)/obj/files/page.o build/fuzz/obj/files/page.o: $(wildcard files/upload_page.*)

@@ -78,6 +78,9 @@ struct svg_source {
     struct str title;  /* of the SVG, when it is constant; else "" */
     struct str *shown; /* the fields that are named, each once */
     size_t shown_count;
+    struct str *in_markup; /* those that stand in attributes or style sheets, each once */
+    size_t in_markup_count;
+    bool all_in_markup; /* a partial or a context stands there: it could be any */
 };
 /* Reads `name` and all that it includes, and fills in the files' compiled text. False after errors.
  */

@@ -17,8 +17,8 @@ struct svg_template {
     struct svg_source source;
     struct template_set *set; /* this template and its partials, which no page sees */
     const struct template *mustache;
-    struct svg_fonts *fonts; /* NULL = none is installed */
-    GFile *base;             /* the template's own: pictures lie next to it */
+    struct svg_fonts *fonts;
+    GFile *base; /* the template's own: pictures lie next to it */
     char *title;
 };
 
@@ -162,7 +162,7 @@ static bool is_tame(const struct svg_template *template, const struct drawing *d
 static bool can_show(const struct svg_template *template, const struct drawing *drawing,
                      struct draw_problem *problem_r)
 {
-    for (size_t i = 0; template->fonts != NULL && i < drawing->field_count; i++) {
+    for (size_t i = 0; i < drawing->field_count; i++) {
         const struct field_value *field = &drawing->fields[i];
         uint32_t lacks = svg_fonts_lack(template->fonts, field->value);
         if (lacks != 0 && template_uses(template->mustache, field->name)) {
@@ -238,7 +238,9 @@ struct svg_template *svg_template_load(const char *dir, const char *name,
     struct svg_source *source = &template->source;
     template->fonts = svg_fonts_load();
     if (template->fonts == NULL)
-        diag_warning(diag, at, "no font is installed: text can't be drawn");
+        diag_error(diag, at,
+                   "no font is installed: text can't be drawn (packages/run names those of "
+                   "the default certificate)");
     *source = (struct svg_source){.pool = &template->pool,
                                   .dir = dir,
                                   .fields = fields,

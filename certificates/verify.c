@@ -259,11 +259,8 @@ struct verify *verify_create(const struct verify_needs *needs, struct diag *diag
         wanted |= config->certificates[i].registered;
     if (!wanted)
         return verify;
-    if (from->url.n == 0)
-        diag_error(diag, config_pos(config, &from->url),
-                   "[register] url is missing: certificates that are registered need a verify page "
-                   "(register = false: they aren't)");
-    else if (read_url(verify, from->url, config_pos(config, &from->url), diag))
+    if (from->url.n != 0 && /* else config/ has told it */
+        read_url(verify, from->url, config_pos(config, &from->url), diag))
         add_routes(verify, diag);
     verify->control = control_create(needs->server, needs->store, needs->reads);
     return verify;

@@ -121,8 +121,8 @@ static void load_template(struct section *section, struct diag *diag)
     if (section->template == NULL)
         return;
     section->heavy = section->signer != NULL || cert_template_is_heavy(section->template);
-    if (diag_errors(diag) == errors)
-        section_try(section, diag);
+    if (diag_errors(diag) == errors && section_try(section, diag) > ISSUE_ON_LOOP_MAX)
+        section->heavy = true;
 }
 
 /* -- sections ---------------------------------------------------------------------------------- */

@@ -20,8 +20,8 @@
 
 enum {
     ISSUE_PDF_MAX = 64 * 1024 * 1024, /* bytes of a certificate */
-    ISSUE_ON_LOOP_MAX = 256 * 1024, /* of one whose digest is made on a loop: half a millisecond */
-    ISSUE_LOOPS_MAX = 1024          /* the configuration's most workers */
+    ISSUE_ON_LOOP_MAX = 256 * 1024,   /* of one whose digest is made on a loop */
+    ISSUE_LOOPS_MAX = 1024            /* the configuration's most workers */
 };
 
 /* Fields that are made for each certificate stand behind the configured ones, in this order. */

@@ -187,8 +187,10 @@ static void load_template(struct section *section, struct diag *diag)
         return;
     check_lengths(section, diag);
     section->heavy = section->signer != NULL || cert_template_is_heavy(section->template);
-    if (diag_errors(diag) == errors)
-        section_try(section, diag);
+    if (diag_errors(diag) != errors)
+        return;
+    size_t size = section_try(section, diag);
+    section->heavy |= section->config->registered && size > ISSUE_ON_LOOP_MAX;
 }
 
 /* -- sections ---------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  *     pdf_*.c          a PDF taken apart by libqpdf, filled in without it
  *   pdf_sign.h, pdf_read.h
  *   preview.c          certificates of samples, for checking and for designers
+ *   explain.c          what a request would be issued, as text
  *   register.h         what was issued: kept, found, revoked
  *   verify*.c          verify pages; a PDF that is sent to be verified
  *
@@ -52,6 +53,9 @@ void certificates_set_client(struct certificates *certificates, struct loop *loo
 bool certificates_preview(const struct certificates *certificates, struct str name,
                           const struct field_value *given, size_t given_count, struct buf *pdf,
                           FILE *errors);
+/* For explain: what a request to `route` is issued, as text. False: it isn't a certificate's. */
+bool certificates_print_plan(const struct certificates *certificates,
+                             const struct http_route *route, FILE *to);
 /* The loops have ended, the offloads are stopped. */
 void certificates_destroy(struct certificates **certificates);
 

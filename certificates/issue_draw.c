@@ -1,6 +1,7 @@
 /* Drawing. A template that is filled in by copying costs microseconds and is drawn here, on the
- * loop, straight into the reply when nothing else needs the bytes. One that is rendered, and every
- * signature, goes to a thread of `compute`, whose queue is bounded: full means busy. */
+ * loop, straight into the reply when nothing else needs the bytes. One that is rendered, a large
+ * one that is kept, for its digest takes a while, and every signature go to a thread of `compute`,
+ * whose queue is bounded: full means busy. */
 #include <stdio.h>
 #include "base/text.h"
 #include "certificates/issue_internal.h"

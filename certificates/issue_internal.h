@@ -20,6 +20,7 @@
 
 enum {
     ISSUE_PDF_MAX = 64 * 1024 * 1024, /* bytes of a certificate */
+    ISSUE_ON_LOOP_MAX = 256 * 1024,   /* of one whose digest is made on a loop */
     ISSUE_LOOPS_MAX = 1024            /* the configuration's most workers */
 };
 
@@ -62,8 +63,8 @@ struct section {
 
 struct str section_value_name(const struct section *section, size_t i);
 /* Whether certificates can be made of it at all: draws one of sample values, and sees whether it
- * could be signed. Errors in diag. */
-void section_try(const struct section *section, struct diag *diag);
+ * could be signed. Errors in diag. Returns how many bytes it has, 0 = it can't be drawn. */
+size_t section_try(const struct section *section, struct diag *diag);
 
 struct certificates {
     struct certificates_needs needs;

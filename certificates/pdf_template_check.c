@@ -144,7 +144,7 @@ void pdf_template_describe(const struct pdf_template *template, FILE *to)
     for (size_t i = 0; i < template->placeholder_count; i++) {
         const struct pdf_placeholder *placeholder = &template->placeholders[i];
         struct str name = template->names[placeholder->field];
-        fprintf(to, "%%%.*s%%: %s", (int)name.n, name.p, placeholder->where);
+        fprintf(to, "  %%%.*s%%: %s", (int)name.n, name.p, placeholder->where);
         if (placeholder->font != NULL) {
             fprintf(to, ", %s%s, draws ", name_of(placeholder->font),
                     placeholder->font->embedded || placeholder->font->type3 ? ""

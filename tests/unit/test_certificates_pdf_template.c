@@ -494,8 +494,8 @@ static void test_describe_tells_a_line_a_placeholder(void **state)
     pdf_template_describe(template, to);
     fclose(to);
     assert_contains(text,
-                    "%name%: page 1, Helvetica (not embedded), draws U+0020 !-~ U+00A0-U+00AC");
-    assert_contains(text, "\n%timestamp%: page 1, Helvetica");
+                    "  %name%: page 1, Helvetica (not embedded), draws U+0020 !-~ U+00A0-U+00AC");
+    assert_contains(text, "\n  %timestamp%: page 1, Helvetica");
     free(text);
     pdf_template_destroy(&template);
 }

@@ -15,7 +15,7 @@ import urllib.parse
 import httpx
 import pytest
 
-from gateway import BINARY, command, until
+from gateway import BINARY, ENVIRONMENT, command, until
 
 SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="200mm" height="100mm" viewBox="0 0 800 400">
@@ -206,7 +206,7 @@ def test_a_preview_is_drawn_and_not_issued(tmp_path):
     text = text_of((tmp_path / "preview.pdf").read_bytes())
     assert "Zoë" in text and "for <sea>" in text and "number 00000-00000-00000-00000" in text
     done = subprocess.run([BINARY, "certificate", "preview", "-c", "one.toml", "main", "--out", "-"],
-                          cwd=tmp_path, capture_output=True, timeout=60)
+                          cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=60)
     assert done.returncode == 0 and "Ada Lovelace" in text_of(done.stdout)
     assert not (tmp_path / "data").exists()
     for arguments, says, code in [(["main", "nam=x"], '"nam" is not a field of this certificate', 1),

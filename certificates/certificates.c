@@ -152,6 +152,20 @@ static void fix_dispositions(struct section *section)
                                                     section->filename.constant);
 }
 
+/* Their paths may name the fields that are there before any part has answered. */
+static void add_parts(struct section *section, struct diag *diag)
+{
+    struct certificates *all = section->all;
+    const struct fields *fields = section->fields;
+    struct str *known = h2o_mem_alloc_pool(&all->pool, (fields->count + 1) * sizeof(*known));
+    size_t count = 0;
+    for (size_t i = 0; i < fields->count; i++)
+        if (fields->items[i].from != FIELD_PART)
+            known[count++] = fields->items[i].config->name;
+    section->parts = pages_add_parts(all->needs.pages, &section->config->asked, section->route,
+                                     known, count, diag);
+}
+
 static void open_section(struct section *section, struct diag *diag)
 {
     struct certificates *all = section->all;
@@ -176,8 +190,8 @@ static void open_section(struct section *section, struct diag *diag)
     load_signer(section, diag);
     if (from->template.n != 0)
         load_template(section, diag);
-    if (from->asked.part_count != 0 && section->route != NULL)
-        section->parts = pages_add_parts(all->needs.pages, &from->asked, section->route, diag);
+    if (from->asked.part_count != 0)
+        add_parts(section, diag);
 }
 
 static struct verify *open_verify(struct certificates *all, struct diag *diag)

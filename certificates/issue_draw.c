@@ -129,26 +129,12 @@ static enum issue_next draw_on_thread(struct issue *issue)
 
 /* -- on the loop ------------------------------------------------------------------------------- */
 
-static void digest_out(struct out *out, uint8_t sha256_r[32])
-{
-    h2o_iovec_t *vecs;
-    uint8_t value[DIGEST_MAX];
-    struct digest *digest = digest_create(DIGEST_SHA256);
-    for (size_t i = 0, count = out_vecs(out, &vecs); i < count; i++)
-        digest_update(digest, vecs[i].base, vecs[i].len);
-    digest_finish(digest, value);
-    memcpy(sha256_r, value, 32);
-    digest_destroy(&digest);
-}
-
 static enum issue_next draw_into_reply(struct issue *issue)
 {
     struct draw_problem problem;
     out_init(&issue->out, issue->request->pool, 0);
     enum draw_result drawn =
         cert_template_write(issue->section->template, &issue->drawing, &issue->out, &problem);
-    if (drawn == DRAW_OK)
-        digest_out(&issue->out, issue->sha256);
     return judge(issue, drawn, &problem);
 }
 

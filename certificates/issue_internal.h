@@ -105,7 +105,6 @@ struct issue {
 struct issue_work {
     struct issue *issue; /* NULL: the client left */
     const struct section *section;
-    struct loop *loop;
     h2o_mem_pool_t pool;    /* of the texts below */
     struct drawing drawing; /* copied */
     struct buf pdf;
@@ -118,7 +117,6 @@ struct issue_work {
     struct up_call *call; /* the time stamp authority's, under way */
     struct str answer;    /* its */
     bool stamp_refused;   /* no time stamp, and without one nothing is issued */
-    bool drawing_job;     /* a job that draws has been through */
     struct offload_job job;
     bool found; /* `find` holds what was issued */
     struct register_find find;

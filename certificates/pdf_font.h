@@ -32,7 +32,7 @@ struct pdf_font {
     struct pdf_other {
         uint32_t c, code;
         struct pdf_drawn drawn;
-    } *others; /* sorted */
+    } * others; /* sorted */
     size_t other_count;
     /* While it is loaded, from scratch: */
     struct pdf_chars *chars; /* by code, 256 or 65536; NULL = its text can't be read */
@@ -41,7 +41,7 @@ struct pdf_font {
     uint8_t base;            /* enum pdf_encoding of the other codes */
     bool type3;
     qpdf_oh dict; /* of a composite font: its descendant */
-    int id;
+    struct str written;
 };
 
 struct pdf_fonts *pdf_fonts_create(struct pdf_loading *loading);

@@ -312,7 +312,8 @@ void pdf_sign_digest(const struct buf *pdf, struct pdf_hole hole, enum digest_ki
     struct digest *digest = digest_create(kind);
     digest_update(digest, pdf->p, hole.from);
     digest_update(digest, pdf->p + hole.to, pdf->n - hole.to);
-    memcpy(digest_r, value, digest_finish(digest, value));
+    size_t n = digest_finish(digest, value);
+    memcpy(digest_r, value, n);
     digest_destroy(&digest);
 }
 

@@ -133,7 +133,9 @@ void update_put_text(struct update *update, struct str key, struct str text)
 void update_put_number(struct update *update, double number)
 {
     long thousandths = lround(number * 1000), rest = labs(thousandths);
-    update_putf(update, " %s%ld.%03ld", thousandths < 0 ? "-" : "", rest / 1000, rest % 1000);
+    update_putf(update, " %s%ld", thousandths < 0 ? "-" : "", rest / 1000);
+    if (rest % 1000 != 0)
+        update_putf(update, ".%03ld", rest % 1000);
 }
 
 /* The identifier of this state of the file, section 14.4: of what went into it. */

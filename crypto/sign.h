@@ -43,7 +43,8 @@ struct cms {
     size_t value_n;
 };
 /* Signs content of which only the digest (signer_digest()) is known: content-type, message-digest
- * and signing-certificate-v2 (RFC 5035) as signed attributes; no signing-time, as PAdES says. */
+ * and signing-certificate-v2 (RFC 5035) as signed attributes; no signing-time, as PAdES says. The
+ * same digest gives the same signature: RSA's is made so, ECDSA's by RFC 6979. */
 void cms_sign(const struct signer *signer, const uint8_t *content_digest, struct cms *cms_r);
 /* Writes the SignedData as DER, chain included; a time stamp token (DER ContentInfo, at most
  * TIMESTAMP_TOKEN_MAX) goes into the unsigned attributes, {NULL, 0} = none. Returns its length, at

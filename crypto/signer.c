@@ -209,7 +209,7 @@ static int by_bytes(const void *a, const void *b)
 /* As DER wants a SET: in the order of the bytes. */
 static struct str write_certificates(const mbedtls_x509_crt *chain, uint8_t *room, size_t size)
 {
-    struct str members[CHAIN_MAX];
+    struct str members[CHAIN_MAX] = {0};
     size_t count = 0;
     struct der_writer writer = der_writer(room, size);
     for (; chain != NULL; chain = chain->next)
@@ -264,11 +264,10 @@ static void warn(const struct signer *signer, const char *key_path, unsigned mod
 {
     const mbedtls_x509_time *from = &signer->chain.valid_from, *until = &signer->chain.valid_to;
     int n = 0;
-    warning[0] = '\0';
     if ((mode & 077) != 0)
         n = snprintf(warning, size, "%s: others than its owner may use it (mode %04o)", key_path,
                      mode);
-    size_t used = n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+    size_t used = (size_t)n < size ? (size_t)n : size - 1;
     const char *separator = used != 0 ? "; " : "";
     if (now_s < x509_seconds(from))
         snprintf(warning + used, size - used, "%s%s: not valid before %04d-%02d-%02d", separator,
@@ -284,6 +283,7 @@ struct signer *signer_load(const char *key_path, struct str password, const char
     struct signer *signer = calloc(1, sizeof(*signer));
     mbedtls_pk_context key;
     unsigned mode = 0;
+    warning[0] = '\0';
     gw_assert(signer != NULL);
     mbedtls_pk_init(&key);
     mbedtls_x509_crt_init(&signer->chain);

@@ -55,7 +55,8 @@ struct expand_scope {
     const struct expand_param *params; /* the route's path parameters; NULL = not known, any name
                                           may be one */
     size_t param_count;
-    bool fields; /* there are fields */
+    const struct str *fields; /* that have a value when the expansion is; NULL = there are none */
+    size_t field_count;
 };
 
 /* Compiles `text`, which must give "" or begin with '/' or '?'. False: errors were added, with the

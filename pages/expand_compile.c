@@ -112,6 +112,25 @@ static bool find_param(struct compiler *c, struct expand_variable *variable, siz
     return false;
 }
 
+static bool find_field(struct compiler *c, const struct expand_variable *variable, size_t offset)
+{
+    const struct expand_scope *scope = c->scope;
+    const char **names = h2o_mem_alloc_pool(c->pool, (scope->field_count + 1) * sizeof(*names));
+    for (size_t i = 0; i < scope->field_count; i++) {
+        if (str_eq(variable->name, scope->fields[i]))
+            return true;
+        names[i] = scope->fields[i].p;
+    }
+    const char *near = diag_nearest(variable->name, names, scope->field_count);
+    if (near != NULL)
+        FAIL(c, offset, "no field \"%.*s\" comes from the request; did you mean \"field.%s\"?",
+             (int)variable->name.n, variable->name.p, near);
+    else
+        FAIL(c, offset, "no field \"%.*s\" comes from the request", (int)variable->name.n,
+             variable->name.p);
+    return false;
+}
+
 /* The variable's name, varspec without modifiers. */
 static bool compile_name(struct compiler *c, size_t from, size_t to,
                          struct expand_variable *variable)
@@ -120,7 +139,7 @@ static bool compile_name(struct compiler *c, size_t from, size_t to,
         [EXPAND_PATH] = "path",     [EXPAND_QUERY] = "query", [EXPAND_HEADER] = "header",
         [EXPAND_COOKIE] = "cookie", [EXPAND_FIELD] = "field",
     };
-    const bool fields = c->scope->fields;
+    const bool fields = c->scope->fields != NULL;
     const size_t known = fields ? EXPAND_FIELD + 1 : EXPAND_FIELD;
     variable->full = (struct str){c->text.p + from, to - from};
     if (variable->full.n == 0) {
@@ -169,7 +188,9 @@ static bool compile_name(struct compiler *c, size_t from, size_t to,
         return false;
     }
     variable->name = decode_name(c->pool, variable->key);
-    return variable->source != EXPAND_PATH || find_param(c, variable, from);
+    if (variable->source == EXPAND_PATH)
+        return find_param(c, variable, from);
+    return variable->source != EXPAND_FIELD || find_field(c, variable, from);
 }
 
 /* One variable of an expression, text[from, to): name, then '*' or ":N". */

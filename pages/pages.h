@@ -32,10 +32,11 @@ void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *
 /* The parts of what isn't a page (a certificate's fields come from them): compiled and run like a
  * page's, but nothing is added to the routes and the data goes to the caller. `config` has no path
  * and no template; path.NAME are the route's parameters (any, while it is NULL after an error), and
- * expansions may also use field.NAME, whose value page_gather() asks for. NULL after errors. The
- * parts are the pages' and go with them. */
+ * expansions may also use field.NAME of `fields` (not NULL; NUL-terminated), whose values
+ * page_gather() asks for. NULL after errors. The parts are the pages' and go with them. */
 struct page *pages_add_parts(struct pages *pages, const struct config_page *config,
-                             const struct http_route *route, struct diag *diag);
+                             const struct http_route *route, const struct str *fields,
+                             size_t field_count, struct diag *diag);
 typedef struct str page_field_fn(void *arg, struct str name); /* {NULL, 0} = there is none */
 /* data: the parts' data as the template of a page would see it, without `parts`, `request`, `page`;
  * good until the request ends. */

@@ -107,12 +107,13 @@ static void compile_part(struct pages *pages, struct page *page, const struct co
     page->placed |= part->into.n != 0;
 }
 
-/* pattern: the route's, "" = not known. */
-static void compile_parts(struct page *page, struct str pattern, struct diag *diag)
+/* pattern: the route's, "" = not known. scope: all but its parameters. */
+static void compile_parts(struct page *page, struct str pattern, struct expand_scope scope,
+                          struct diag *diag)
 {
     struct pages *pages = page->pages;
     struct expand_param params[HTTP_MAX_PARAMS];
-    struct expand_scope scope = {.params = pattern.n != 0 ? params : NULL, .fields = page->gathers};
+    scope.params = pattern.n != 0 ? params : NULL;
     scope.param_count = path_params(&pages->pool, pattern, page->route, params);
     size_t count = page->part_count;
     page->parts = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->parts));
@@ -140,12 +141,14 @@ static void compile_page(struct pages *pages, const struct config_page *config,
             page->uses_page = template_uses(page->template, STR("page"));
         }
     }
-    compile_parts(page, config->path, diag);
+    compile_parts(page, config->path, (struct expand_scope){0}, diag);
 }
 
 struct page *pages_add_parts(struct pages *pages, const struct config_page *config,
-                             const struct http_route *route, struct diag *diag)
+                             const struct http_route *route, const struct str *fields,
+                             size_t field_count, struct diag *diag)
 {
+    const struct expand_scope scope = {.fields = fields, .field_count = field_count};
     size_t errors = diag_errors(diag);
     struct page *page = h2o_mem_alloc_pool(&pages->pool, sizeof(*page));
     *page = (struct page){.pages = pages,
@@ -153,7 +156,7 @@ struct page *pages_add_parts(struct pages *pages, const struct config_page *conf
                           .route = route,
                           .part_count = config->part_count,
                           .gathers = true};
-    compile_parts(page, route != NULL ? http_route_pattern(route) : STR(""), diag);
+    compile_parts(page, route != NULL ? http_route_pattern(route) : STR(""), scope, diag);
     return diag_errors(diag) == errors ? page : NULL;
 }
 

@@ -19,7 +19,7 @@ ENVIRONMENT = {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
     "LSAN_OPTIONS": f"suppressions={pathlib.Path(__file__).parents[1]}/lsan.supp:print_suppressions=0",
-    "TSAN_OPTIONS": "halt_on_error=1:exitcode=99:ignore_noninstrumented_modules=1",
+    "TSAN_OPTIONS": f"suppressions={pathlib.Path(__file__).parents[1]}/tsan.supp:halt_on_error=1:exitcode=99",
 }
 
 

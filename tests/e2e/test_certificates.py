@@ -457,6 +457,59 @@ def test_the_disposition(start):
     assert faults(answer) == {"disposition": "is neither inline nor attachment"}
 
 
+# -- templates that are filled in on the loop ------------------------------------------------------------------------
+
+
+def filled_in():
+    """A one-page PDF of text that says where fields go; its font has what Latin-1 has."""
+    content = "BT /F 24 Tf 50 300 Td (For %name%) Tj 0 -40 Td (on %timestamp%) Tj 0 -40 Td (number %serial%) Tj ET"
+    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+               "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 6000 400] /Contents 4 0 R"
+               " /Resources << /Font << /F 5 0 R >> >> >>",
+               f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+               "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"]
+    pdf, offsets = "%PDF-1.4\n", []
+    for number, text in enumerate(objects, 1):
+        offsets.append(len(pdf))
+        pdf += f"{number} 0 obj\n{text}\nendobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
+    return (f"{pdf}xref\n0 6\n0000000000 65535 f \n{table}trailer\n<< /Size 6 /Root 1 0 R >>\n"
+            f"startxref\n{len(pdf)}\n%%EOF\n")
+
+
+@pytest.fixture
+def filled(gateway):
+    config = REGISTER + section(template="filled.pdf") + section(
+        "free", "/free", template="filled.pdf", more="register = false")
+    return gateway(config, {"filled.pdf": filled_in()})
+
+
+@pytest.mark.parametrize("path", ["/certificate", "/free"])
+@pytest.mark.parametrize("name", ["Ada", "Zoë Ångström", "x" * 200, "(a\\) %name% %PDF <b>"])
+def test_a_pdf_is_filled_in(filled, path, name, tmp_path):
+    answer = httpx.get(f"{filled.url}{path}", params={"name": name})
+    pdf = issued(answer)
+    assert is_sound(pdf, tmp_path)[0], is_sound(pdf, tmp_path)
+    assert f"For {name}" in text_of(pdf)
+    kept = f"sha-256=:{base64.b64encode(hashlib.sha256(pdf).digest()).decode()}:"
+    assert answer.headers.get("repr-digest") == (kept if path == "/certificate" else None)
+    again = issued(httpx.get(f"{filled.url}{path}", params={"name": name}))
+    assert (again == pdf) == (path == "/certificate")
+
+
+@pytest.mark.parametrize("path", ["/certificate", "/free"])
+def test_a_character_that_the_template_cannot_show_is_refused(filled, path):
+    answer = httpx.get(f"{filled.url}{path}", params={"name": "Li 漢"}, headers=JSON)
+    assert faults(answer) == {"name": "has a character that this certificate can't show: 漢 (U+6F22)"}
+    page = httpx.get(f"{filled.url}{path}", params={"name": "Li 漢"}, headers={"accept": "text/html"})
+    assert page.status_code == 400 and "漢 (U+6F22)" in page.text and 'value="Li 漢"' in page.text
+
+
+def test_no_font_for_a_character(one):
+    answer = httpx.get(f"{one.url}/certificate", params={"name": "a\ue000"}, headers=JSON)
+    assert faults(answer) == {"name": "has a character that this certificate can't show: \ue000 (U+E000)"}
+
+
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 

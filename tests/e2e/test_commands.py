@@ -227,7 +227,7 @@ def test_healthcheck(gateway, faults):
     (["explain", "GET"], 2, "Usage"),
     *[([name, "--help"], 0, f"Usage: gateway {name}") for name in
       ("run", "check", "explain", "print-config", "stub", "healthcheck", "sign-url",
-       "token", "version")],
+       "token", "keygen", "version")],
 ])
 def test_usage_and_exit_codes(arguments, code, expected):
     done = command(*arguments)

@@ -37,7 +37,8 @@ static bool goes_up(struct str target)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct expand_param params[] = {{"id", 0}, {"name", 1}};
-    static const struct expand_scope scope = {params, COUNT(params), true};
+    static const struct str fields[] = {STR("name"), STR("city")};
+    static const struct expand_scope scope = {params, COUNT(params), fields, COUNT(fields)};
     const uint8_t *newline = size != 0 ? memchr(data, '\n', size) : NULL;
     size_t path_n = newline ? (size_t)(newline - data) : size;
     /* in memory of exactly their size */

@@ -28,6 +28,13 @@ static const struct {
     {DIGEST_SHA256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
      "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
      "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"},
+    {DIGEST_SHA384,
+     "38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fb"
+     "d51ad2f14898b95b",
+     "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc23"
+     "58baeca134c825a7",
+     "9d0e1809716474cb086e834e310a4a1ced149e9c00f248527972cec5704c2a5b07b8b3dc38ecc4eb"
+     "ae97ddd87f3d8985"},
     {DIGEST_SHA512,
      "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce"
      "47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
@@ -57,6 +64,8 @@ static void test_digests_are_the_standards(void **state)
         digest_update(digest, NULL, 0);
         digest_update(digest, "c", 1);
         assert_int_equal(digest_finish(digest, value), size);
+        assert_hex(value, size, digests[i].of_abc);
+        assert_int_equal(digest_of(digests[i].kind, "abc", 3, value), size);
         assert_hex(value, size, digests[i].of_abc);
         /* It has begun anew. */
         assert_int_equal(digest_finish(digest, value), size);

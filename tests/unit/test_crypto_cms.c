@@ -154,6 +154,23 @@ static void test_the_size_is_a_bound_for_every_signature(void **state)
     }
 }
 
+static void test_the_same_content_gives_the_same_signature(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        struct signer *signer = load_kind(i, "crt"), *again = load_kind(i, "crt");
+        size_t n, m;
+        uint8_t *first = sign(signer, (struct str){NULL, 0}, &n);
+        uint8_t *second = sign(again, (struct str){NULL, 0}, &m);
+        assert_int_equal(n, m);
+        assert_memory_equal(first, second, n);
+        free(first);
+        free(second);
+        signer_destroy(&signer);
+        signer_destroy(&again);
+    }
+}
+
 /* -- checking --------------------------------------------------------------------------------- */
 
 static void test_ours_is_good_and_other_content_is_altered(void **state)
@@ -328,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_a_made_key_signs_for_openssl),
         cmocka_unit_test(test_the_structure_is_what_pades_asks_for),
         cmocka_unit_test(test_the_size_is_a_bound_for_every_signature),
+        cmocka_unit_test(test_the_same_content_gives_the_same_signature),
         cmocka_unit_test(test_ours_is_good_and_other_content_is_altered),
         cmocka_unit_test(test_every_byte_of_a_signature_counts),
         cmocka_unit_test(test_zeros_may_follow_and_nothing_else),

@@ -70,7 +70,7 @@ static bool compile_in(h2o_mem_pool_t *pool, const struct expand_scope *scope, c
 static bool compile(h2o_mem_pool_t *pool, const char *text, struct expansion *expansion,
                     char **messages_r)
 {
-    static const struct expand_scope scope = {params, COUNT(params), false};
+    static const struct expand_scope scope = {.params = params, .param_count = COUNT(params)};
     return compile_in(pool, &scope, text, expansion, messages_r);
 }
 
@@ -327,7 +327,8 @@ static void test_check_refuses_bad_paths_at_their_column(void **state)
 
 static void test_fields_are_known_where_there_are_some(void **state)
 {
-    static const struct expand_scope scope = {params, COUNT(params), true};
+    static const struct str fields[] = {STR("name"), STR("empty"), STR("none"), STR("up")};
+    static const struct expand_scope scope = {params, COUNT(params), fields, COUNT(fields)};
     static const struct {
         const char *text, *target, *messages;
     } cases[] = {
@@ -345,6 +346,11 @@ static void test_fields_are_known_where_there_are_some(void **state)
         {"/{learner}", NULL,
          "gateway.toml:7:13: error: \"learner\" must be path.NAME, query.NAME, header.NAME, "
          "cookie.NAME or field.NAME; did you mean \"field.learner\"?\n"},
+        {"/{field.nmae}", NULL,
+         "gateway.toml:7:13: error: no field \"nmae\" comes from the request; did you mean "
+         "\"field.name\"?\n"},
+        {"/{field.organisation}", NULL,
+         "gateway.toml:7:13: error: no field \"organisation\" comes from the request\n"},
         {"/{field}", NULL, "gateway.toml:7:13: error: \"field\" lacks a name: field.NAME\n"},
         {"/{path.ids}", NULL,
          "gateway.toml:7:13: error: the page's path has no parameter \"ids\"; did you mean "

@@ -35,6 +35,8 @@ struct site {
     unsigned done; /* calls of gathered() */
 };
 
+static const struct str field_names[] = {STR("name"), STR("none")};
+
 /* The fields are the query's parameters of the same names. */
 static struct str field(void *arg, struct str name)
 {
@@ -93,8 +95,8 @@ static void open_site(struct site *site, const char *parts)
     const struct http_route *route =
         http_route_add(site->live.server, "course", HTTP_GET, STR("/issue/{id}"), issue, NULL, at,
                        site->live.diag);
-    site->parts =
-        pages_add_parts(site->pages, &site->config->certificates[0].asked, route, site->live.diag);
+    site->parts = pages_add_parts(site->pages, &site->config->certificates[0].asked, route,
+                                  field_names, COUNT(field_names), site->live.diag);
     site->names = offload_create("names", 1, 1);
     site->client = up_client_create(site->ups, site->live.loop, site->names);
     pages_set_client(site->pages, site->live.loop, site->client);
@@ -254,6 +256,8 @@ static void test_check_tells_what_is_wrong_with_parts(void **state)
         {PART("a", "/{form.name}", ""), "gateway.toml:13:11: error: unknown namespace \"form\" "
                                         "(known: path, query, header, cookie, "
                                         "field)\n"},
+        {PART("a", "/{field.nmae}", ""), "gateway.toml:13:11: error: no field \"nmae\" comes from "
+                                         "the request; did you mean \"field.name\"?\n"},
         {"[certificates.course.parts.a]\nupstream = \"v\"\n",
          "gateway.toml:12:12: error: unknown upstream \"v\"; did you mean \"u\"?\n"},
         {PART("a", "", "into = \"request.a\"\n"), "gateway.toml:14:8: error: \"request\" is a "
@@ -281,7 +285,8 @@ static void test_without_a_route_any_parameter_may_be_one(void **state)
     struct site site;
     open_site(&site, PART("a", "/{path.id}", ""));
     struct diag *diag = diag_create();
-    assert_non_null(pages_add_parts(site.pages, &site.config->certificates[0].asked, NULL, diag));
+    assert_non_null(pages_add_parts(site.pages, &site.config->certificates[0].asked, NULL,
+                                    field_names, COUNT(field_names), diag));
     assert_int_equal(diag_errors(diag), 0);
     diag_destroy(&diag);
     close_site(&site);

@@ -96,6 +96,7 @@ $(BUILD)/obj/commands/version.o: $(BUILD)/version
 $(BUILD)/obj/commands/version.o: private CPPFLAGS += -DGW_VERSION='"$(VERSION)"'
 
 $(BUILD)/obj/certificates/%.o build/fuzz/obj/certificates/%.o: private CPPFLAGS += $(DRAWING)
+$(BUILD)/obj/tests/unit/test_certificates_%.o: private CPPFLAGS += $(DRAWING)
 
 # Pages that are embedded: NAME.c has NAME.html and the like beside it.
 $(BUILD)/obj/files/page.o build/fuzz/obj/files/page.o: $(wildcard files/upload_page.*)
@@ -223,9 +224,10 @@ build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
 
 bench: ## measure against nginx + Lua, and the parts on their own
 	@packages/install build run bench
-	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS)
+	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS) $(BUILD)/tools/sign_speed
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/uploads
+	@BENCH=$(BUILD)/bench TOOLS=$(BUILD)/tools GATEWAY=$(BUILD)/gateway bench/certificates
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(call say,LD,$@)

@@ -156,6 +156,21 @@ static void load_signer(struct section *section, struct diag *diag)
 
 /* -- templates --------------------------------------------------------------------------------- */
 
+/* Pango and cairo take time by the square of a line's length: 1000 characters that all differ a
+ * quarter of a second, 10000 half a minute, and nothing can stop them. */
+static void check_lengths(const struct section *section, struct diag *diag)
+{
+    enum { LENGTH_MAX = 1000 };
+    for (size_t i = 0; cert_template_is_heavy(section->template) && i < section->fields->count;
+         i++) {
+        const struct config_field *field = section->fields->items[i].config;
+        if (field->max_length > LENGTH_MAX)
+            diag_error(diag, config_pos(config_of(section), &field->max_length),
+                       "max_length: on an .svg template a field has at most %d characters",
+                       LENGTH_MAX);
+    }
+}
+
 static void load_template(struct section *section, struct diag *diag)
 {
     const struct config *config = config_of(section);
@@ -170,9 +185,12 @@ static void load_template(struct section *section, struct diag *diag)
                            config_pos(config, &section->config->template), diag);
     if (section->template == NULL)
         return;
+    check_lengths(section, diag);
     section->heavy = section->signer != NULL || cert_template_is_heavy(section->template);
-    if (diag_errors(diag) == errors)
-        section_try(section, diag);
+    if (diag_errors(diag) != errors)
+        return;
+    size_t size = section_try(section, diag);
+    section->heavy |= section->config->registered && size > ISSUE_ON_LOOP_MAX;
 }
 
 /* -- sections ---------------------------------------------------------------------------------- */

@@ -219,12 +219,14 @@ static struct str printed(h2o_mem_pool_t *pool, const char *format, ...)
     return (struct str){kept.base, kept.len};
 }
 
-/* White_Space of Unicode: what people don't see at the end of a name. */
+/* White_Space of Unicode, and zero-width spaces: what people don't see at the end of a name.
+ * Joiners and marks of direction aren't among them. */
 static bool is_blank(uint32_t code)
 {
     return (code >= 0x09 && code <= 0x0d) || code == 0x20 || code == 0x85 || code == 0xa0 ||
-           code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+           code == 0x1680 || (code >= 0x2000 && code <= 0x200b) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x2060 || code == 0x3000 ||
+           code == 0xfeff;
 }
 
 /* Of valid UTF-8. */
@@ -326,10 +328,10 @@ static enum input_found find(const struct field *field, const struct field_reque
     case FIELD_CONSTANT:
         *text_r = field->config->value;
         return INPUT_TEXT;
-    case FIELD_PART:
+    case FIELD_PART: /* they are asked after the request */
         break;
     }
-    gw_assert(!"parts are asked after the request");
+    return INPUT_ABSENT;
 }
 
 /* The value as it may be printed, or {NULL, 0} and what is wrong with it. */

@@ -5,21 +5,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/embed.h"
 #include "base/text.h"
 #include "crypto/crypto.h"
 #include "render/render.h"
 
-/* The assembler finds the files from the folder that make runs in. */
-#define EMBED(name, file)                                                                   \
-    __asm__(".pushsection .rodata\n" #name ":\n.incbin \"" file "\"\n1:\n.balign 8\n" #name \
-            "_size:\n.quad 1b - " #name "\n.popsection\n");                                 \
-    extern const char name[] __attribute__((visibility("hidden")));                         \
-    extern const uint64_t name##_size __attribute__((visibility("hidden")))
-
 EMBED(certificate_form_html, "certificates/form_page.html");
 EMBED(certificate_form_css, "certificates/form_page.css");
-
-#define EMBEDDED(name) ((struct str){name, (size_t)name##_size})
 
 struct form_page {
     const struct fields *fields;

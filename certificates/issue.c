@@ -327,7 +327,6 @@ struct issue_work *issue_work(struct issue *issue)
         memset(work, 0, sizeof(*work));
         work->issue = issue;
         work->section = issue->section;
-        work->loop = issue->request->loop;
         h2o_mem_init_pool(&work->pool);
         buf_init(&work->pdf, ISSUE_PDF_MAX);
         issue->work = work;

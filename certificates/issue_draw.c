@@ -1,6 +1,7 @@
 /* Drawing. A template that is filled in by copying costs microseconds and is drawn here, on the
- * loop, straight into the reply when nothing else needs the bytes. One that is rendered, and every
- * signature, goes to a thread of `compute`, whose queue is bounded: full means busy. */
+ * loop, straight into the reply when nothing else needs the bytes. One that is rendered, a large
+ * one that is kept, for its digest takes a while, and every signature go to a thread of `compute`,
+ * whose queue is bounded: full means busy. */
 #include <stdio.h>
 #include "base/text.h"
 #include "certificates/issue_internal.h"
@@ -129,26 +130,12 @@ static enum issue_next draw_on_thread(struct issue *issue)
 
 /* -- on the loop ------------------------------------------------------------------------------- */
 
-static void digest_out(struct out *out, uint8_t sha256_r[32])
-{
-    h2o_iovec_t *vecs;
-    uint8_t value[DIGEST_MAX];
-    struct digest *digest = digest_create(DIGEST_SHA256);
-    for (size_t i = 0, count = out_vecs(out, &vecs); i < count; i++)
-        digest_update(digest, vecs[i].base, vecs[i].len);
-    digest_finish(digest, value);
-    memcpy(sha256_r, value, 32);
-    digest_destroy(&digest);
-}
-
 static enum issue_next draw_into_reply(struct issue *issue)
 {
     struct draw_problem problem;
     out_init(&issue->out, issue->request->pool, 0);
     enum draw_result drawn =
         cert_template_write(issue->section->template, &issue->drawing, &issue->out, &problem);
-    if (drawn == DRAW_OK)
-        digest_out(&issue->out, issue->sha256);
     return judge(issue, drawn, &problem);
 }
 

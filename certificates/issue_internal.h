@@ -20,6 +20,7 @@
 
 enum {
     ISSUE_PDF_MAX = 64 * 1024 * 1024, /* bytes of a certificate */
+    ISSUE_ON_LOOP_MAX = 256 * 1024,   /* of one whose digest is made on a loop */
     ISSUE_LOOPS_MAX = 1024            /* the configuration's most workers */
 };
 
@@ -62,8 +63,8 @@ struct section {
 
 struct str section_value_name(const struct section *section, size_t i);
 /* Whether certificates can be made of it at all: draws one of sample values, and sees whether it
- * could be signed. Errors in diag. */
-void section_try(const struct section *section, struct diag *diag);
+ * could be signed. Errors in diag. Returns how many bytes it has, 0 = it can't be drawn. */
+size_t section_try(const struct section *section, struct diag *diag);
 
 struct certificates {
     struct certificates_needs needs;
@@ -105,7 +106,6 @@ struct issue {
 struct issue_work {
     struct issue *issue; /* NULL: the client left */
     const struct section *section;
-    struct loop *loop;
     h2o_mem_pool_t pool;    /* of the texts below */
     struct drawing drawing; /* copied */
     struct buf pdf;
@@ -118,7 +118,6 @@ struct issue_work {
     struct up_call *call; /* the time stamp authority's, under way */
     struct str answer;    /* its */
     bool stamp_refused;   /* no time stamp, and without one nothing is issued */
-    bool drawing_job;     /* a job that draws has been through */
     struct offload_job job;
     bool found; /* `find` holds what was issued */
     struct register_find find;

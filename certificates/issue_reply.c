@@ -49,18 +49,24 @@ static void add_printed(struct http_request *request, const char *name, const ch
     http_add_header(request, name, (struct str){value.base, value.len});
 }
 
-enum issue_next issue_reply(struct issue *issue)
+static void add_digest(struct http_request *request, const uint8_t sha256[32])
 {
     enum { ETAG_DIGITS = 32 };
+    char hex[2 * 32 + 1], base64[BASE64_LENGTH(32) + 1];
+    hex_encode(sha256, 32, hex);
+    size_t base64_n = base64_encode(sha256, 32, base64);
+    add_printed(request, "etag", "\"sha256-", hex, ETAG_DIGITS, "\"");
+    add_printed(request, "repr-digest", "sha-256=:", base64, base64_n, ":");
+}
+
+enum issue_next issue_reply(struct issue *issue)
+{
     struct http_request *request = issue->request;
     struct issue_work *work = issue->work;
     struct str url = issue->drawing.verify_url;
-    char hex[2 * sizeof(issue->sha256) + 1], base64[BASE64_LENGTH(sizeof(issue->sha256)) + 1];
-    hex_encode(issue->sha256, sizeof(issue->sha256), hex);
-    size_t base64_n = base64_encode(issue->sha256, sizeof(issue->sha256), base64);
     http_add_header(request, "content-disposition", disposition(issue));
-    add_printed(request, "etag", "\"sha256-", hex, ETAG_DIGITS, "\"");
-    add_printed(request, "repr-digest", "sha-256=:", base64, base64_n, ":");
+    if (work != NULL) /* what was drawn straight into the reply is never seen again */
+        add_digest(request, issue->sha256);
     if (url.n != 0)
         add_printed(request, "link", "<", url.p, url.n, ">; rel=\"describedby\"");
     http_add_header(request, "cache-control", STR("private, no-store"));

@@ -146,6 +146,7 @@ enum issue_next issue_stamp(struct issue *issue)
                                        .header_count = COUNT(headers),
                                        .method = "POST",
                                        .body = {(const char *)work->query.der, work->query.n}};
+    work->answer = (struct str){NULL, 0};
     work->call = up_call_start(client, &request, answered, issue);
     return ISSUE_WAITS;
 }

@@ -55,12 +55,13 @@ struct content {
         character_capacity, found_count, found_capacity;
 };
 
-#define PUSH(content, list, count, capacity)                                                       \
-    (((content)->list = pdf_grow((content)->loading->scratch, (content)->list, (content)->count,   \
-                                 &(content)->capacity, sizeof(*(content)->list))),                 \
+#define PUSH(content, list, count, capacity)                                                     \
+    (((content)->list = pdf_grow((content)->loading->scratch, (content)->list, (content)->count, \
+                                 &(content)->capacity, sizeof(*(content)->list))),               \
      &(content)->list[(content)->count++])
 
-/* -- the stream's operators ---------------------------------------------------------------------- */
+/* -- the stream's operators ----------------------------------------------------------------------
+ */
 
 struct operand {
     enum pdf_token_kind kind;
@@ -153,9 +154,8 @@ static bool operands_are(const struct operands *operands, const char *kinds)
 
 static double number(const struct operands *operands)
 {
-    return operands_are(operands, "n")
-               ? pdf_number_read(operands->list[operands->count - 1].token)
-               : 0;
+    return operands_are(operands, "n") ? pdf_number_read(operands->list[operands->count - 1].token)
+                                       : 0;
 }
 
 static void set_font(struct content *content, qpdf_oh resources, const struct operands *operands,
@@ -165,9 +165,9 @@ static void set_font(struct content *content, qpdf_oh resources, const struct op
     if (!operands_are(operands, "/n"))
         return;
     struct str token = operands->list[operands->count - 2].token;
-    state->font = token.n > sizeof(name) ? NULL
-                                         : pdf_font_get(content->loading, resources,
-                                                        pdf_name_read(token, name));
+    state->font = token.n > sizeof(name)
+                      ? NULL
+                      : pdf_font_get(content->loading, resources, pdf_name_read(token, name));
     if (state->font != NULL && state->font->chars == NULL)
         state->font = NULL;
     state->size = number(operands);
@@ -244,26 +244,27 @@ static void read_operators(struct content *content, qpdf_oh resources)
     }
 }
 
-/* -- placeholders -------------------------------------------------------------------------------- */
+/* -- placeholders --------------------------------------------------------------------------------
+ */
 
-static int in_thousandths(double space, double size)
+static int64_t in_millionths(double space, double size)
 {
-    double value = size != 0 ? space * 1000 / size : 0;
-    return value > 1e6 ? 1000000 : value < -1e6 ? -1000000 : (int)(value < 0 ? value - 0.5 : value + 0.5);
+    double value = size != 0 ? space * 1e6 / size : 0;
+    return value > 1e9 ? (int64_t)1e9 : value < -1e9 ? (int64_t)-1e9 : (int64_t)value;
 }
 
 /* How wide the placeholder itself is, kerning and spacing included. */
-static int width_of(const struct content *content, const struct found *found)
+static int64_t width_of(const struct content *content, const struct found *found)
 {
     const struct show *show = &content->shows[content->characters[found->first].show];
     const struct pdf_font *font = show->state.font;
-    double width = 0;
+    int64_t width = 0;
 
     for (size_t i = found->first; i <= found->last; i++) {
         if (content->characters[i].more)
             continue;
         uint16_t code = content->characters[i].code;
-        width += font->widths[code] + found->hole.char_space;
+        width += (int64_t)font->widths[code] * 1000 + found->hole.char_space;
         if (!font->composite && code == ' ')
             width += found->hole.word_space;
     }
@@ -271,9 +272,9 @@ static int width_of(const struct content *content, const struct found *found)
         const struct element *element = &content->elements[i];
         if (element->number.n != 0 && element->first > found->first &&
             element->first <= found->last)
-            width -= pdf_number_read(element->number);
+            width -= (int64_t)(pdf_number_read(element->number) * 1000);
     }
-    return (int)(width > 1e8 ? 1e8 : width < -1e8 ? -1e8 : width);
+    return width;
 }
 
 static void align(struct content *content, struct found *found, const struct pdf_spelling *spelling)
@@ -295,8 +296,8 @@ static void align(struct content *content, struct found *found, const struct pdf
                   state->font->name.p);
     found->hole.kind = PDF_HOLE_ALIGNED;
     found->hole.align = (uint8_t)spelling->align;
-    found->hole.char_space = in_thousandths(state->char_space, state->size);
-    found->hole.word_space = in_thousandths(state->word_space, state->size);
+    found->hole.char_space = in_millionths(state->char_space, state->size);
+    found->hole.word_space = in_millionths(state->word_space, state->size);
     found->hole.width = width_of(content, found);
 }
 
@@ -324,8 +325,7 @@ static void find(struct content *content)
                 break;
             }
         if (show->state.mode == 3)
-            pdf_warning(loading, "%s: \"%%%s%%\" is invisible text", loading->where,
-                        spelling.name);
+            pdf_warning(loading, "%s: \"%%%s%%\" is invisible text", loading->where, spelling.name);
         pdf_font_judge(loading, font);
         pdf_add_placeholder(loading, field, font);
         struct found *found = PUSH(content, found, found_count, found_capacity);
@@ -338,7 +338,8 @@ static void find(struct content *content)
     }
 }
 
-/* -- written anew -------------------------------------------------------------------------------- */
+/* -- written anew --------------------------------------------------------------------------------
+ */
 
 struct rewrite {
     struct content *content;
@@ -358,8 +359,8 @@ static void set_open(struct rewrite *rewrite, const struct pdf_font *font, bool 
     if (rewrite->open == open)
         return;
     rewrite->open = open;
-    (void)buf_append(&rewrite->bytes, open ? (font->composite ? "<" : "(")
-                                           : (font->composite ? ">" : ")"), 1);
+    (void)buf_append(&rewrite->bytes,
+                     open ? (font->composite ? "<" : "(") : (font->composite ? ">" : ")"), 1);
 }
 
 static void rewrite_characters(struct rewrite *rewrite, const struct pdf_font *font, size_t first,

@@ -9,7 +9,7 @@
 enum {
     PDF_MAX_FIELDS = 256,
     PDF_MAX_VARYING = 512, /* objects with holes */
-    PDF_LENGTH_ROOM = 10, /* digits of a /Length, blanks behind it */
+    PDF_LENGTH_ROOM = 10,  /* digits of a /Length, blanks behind it */
     PDF_XREF_ENTRY = 20,
     PDF_REFER_MIN = 2048, /* constant bytes from which on they are pointed at */
     PDF_MAX_REFERRED = 8  /* of one document, the prefix among them */
@@ -54,7 +54,8 @@ void pdf_visit(struct pdf_loading *loading, struct pdf_template *template);
  */
 void pdf_check(struct pdf_loading *loading, const struct pdf_template *template);
 
-/* -- pdf_template_layout.c ----------------------------------------------------------------------- */
+/* -- pdf_template_layout.c -----------------------------------------------------------------------
+ */
 
 /* An object that varies: its pieces are deflated, when that is worth it. `dict`: of a stream,
  * written out; else empty. */

@@ -18,7 +18,8 @@ struct pdf_fonts *pdf_fonts_create(struct pdf_loading *loading)
     return fonts;
 }
 
-/* -- codes -------------------------------------------------------------------------------------- */
+/* -- codes --------------------------------------------------------------------------------------
+ */
 
 static uint16_t to_width(double width)
 {
@@ -40,9 +41,8 @@ static size_t items(struct pdf_loading *loading, qpdf_oh array)
 
 static double number(struct pdf_loading *loading, qpdf_oh value)
 {
-    return qpdf_oh_is_number(loading->qpdf, value)
-               ? qpdf_oh_get_numeric_value(loading->qpdf, value)
-               : 0;
+    return qpdf_oh_is_number(loading->qpdf, value) ? qpdf_oh_get_numeric_value(loading->qpdf, value)
+                                                   : 0;
 }
 
 static qpdf_oh item(struct pdf_loading *loading, qpdf_oh array, size_t index)
@@ -113,9 +113,8 @@ static void read_simple_widths(struct pdf_loading *loading, struct pdf_font *fon
     qpdf_oh descriptor = get(loading, font->dict, "/FontDescriptor");
     qpdf_oh missing = get(loading, descriptor, "/MissingWidth");
     size_t count = items(loading, widths);
-    long long from = qpdf_oh_is_integer(loading->qpdf, first)
-                         ? qpdf_oh_get_int_value(loading->qpdf, first)
-                         : 0;
+    long long from =
+        qpdf_oh_is_integer(loading->qpdf, first) ? qpdf_oh_get_int_value(loading->qpdf, first) : 0;
 
     font->has_widths = count != 0;
     for (unsigned code = 0; code < 256; code++)
@@ -137,7 +136,6 @@ static void read_composite_widths(struct pdf_loading *loading, struct pdf_font *
     bool told = qpdf_oh_is_number(loading->qpdf, usual);
     uint16_t width = told ? to_width(number(loading, usual)) : 1000;
 
-    font->has_widths = true;
     for (unsigned code = 0; code < 65536; code++)
         font->widths[code] = width;
     for (size_t i = 0; i + 1 < count;) {
@@ -147,18 +145,15 @@ static void read_composite_widths(struct pdf_loading *loading, struct pdf_font *
             size_t widths = items(loading, second);
             for (size_t k = 0; k < widths; k++, code++)
                 if (code >= 0 && code < 65536)
-                    font->widths[code] = to_width(
-                        number(loading, item(loading, second, k)));
+                    font->widths[code] = to_width(number(loading, item(loading, second, k)));
             i += 2;
         } else {
             long long last = (long long)number(loading, second);
             if (i + 2 >= count)
                 break;
-            width =
-                to_width(number(loading, item(loading, list, i + 2)));
-            for (; code <= last && code < 65536; code++)
-                if (code >= 0)
-                    font->widths[code] = width;
+            width = to_width(number(loading, item(loading, list, i + 2)));
+            for (code = code < 0 ? 0 : code; code <= last && code < 65536; code++)
+                font->widths[code] = width;
             i += 3;
         }
     }
@@ -175,8 +170,10 @@ static void read_font(struct pdf_loading *loading, struct pdf_font *font)
     font->composite = str_eq(subtype, STR("Type0"));
     font->type3 = str_eq(subtype, STR("Type3"));
     size_t codes = font->composite ? 65536 : 256;
+    bool vertical = false; /* /W tells nothing about how far such text goes */
     if (font->composite) {
         struct str encoding = pdf_get_name(loading, font->dict, "/Encoding");
+        vertical = str_eq(encoding, STR("Identity-V"));
         qpdf_oh descendants = get(loading, font->dict, "/DescendantFonts");
         if ((!str_eq(encoding, STR("Identity-H")) && !str_eq(encoding, STR("Identity-V"))) ||
             items(loading, descendants) == 0 || !qpdf_oh_is_stream(loading->qpdf, unicode))
@@ -192,6 +189,7 @@ static void read_font(struct pdf_loading *loading, struct pdf_font *font)
     font->widths = h2o_mem_alloc_pool(loading->scratch, codes * sizeof(*font->widths));
     if (font->composite) {
         read_composite_widths(loading, font);
+        font->has_widths = !vertical;
     } else {
         read_simple_encoding(loading, font);
         read_simple_widths(loading, font);
@@ -225,7 +223,8 @@ struct pdf_font *pdf_font_get(struct pdf_loading *loading, qpdf_oh resources, st
     return fonts->list[fonts->count++] = font;
 }
 
-/* -- what it can draw --------------------------------------------------------------------------- */
+/* -- what it can draw ---------------------------------------------------------------------------
+ */
 
 bool pdf_is_blank(uint32_t c)
 {
@@ -237,13 +236,13 @@ bool pdf_is_simple(uint32_t c)
     static const struct {
         uint32_t from, to;
     } not_simple[] = {
-        {0, 0x1f},         {0x7f, 0x9f},      {0xad, 0xad},      {0x300, 0x36f},
-        {0x483, 0x489},    {0x590, 0x8ff},    {0x900, 0x109f},   {0x135d, 0x135f},
-        {0x1700, 0x17ff},  {0x1800, 0x1cff},  {0x1ab0, 0x1aff},  {0x1dc0, 0x1dff},
-        {0x200b, 0x200f},  {0x2028, 0x202e},  {0x2060, 0x206f},  {0x20d0, 0x20ff},
-        {0x302a, 0x302f},  {0x3099, 0x309a},  {0xa800, 0xabff},  {0xd7b0, 0xf8ff},
-        {0xfb1d, 0xfdff},  {0xfe00, 0xfe0f},  {0xfe20, 0xfe2f},  {0xfe70, 0xfeff},
-        {0xfff0, 0xfffc},  {0xfffe, 0xffff},  {0x10800, 0x11fff}, {0x1e800, 0x1efff},
+        {0, 0x1f},           {0x7f, 0x9f},     {0xad, 0xad},       {0x300, 0x36f},
+        {0x483, 0x489},      {0x590, 0x8ff},   {0x900, 0x109f},    {0x135d, 0x135f},
+        {0x1700, 0x17ff},    {0x1800, 0x1cff}, {0x1ab0, 0x1aff},   {0x1dc0, 0x1dff},
+        {0x200b, 0x200f},    {0x2028, 0x202e}, {0x2060, 0x206f},   {0x20d0, 0x20ff},
+        {0x302a, 0x302f},    {0x3099, 0x309a}, {0xa800, 0xabff},   {0xd7b0, 0xf8ff},
+        {0xfb1d, 0xfdff},    {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f},   {0xfe70, 0xfeff},
+        {0xfff0, 0xfffc},    {0xfffe, 0xffff}, {0x10800, 0x11fff}, {0x1e800, 0x1efff},
         {0xe0000, 0x10ffff},
     };
     for (size_t i = 0; i < COUNT(not_simple); i++)

@@ -32,7 +32,7 @@ struct pdf_font {
     struct pdf_other {
         uint32_t c, code;
         struct pdf_drawn drawn;
-    } *others; /* sorted */
+    } * others; /* sorted */
     size_t other_count;
     /* While it is loaded, from scratch: */
     struct pdf_chars *chars; /* by code, 256 or 65536; NULL = its text can't be read */

@@ -93,8 +93,8 @@ static void judge_composite(struct pdf_loading *loading, FT_Face face, const str
 {
     qpdf_oh map_stream = qpdf_oh_get_key_if_dict(loading->qpdf, font->dict, "/CIDToGIDMap");
     struct str map = {NULL, 0};
-    bool mapped = qpdf_oh_is_stream(loading->qpdf, map_stream) &&
-                  pdf_stream_data(loading, map_stream, &map);
+    bool mapped =
+        qpdf_oh_is_stream(loading->qpdf, map_stream) && pdf_stream_data(loading, map_stream, &map);
     FT_Bool cid_keyed = 0;
 
     if (FT_Get_CID_Is_Internally_CID_Keyed(face, &cid_keyed) == 0 && cid_keyed) {
@@ -110,9 +110,9 @@ static void judge_composite(struct pdf_loading *loading, FT_Face face, const str
         if (font->chars[cid].c[0] == 0)
             continue;
         if (mapped)
-            glyph = 2 * cid + 1 < map.n ? (FT_UInt)((uint8_t)map.p[2 * cid] << 8 |
-                                                    (uint8_t)map.p[2 * cid + 1])
-                                        : 0;
+            glyph = 2 * cid + 1 < map.n
+                        ? (FT_UInt)((uint8_t)map.p[2 * cid] << 8 | (uint8_t)map.p[2 * cid + 1])
+                        : 0;
         drawable[cid] = has_outline(face, glyph, font->chars[cid].c[0]);
     }
 }
@@ -125,8 +125,8 @@ static void judge_type3(struct pdf_loading *loading, const struct pdf_font *font
         if (font->names[code].n == 0 || font->names[code].n + 2 > sizeof(key))
             continue;
         snprintf(key, sizeof(key), "/%.*s", (int)font->names[code].n, font->names[code].p);
-        drawable[code] = qpdf_oh_is_stream(loading->qpdf,
-                                           qpdf_oh_get_key_if_dict(loading->qpdf, glyphs, key));
+        drawable[code] =
+            qpdf_oh_is_stream(loading->qpdf, qpdf_oh_get_key_if_dict(loading->qpdf, glyphs, key));
     }
 }
 
@@ -152,7 +152,8 @@ void pdf_font_read_glyphs(struct pdf_loading *loading, const struct pdf_font *fo
     qpdf_oh stream = qpdf_oh_get_key_if_dict(loading->qpdf, descriptor, files[file]);
     if (!pdf_stream_data(loading, stream, &program) || FT_Init_FreeType(&library) != 0)
         return;
-    if (FT_New_Memory_Face(library, (const FT_Byte *)program.p, (FT_Long)program.n, 0, &face) == 0) {
+    if (FT_New_Memory_Face(library, (const FT_Byte *)program.p, (FT_Long)program.n, 0, &face) ==
+        0) {
         if (font->composite)
             judge_composite(loading, face, font, drawable);
         else

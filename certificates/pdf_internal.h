@@ -24,7 +24,8 @@ struct pdf_font;
 struct pdf_fonts;
 struct pdf_spelling;
 
-/* -- what a template consists of ---------------------------------------------------------------- */
+/* -- what a template consists of ----------------------------------------------------------------
+ */
 
 enum pdf_hole_kind {
     PDF_HOLE_NONE,
@@ -38,11 +39,12 @@ enum pdf_hole_kind {
 enum pdf_align { PDF_ALIGN_LEFT, PDF_ALIGN_CENTER, PDF_ALIGN_RIGHT };
 
 struct pdf_hole {
-    uint8_t kind;                /* enum pdf_hole_kind */
-    uint8_t align;               /* enum pdf_align, of PDF_HOLE_ALIGNED */
-    uint16_t field;              /* index of the names that the template was loaded with */
-    int width;                   /* of the placeholder, in thousandths of the font's size */
-    int char_space, word_space;  /* Tc and Tw, in the same */
+    uint8_t kind;       /* enum pdf_hole_kind */
+    uint8_t align;      /* enum pdf_align, of PDF_HOLE_ALIGNED */
+    uint16_t field;     /* index of the names that the template was loaded with */
+    int64_t width;      /* of the placeholder, in millionths of the font's size */
+    int64_t char_space; /* Tc and Tw, in the same */
+    int64_t word_space;
     const struct pdf_font *font; /* of glyphs */
 };
 /* Bytes, then a hole (kind NONE: none). */
@@ -58,7 +60,8 @@ struct pdf_pieces {
     size_t count, capacity;
 };
 
-/* -- while it is loaded -------------------------------------------------------------------------- */
+/* -- while it is loaded --------------------------------------------------------------------------
+ */
 
 struct pdf_placeholder { /* where a field stands; one a field, place and font */
     uint16_t field;
@@ -75,7 +78,8 @@ struct pdf_loading {
     struct pos at;
     struct diag *diag;
     size_t errors_before; /* in diag, others' */
-    const char *where; /* what is being read: "page 1" */
+    size_t normal_size;   /* bytes of the normal form */
+    const char *where;    /* what is being read: "page 1" */
     struct pdf_placeholder *placeholders;
     size_t placeholder_count, placeholder_capacity;
 };
@@ -113,14 +117,16 @@ size_t pdf_spelling_read(const uint32_t *text, size_t n, struct pdf_spelling *sp
 /* Index of the field that it names, -1 = none. */
 int pdf_spelling_field(const struct pdf_loading *loading, const struct pdf_spelling *spelling);
 
-/* -- pdf_content.c ------------------------------------------------------------------------------- */
+/* -- pdf_content.c -------------------------------------------------------------------------------
+ */
 
 /* Reads a content stream whose fonts `resources` names. True: it has placeholders, and pieces_r is
  * what it becomes, from `keep`. */
 bool pdf_content_read(struct pdf_loading *loading, struct str content, qpdf_oh resources,
                       struct pdf_pieces *pieces_r);
 
-/* -- pdf_template_text.c ------------------------------------------------------------------------- */
+/* -- pdf_template_text.c -------------------------------------------------------------------------
+ */
 
 /* An object written out; strings with placeholders become holes. Returns as above. */
 bool pdf_object_read(struct pdf_loading *loading, struct str object, struct pdf_pieces *pieces_r);

@@ -9,7 +9,8 @@
 #include "certificates/pdf_filled.h"
 #include "certificates/pdf_font.h"
 
-/* -- helpers of all pdf_*.c ---------------------------------------------------------------------- */
+/* -- helpers of all pdf_*.c ----------------------------------------------------------------------
+ */
 
 typedef void diag_function(struct diag *diag, struct pos at, const char *format, ...);
 
@@ -69,8 +70,8 @@ bool pdf_stream_data(struct pdf_loading *loading, qpdf_oh stream, struct str *da
     QPDF_BOOL filtered = QPDF_FALSE;
 
     pdf_forget_error(loading->qpdf);
-    QPDF_ERROR_CODE code = qpdf_oh_get_stream_data(loading->qpdf, stream, qpdf_dl_generalized,
-                                                   &filtered, &data, &n);
+    QPDF_ERROR_CODE code =
+        qpdf_oh_get_stream_data(loading->qpdf, stream, qpdf_dl_generalized, &filtered, &data, &n);
     bool good = (code & QPDF_ERRORS) == 0 && filtered;
     if (good)
         *data_r = pdf_copy(loading->scratch, (struct str){(const char *)data, n});
@@ -115,7 +116,8 @@ void pdf_add_placeholder(struct pdf_loading *loading, int field, struct pdf_font
         (struct pdf_placeholder){(uint16_t)field, loading->where, font};
 }
 
-/* -- normal form --------------------------------------------------------------------------------- */
+/* -- normal form ---------------------------------------------------------------------------------
+ */
 
 const char *pdf_complaint(qpdf_data qpdf)
 {
@@ -168,9 +170,10 @@ static bool normalize(struct pdf_loading *loading, qpdf_data qpdf, const char *p
                       struct str *normal_r)
 {
     if ((qpdf_read(qpdf, path, NULL) & QPDF_ERRORS) != 0) {
-        pdf_error(loading, "%s", qpdf_get_error_code(qpdf, qpdf_get_error(qpdf)) == qpdf_e_password
-                                     ? "it is encrypted; save it without a password"
-                                     : pdf_complaint(qpdf));
+        pdf_error(loading, "%s",
+                  qpdf_get_error_code(qpdf, qpdf_get_error(qpdf)) == qpdf_e_password
+                      ? "it is encrypted; save it without a password"
+                      : pdf_complaint(qpdf));
         return false;
     }
     if (qpdf_is_encrypted(qpdf)) {
@@ -197,7 +200,8 @@ static bool normalize(struct pdf_loading *loading, qpdf_data qpdf, const char *p
     return true;
 }
 
-/* -- the template -------------------------------------------------------------------------------- */
+/* -- the template --------------------------------------------------------------------------------
+ */
 
 static void read_template(struct pdf_loading *loading, struct pdf_template *template,
                           const char *path)
@@ -207,6 +211,7 @@ static void read_template(struct pdf_loading *loading, struct pdf_template *temp
 
     loading->qpdf = normal;
     if (normalize(loading, file, path, &bytes)) {
+        loading->normal_size = bytes.n;
         if ((qpdf_read_memory(normal, "template", bytes.p, bytes.n, NULL) & QPDF_ERRORS) != 0)
             pdf_error(loading, "%s", pdf_complaint(normal));
         else

@@ -71,12 +71,13 @@ static char *put_number(char *to, int64_t value)
     return to + sizeof(digits) - n;
 }
 
-/* -- values ------------------------------------------------------------------------------------- */
+/* -- values -------------------------------------------------------------------------------------
+ */
 
 static const char hex[] = "0123456789ABCDEF";
 
-static char *put_glyphs(char *to, const struct pdf_hole *hole, struct str value, uint32_t *missing_r,
-                        int64_t *width_r)
+static char *put_glyphs(char *to, const struct pdf_hole *hole, struct str value,
+                        uint32_t *missing_r, int64_t *width_r)
 {
     const char *p = value.p, *end = value.p + value.n;
     int64_t width = 0;
@@ -91,7 +92,7 @@ static char *put_glyphs(char *to, const struct pdf_hole *hole, struct str value,
         }
         memcpy(to, drawn->bytes, sizeof(drawn->bytes));
         to += drawn->n;
-        width += drawn->width + hole->char_space;
+        width += (int64_t)drawn->width * 1000 + hole->char_space;
         if (c == ' ' && !hole->font->composite)
             width += hole->word_space;
         p += length ? length : 1;
@@ -113,7 +114,8 @@ static char *put_aligned(char *to, const struct pdf_hole *hole, struct str value
     char *end = put_glyphs(string + 1, hole, value, missing_r, &width);
     if (end == NULL)
         return NULL;
-    int64_t over = width - hole->width, before = hole->align == PDF_ALIGN_RIGHT ? over : over / 2;
+    int64_t over = (width - hole->width) / 1000,
+            before = hole->align == PDF_ALIGN_RIGHT ? over : over / 2;
     *string = composite ? '<' : '(';
     *end++ = composite ? '>' : ')';
     to = put_number(to, before);
@@ -230,7 +232,8 @@ static char *put_value(char *to, const struct pdf_hole *hole, const struct fill 
     return to;
 }
 
-/* -- pieces ------------------------------------------------------------------------------------- */
+/* -- pieces -------------------------------------------------------------------------------------
+ */
 
 static void put_constant(struct fill *fill, const struct pdf_piece *piece)
 {
@@ -307,7 +310,7 @@ static bool put_deflated(struct fill *fill, const struct pdf_pieces *pieces)
         adler = adler32_combine(adler, own, (z_off_t)n);
         fill->at = make_blocks(fill->at, n);
     }
-    char last[6] = {3, 0, (char)(adler >> 24), (char)(adler >> 16), (char)(adler >> 8),
+    char last[6] = {3,          0, (char)(adler >> 24), (char)(adler >> 16), (char)(adler >> 8),
                     (char)adler};
     put(fill, last, sizeof(last));
     return true;
@@ -330,7 +333,8 @@ static bool put_object(struct fill *fill, const struct pdf_object *object)
     return true;
 }
 
-/* -- the document ------------------------------------------------------------------------------- */
+/* -- the document -------------------------------------------------------------------------------
+ */
 
 /* "D:20261123093000Z" of seconds since 1970: days -> year, month, day in the Gregorian calendar,
  * counted from March 1st of the year 0, so that leap days come last. */

@@ -50,8 +50,8 @@ void pdf_layout_vary(struct pdf_loading *loading, struct pdf_template *template,
     if (object.stream && deflate_it && plain < UINT32_MAX / 2) {
         struct str *deflated =
             h2o_mem_alloc_pool(loading->scratch, pieces.count * sizeof(*deflated));
-        size_t size = deflate_pieces(loading, &pieces, deflated) + pieces.count * STORED_BLOCK +
-                      LAST_BLOCK;
+        size_t size =
+            deflate_pieces(loading, &pieces, deflated) + pieces.count * STORED_BLOCK + LAST_BLOCK;
         object.deflated = size < plain;
         for (size_t i = 0; i < pieces.count && object.deflated; i++) {
             struct pdf_piece *piece = &pieces.list[i];
@@ -87,16 +87,16 @@ static bool write_constant(struct pdf_loading *loading, struct buf *to, int id)
     bool stream = qpdf_oh_is_stream(qpdf, object);
 
     (void)buf_printf(to, "%d 0 obj\n", id);
-    const char *text = qpdf_oh_unparse_resolved(qpdf, stream ? qpdf_oh_get_dict(qpdf, object)
-                                                             : object);
+    const char *text =
+        qpdf_oh_unparse_resolved(qpdf, stream ? qpdf_oh_get_dict(qpdf, object) : object);
     (void)buf_append(to, text, strlen(text));
     if (stream) {
         unsigned char *data = NULL;
         size_t n = 0;
         QPDF_BOOL filtered;
         pdf_forget_error(qpdf);
-        if ((qpdf_oh_get_stream_data(qpdf, object, qpdf_dl_none, &filtered, &data, &n) & QPDF_ERRORS) !=
-            0) {
+        if ((qpdf_oh_get_stream_data(qpdf, object, qpdf_dl_none, &filtered, &data, &n) &
+             QPDF_ERRORS) != 0) {
             pdf_error(loading, "object %d: %s", id, pdf_complaint(qpdf));
             return false;
         }
@@ -153,7 +153,8 @@ bool pdf_layout_finish(struct pdf_loading *loading, struct pdf_template *templat
     buf_init(&prefix, UINT32_MAX);
     buf_init(&xref, UINT32_MAX);
     buf_init(&trailer, UINT32_MAX);
-    (void)buf_printf(&prefix, "%%PDF-%s\n%%\xe2\xe3\xcf\xd3\n", qpdf_get_pdf_version(loading->qpdf));
+    (void)buf_printf(&prefix, "%%PDF-%s\n%%\xe2\xe3\xcf\xd3\n",
+                     qpdf_get_pdf_version(loading->qpdf));
     (void)buf_printf(&xref, "xref\n0 %zu\n", object_count + 1);
     template->xref_entries = xref.n;
     (void)buf_printf(&xref, "0000000000 65535 f \n");
@@ -165,8 +166,8 @@ bool pdf_layout_finish(struct pdf_loading *loading, struct pdf_template *templat
     }
     sha256(prefix.p, prefix.n, digest);
     hex_encode(digest, 16, id);
-    (void)buf_printf(&trailer,
-                     "trailer\n<< /Size %zu /Root %d 0 R /Info %d 0 R /ID [<%s><", object_count + 1,
+    (void)buf_printf(&trailer, "trailer\n<< /Size %zu /Root %d 0 R /Info %d 0 R /ID [<%s><",
+                     object_count + 1,
                      qpdf_oh_get_object_id(loading->qpdf, qpdf_get_root(loading->qpdf)),
                      template->objects[template->object_count - 1].id, id);
     template->prefix = pdf_copy(loading->keep, buf_str(&prefix));

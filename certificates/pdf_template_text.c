@@ -44,7 +44,8 @@ size_t pdf_spelling_read(const uint32_t *text, size_t n, struct pdf_spelling *sp
     spelling_r->is_hex = spelling_r->is_hex && length == 2;
     for (size_t i = 0; i < COUNT(aligns); i++) {
         size_t k = 0;
-        while (aligns[i].word[k] != '\0' && at + k < n && text[at + k] == (uint32_t)aligns[i].word[k])
+        while (aligns[i].word[k] != '\0' && at + k < n &&
+               text[at + k] == (uint32_t)aligns[i].word[k])
             k++;
         if (aligns[i].word[k] == '\0') {
             spelling_r->align = aligns[i].align;
@@ -63,11 +64,13 @@ int pdf_spelling_field(const struct pdf_loading *loading, const struct pdf_spell
     return -1;
 }
 
-/* -- text strings ------------------------------------------------------------------------------- */
+/* -- text strings -------------------------------------------------------------------------------
+ */
 
 size_t pdf_text_read(struct str token, uint32_t *text_r)
 {
-    uint8_t *bytes = (uint8_t *)text_r + 3 * token.n; /* its last quarter: read behind, write ahead */
+    uint8_t *bytes =
+        (uint8_t *)text_r + 3 * token.n; /* its last quarter: read behind, write ahead */
     size_t n = pdf_string_read(token, bytes), count = 0;
 
     if (n >= 2 && bytes[0] == 0xfe && bytes[1] == 0xff) {
@@ -162,9 +165,9 @@ bool pdf_text_pieces(struct pdf_loading *loading, struct str token, bool uri, bo
 bool pdf_object_read(struct pdf_loading *loading, struct str object, struct pdf_pieces *pieces_r)
 {
     /* Where people write text; elsewhere, what looks like a placeholder may be anything. */
-    static const char *const text_keys[] = {"/Title",    "/Author",  "/Subject",    "/Keywords",
-                                            "/Creator",  "/URI",     "/Contents",   "/V",
-                                            "/TU",       "/Alt",     "/ActualText", "/RC"};
+    static const char *const text_keys[] = {"/Title",   "/Author", "/Subject",    "/Keywords",
+                                            "/Creator", "/URI",    "/Contents",   "/V",
+                                            "/TU",      "/Alt",    "/ActualText", "/RC"};
     struct pdf_lexer lexer = {.text = object};
     struct str token, key = {NULL, 0};
     size_t copied = 0;
@@ -217,8 +220,8 @@ bool pdf_metadata_read(struct pdf_loading *loading, struct str xml, struct pdf_p
         if (field < 0)
             continue;
         (void)buf_append(&bytes, xml.p + copied, i - copied);
-        pdf_cut(loading, &bytes,
-                (struct pdf_hole){.kind = PDF_HOLE_XML, .field = (uint16_t)field}, pieces_r);
+        pdf_cut(loading, &bytes, (struct pdf_hole){.kind = PDF_HOLE_XML, .field = (uint16_t)field},
+                pieces_r);
         pdf_add_placeholder(loading, field, NULL);
         copied = i + length;
         i = copied - 1;

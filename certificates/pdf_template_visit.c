@@ -82,14 +82,14 @@ static void visit_members(struct visit *visit, qpdf_oh dict, qpdf_oh resources, 
     qpdf_oh_begin_dict_key_iter(qpdf, dict); /* one at a time: not across what is called below */
     while (qpdf_oh_dict_more_keys(qpdf)) {
         keys = pdf_grow(visit->loading->scratch, keys, count, &capacity, sizeof(*keys));
-        keys[count++] =
-            pdf_copy(visit->loading->scratch, str_from(qpdf_oh_dict_next_key(qpdf))).p;
+        keys[count++] = pdf_copy(visit->loading->scratch, str_from(qpdf_oh_dict_next_key(qpdf))).p;
     }
     for (size_t i = 0; i < count; i++) {
         qpdf_oh member = get(visit, dict, keys[i]);
         if (!qpdf_oh_is_stream(qpdf, member))
             continue;
-        struct str subtype = pdf_get_name(visit->loading, qpdf_oh_get_dict(qpdf, member), "/Subtype");
+        struct str subtype =
+            pdf_get_name(visit->loading, qpdf_oh_get_dict(qpdf, member), "/Subtype");
         if (!forms_only || str_eq(subtype, STR("Form")))
             visit_form(visit, member, resources);
     }
@@ -178,7 +178,8 @@ static void visit_info(struct visit *visit, int id)
     loading->where = "Info";
     buf_init(&bytes, SIZE_MAX / 2);
     if (qpdf_oh_is_string(qpdf, title)) {
-        struct str token = pdf_copy(loading->scratch, str_from(qpdf_oh_unparse_resolved(qpdf, title)));
+        struct str token =
+            pdf_copy(loading->scratch, str_from(qpdf_oh_unparse_resolved(qpdf, title)));
         (void)buf_append(&bytes, " /Title ", 8);
         if (!pdf_text_pieces(loading, token, false, true, &bytes, of_title))
             (void)buf_append(&bytes, token.p, token.n);
@@ -199,9 +200,16 @@ static void visit_info(struct visit *visit, int id)
 
 void pdf_visit(struct pdf_loading *loading, struct pdf_template *template)
 {
+    enum { MIN_OBJECT = 20 }; /* bytes of one and its cross-reference */
     qpdf_data qpdf = loading->qpdf;
     qpdf_oh trailer = qpdf_get_trailer(qpdf);
-    size_t count = (size_t)qpdf_oh_get_int_value(qpdf, qpdf_oh_get_key(qpdf, trailer, "/Size")) - 1;
+    qpdf_oh size = qpdf_oh_get_key(qpdf, trailer, "/Size");
+    long long told = qpdf_oh_is_integer(qpdf, size) ? qpdf_oh_get_int_value(qpdf, size) : 0;
+    if (told < 2 || (size_t)told > loading->normal_size / MIN_OBJECT) {
+        pdf_error(loading, "it is damaged beyond repair");
+        return;
+    }
+    size_t count = (size_t)told - 1;
     int info = qpdf_oh_get_object_id(qpdf, qpdf_oh_get_key(qpdf, trailer, "/Info"));
     struct visit visit = {.loading = loading, .template = template, .object_count = count};
 

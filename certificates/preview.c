@@ -80,7 +80,7 @@ static bool is_constant(const struct section *section, struct str name)
     return false;
 }
 
-void section_try(const struct section *section, struct diag *diag)
+size_t section_try(const struct section *section, struct diag *diag)
 {
     h2o_mem_pool_t pool;
     struct buf pdf;
@@ -99,8 +99,10 @@ void section_try(const struct section *section, struct diag *diag)
     else if (drawn == DRAW_OK && section->signer != NULL &&
              !pdf_sign_prepare(&pdf, &section->signature, &hole, &error))
         diag_error(diag, at, "template: what it gives can't be signed: %s", error);
+    size_t size = drawn == DRAW_OK ? pdf.n : 0;
     buf_fini(&pdf);
     h2o_mem_clear_pool(&pool);
+    return size;
 }
 
 /* -- for the command line ---------------------------------------------------------------------- */

@@ -15,7 +15,8 @@
 #include "render/render.h"
 
 enum {
-    SVG_MAX_FILES = 32, /* of one template: itself and its partials */
+    SVG_MAX_FILES = 32,
+    SVG_MAX_OPTIONAL = 32, /* of one template: itself and its partials */
     SVG_MAX_FITS = 64,
     SVG_MAX_FILE = 1024 * 1024 /* bytes; as render/ has it */
 };
@@ -78,6 +79,11 @@ struct svg_source {
     struct str title;  /* of the SVG, when it is constant; else "" */
     struct str *shown; /* the fields that are named, each once */
     size_t shown_count;
+    struct str optional[SVG_MAX_OPTIONAL]; /* names of no field that sections ask about */
+    size_t optional_count;
+    struct str *in_markup; /* those that stand in attributes or style sheets, each once */
+    size_t in_markup_count;
+    bool all_in_markup; /* a partial or a context stands there: it could be any */
 };
 /* Reads `name` and all that it includes, and fills in the files' compiled text. False after errors.
  */

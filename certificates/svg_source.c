@@ -198,16 +198,17 @@ static struct svg_file *file_of(struct svg_source *source, struct str name, cons
 
 /* -- names ------------------------------------------------------------------------------------- */
 
-static bool is_field(const struct template_fields *fields, struct str name)
+static bool is_among(const struct str *names, size_t count, struct str name)
 {
-    for (size_t i = 0; i < fields->count; i++) {
-        if (str_eq(fields->names[i], name))
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(names[i], name))
             return true;
     }
     return false;
 }
 
-static void tell_unknown(struct svg_source *source, const struct svg_tag *tag, struct str name)
+/* The field that was meant, NULL = none is near. */
+static const char *nearest(struct svg_source *source, struct str name)
 {
     const struct template_fields *fields = source->fields;
     const char **known =
@@ -215,19 +216,29 @@ static void tell_unknown(struct svg_source *source, const struct svg_tag *tag, s
     for (size_t i = 0; i < fields->count; i++)
         known[i] = h2o_strdup(source->pool, fields->names[i].p, fields->names[i].n).base;
     known[fields->count] = "qr";
-    const char *near = diag_nearest(name, known, fields->count + 1);
-    diag_error(source->diag, tag->pos, "the certificate has no field \"%.*s\"%s%s%s", SHOWN(name),
-               near != NULL ? ", did you mean \"" : "", near != NULL ? near : "",
+    return diag_nearest(name, known, fields->count + 1);
+}
+
+/* A template that asks by a section whether there is such a field does without it. */
+static void meet_unknown(struct svg_source *source, const struct svg_tag *tag)
+{
+    bool asks = tag->sigil == '#' || tag->sigil == '^';
+    const char *near = nearest(source, tag->name);
+    if (is_among(source->optional, source->optional_count, tag->name))
+        return;
+    if (asks && near == NULL && source->optional_count < SVG_MAX_OPTIONAL) {
+        source->optional[source->optional_count++] = tag->name;
+        return;
+    }
+    diag_error(source->diag, tag->pos, "the certificate has no field \"%.*s\"%s%s%s",
+               SHOWN(tag->name), near != NULL ? ", did you mean \"" : "", near != NULL ? near : "",
                near != NULL ? "\"?" : "");
 }
 
 static void note_shown(struct svg_source *source, struct str name)
 {
-    for (size_t i = 0; i < source->shown_count; i++) {
-        if (str_eq(source->shown[i], name))
-            return;
-    }
-    source->shown[source->shown_count++] = name;
+    if (!is_among(source->shown, source->shown_count, name))
+        source->shown[source->shown_count++] = name;
 }
 
 /* `in_qr`: inside {{#qr}}, or in a partial, which may be included there. */
@@ -237,13 +248,13 @@ static void check_name(struct svg_source *source, const struct svg_tag *tag, boo
     struct str first = {tag->name.p, dot != NULL ? (size_t)(dot - tag->name.p) : tag->name.n};
     if (tag->name.n == 0 || str_eq(tag->name, STR(".")))
         return;
-    bool field = dot == NULL && is_field(source->fields, first);
+    bool field = dot == NULL && is_among(source->fields->names, source->fields->count, first);
     bool of_qr = str_eq(first, STR("qr")) ||
                  (in_qr && (str_eq(first, STR("path")) || str_eq(first, STR("size"))));
     if (field)
         note_shown(source, first);
     if (!field && !of_qr)
-        tell_unknown(source, tag, tag->name);
+        meet_unknown(source, tag);
     else if (field && (tag->sigil == '{' || tag->sigil == '&'))
         diag_warning(source->diag, tag->pos,
                      "the value of \"%.*s\" gets into the SVG unescaped: a name with < or & breaks "
@@ -306,6 +317,8 @@ bool svg_source_read(struct svg_source *source, const char *name, struct pos at)
 {
     size_t errors = diag_errors(source->diag);
     source->shown =
+        h2o_mem_alloc_pool(source->pool, (source->fields->count + 1) * sizeof(struct str));
+    source->in_markup =
         h2o_mem_alloc_pool(source->pool, (source->fields->count + 1) * sizeof(struct str));
     file_of(source, str_from(name), &at);
     for (size_t i = 0; i < source->file_count; i++) { /* grows while tags are read */

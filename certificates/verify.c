@@ -18,8 +18,7 @@ static void release(struct verification *verification)
 {
     if (verification->request != NULL || verification->working)
         return;
-    if (verification->is_file)
-        atomic_fetch_sub(&verification->verify->files, 1);
+    atomic_fetch_sub(&verification->verify->memory, verification->memory);
     buf_fini(&verification->body);
     free(verification->form);
     free(verification->record.memory);

@@ -188,7 +188,7 @@ static int list(struct store *store, const struct options *options)
     struct certificate_list want = {
         .route = str_from(options->route), .status = -1, .after_ms = INT64_MAX};
     size_t left;
-    char after[SERIAL_ROOM];
+    char after[SERIAL_ROOM] = "";
     if (!read_limit(options->limit, &left))
         return fail(COMMAND_USAGE, "--limit is not a number", options->limit);
     if (options->status != NULL && !read_status(options->status, &want.status))

@@ -6,6 +6,7 @@ import email.message
 import hashlib
 import json
 import pathlib
+import random
 import re
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import urllib.parse
 import httpx
 import pytest
 
-from gateway import BINARY, command, until
+from gateway import BINARY, ENVIRONMENT, command, until
 
 SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="200mm" height="100mm" viewBox="0 0 800 400">
@@ -206,7 +207,7 @@ def test_a_preview_is_drawn_and_not_issued(tmp_path):
     text = text_of((tmp_path / "preview.pdf").read_bytes())
     assert "Zoë" in text and "for <sea>" in text and "number 00000-00000-00000-00000" in text
     done = subprocess.run([BINARY, "certificate", "preview", "-c", "one.toml", "main", "--out", "-"],
-                          cwd=tmp_path, capture_output=True, timeout=60)
+                          cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=60)
     assert done.returncode == 0 and "Ada Lovelace" in text_of(done.stdout)
     assert not (tmp_path / "data").exists()
     for arguments, says, code in [(["main", "nam=x"], '"nam" is not a field of this certificate', 1),
@@ -460,20 +461,21 @@ def test_the_disposition(start):
 # -- templates that are filled in on the loop ------------------------------------------------------------------------
 
 
-def filled_in():
+def filled_in(picture=""):
     """A one-page PDF of text that says where fields go; its font has what Latin-1 has."""
     content = "BT /F 24 Tf 50 300 Td (For %name%) Tj 0 -40 Td (on %timestamp%) Tj 0 -40 Td (number %serial%) Tj ET"
     objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 6000 400] /Contents 4 0 R"
-               " /Resources << /Font << /F 5 0 R >> >> >>",
+               " /Resources << /Font << /F 5 0 R >> /XObject << /P 6 0 R >> >> >>",
                f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
-               "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"]
+               "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+               f"<< /Type /XObject /Subtype /Form /BBox [0 0 1 1] /Length {len(picture)} >>\nstream\n{picture}\nendstream"]
     pdf, offsets = "%PDF-1.4\n", []
     for number, text in enumerate(objects, 1):
         offsets.append(len(pdf))
         pdf += f"{number} 0 obj\n{text}\nendobj\n"
     table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    return (f"{pdf}xref\n0 6\n0000000000 65535 f \n{table}trailer\n<< /Size 6 /Root 1 0 R >>\n"
+    return (f"{pdf}xref\n0 7\n0000000000 65535 f \n{table}trailer\n<< /Size 7 /Root 1 0 R >>\n"
             f"startxref\n{len(pdf)}\n%%EOF\n")
 
 
@@ -491,9 +493,29 @@ def test_a_pdf_is_filled_in(filled, path, name, tmp_path):
     pdf = issued(answer)
     assert is_sound(pdf, tmp_path)[0], is_sound(pdf, tmp_path)
     assert f"For {name}" in text_of(pdf)
-    assert answer.headers["repr-digest"] == f"sha-256=:{base64.b64encode(hashlib.sha256(pdf).digest()).decode()}:"
+    kept = f"sha-256=:{base64.b64encode(hashlib.sha256(pdf).digest()).decode()}:"
+    assert answer.headers.get("repr-digest") == (kept if path == "/certificate" else None)
     again = issued(httpx.get(f"{filled.url}{path}", params={"name": name}))
     assert (again == pdf) == (path == "/certificate")
+
+
+def threads(site):
+    tasks = pathlib.Path(f"/proc/{site.process.pid}/task")
+    return {(task / "comm").read_text().strip() for task in tasks.iterdir()}
+
+
+def test_a_loop_is_not_held_up_by_the_digest_of_a_large_one(gateway):
+    comment = "% " + random.Random(1).randbytes(400_000).hex() + "\n"
+    config = REGISTER + "".join(
+        section(name, f"/{name}", template=f"{name}.pdf", more=more)
+        for name, more in (("small", ""), ("large", ""), ("free", "register = false")))
+    site = gateway(config, {"small.pdf": filled_in(), "large.pdf": filled_in(comment), "free.pdf": filled_in(comment)})
+    for path in "small", "free":
+        issued(httpx.get(f"{site.url}/{path}", params={"name": "Ada"}))
+    assert not any(name.startswith("gw-compute") for name in threads(site))
+    pdf = issued(httpx.get(f"{site.url}/large", params={"name": "Ada"}))
+    assert len(pdf) > 256 * 1024 and "For Ada" in text_of(pdf)
+    assert any(name.startswith("gw-compute") for name in threads(site))
 
 
 @pytest.mark.parametrize("path", ["/certificate", "/free"])
@@ -690,3 +712,42 @@ def test_threads_that_draw_give_way(one):
         name = (task / "comm").read_text().strip()
         nice[name] = int((task / "stat").read_text().rpartition(")")[2].split()[16])
     assert nice["gw-compute"] == nice["gw-loop-0"] + 10
+
+
+# -- what would keep a thread busy ------------------------------------------------------------------------------------
+
+PICTURE = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="200mm" height="100mm" viewBox="0 0 800 400">
+<style>.name {fill: {{colour}}}</style>
+<text x="20" y="80" font-size="40" font-family="DejaVu Sans" class="name">{{name}}</text>
+{{#photo}}<image href="{{.}}" width="100" height="100"/>{{/photo}}
+</svg>
+"""
+# Some hundred bytes, minutes of drawing.
+SLOW = "data:image/svg+xml;base64," + base64.b64encode(
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000">'
+    b'<filter id="f" x="0" y="0" width="9000" height="9000">'
+    + b'<feTurbulence baseFrequency="0.9" numOctaves="90"/>' * 4
+    + b'</filter><rect filter="url(#f)" width="9000" height="9000"/></svg>').decode()
+
+
+def test_a_value_brings_no_picture_and_no_style(gateway):
+    more = "register = false\n[certificates.main.fields.name]\n" + "".join(
+        f"[certificates.main.fields.{name}]\nrequired = false\nmax_length = 1000\n" for name in ("photo", "colour"))
+    one = gateway(section(more=more), {"certificate.svg": PICTURE, "red.svg": PLAIN})
+    url = f"{one.url}/certificate"
+    for field, value in [("photo", SLOW), ("photo", SLOW.replace("data:", "DATA:")),
+                         ("colour", "red; filter: blur(500px)"), ("colour", r"url(d\61ta\3a,x)")]:
+        answer = httpx.post(url, json={"name": "Ada", field: value}, timeout=60)
+        assert "that this certificate can't show" in faults(answer)[field], value
+    issued(httpx.post(url, json={"name": "data: a\\b", "colour": "red", "photo": "red.svg"}, timeout=60))
+
+
+def test_a_line_that_takes_too_long_is_none(tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "certificate.svg").write_text(PLAIN)
+    (tmp_path / "long.toml").write_text(
+        REGISTER + section(more="[certificates.main.fields.name]\nmax_length = 1001\n"))
+    done = command("check", "-c", "long.toml", cwd=tmp_path)
+    assert done.returncode == 78
+    assert "max_length: on an .svg template a field has at most 1000 characters" in done.stderr

@@ -68,7 +68,8 @@ static inline int remove_folder(void **state)
     return 0;
 }
 
-/* -- files by hand ------------------------------------------------------------------------------- */
+/* -- files by hand -------------------------------------------------------------------------------
+ */
 
 struct file {
     struct buf pdf;
@@ -98,8 +99,7 @@ static inline void add_stream(struct file *file, const char *dict, const void *d
 {
     begin_object(file);
     assert_true(buf_printf(&file->pdf, "<< %s /Length %zu >>\nstream\n", dict, n) &&
-                buf_append(&file->pdf, data, n) &&
-                buf_printf(&file->pdf, "\nendstream\nendobj\n"));
+                buf_append(&file->pdf, data, n) && buf_printf(&file->pdf, "\nendstream\nendobj\n"));
 }
 
 /* A document with one page: `fonts` and further `resources` of it, and what `more` adds from object
@@ -122,7 +122,7 @@ static inline const char *or_empty(const char *text)
     return text ? text : "";
 }
 
-#define HELVETICA                                                                                  \
+#define HELVETICA \
     "/F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
 
 static inline void write_document(const char *name, const struct document *document)
@@ -133,7 +133,7 @@ static inline void write_document(const char *name, const struct document *docum
     add(&file, "<< /Type /Catalog /Pages 2 0 R %s >>", or_empty(document->catalog));
     add(&file, "<< /Type /Pages /Kids [3 0 R] /Count 1 >>");
     add(&file,
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 12000 200] /Contents 4 0 R %s\n"
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 20000 200] /Contents 4 0 R %s\n"
         "/Resources << /Font << %s >> %s >> >>",
         or_empty(document->page), document->fonts ? document->fonts : HELVETICA,
         or_empty(document->resources));
@@ -153,10 +153,11 @@ static inline void write_document(const char *name, const struct document *docum
     buf_fini(&file.pdf);
 }
 
-/* -- loading and filling in ---------------------------------------------------------------------- */
+/* -- loading and filling in ----------------------------------------------------------------------
+ */
 
-static const struct str field_names[] = {{"name", 4},       {"course", 6}, {"timestamp", 9},
-                                         {"serial", 6},     {"verify_url", 10}};
+static const struct str field_names[] = {
+    {"name", 4}, {"course", 6}, {"timestamp", 9}, {"serial", 6}, {"verify_url", 10}};
 
 /* messages_r: what was reported, to be freed. */
 static inline struct pdf_template *load(const char *name, char **messages_r)
@@ -255,7 +256,7 @@ static inline void fill_file(const struct pdf_template *template, const struct v
 static inline const char *text_of(const char *file)
 {
     int code;
-    const char *text = run(&code, "pdftotext -layout -nopgbrk %s -", file);
+    const char *text = run(&code, "pdftotext -raw -nopgbrk %s -", file);
     assert_int_equal(code, 0);
     return text;
 }
@@ -266,7 +267,8 @@ static inline void assert_contains(const char *text, const char *part)
         fail_msg("\"%s\" is not in \"%s\"", part, text);
 }
 
-/* -- pictures ------------------------------------------------------------------------------------ */
+/* -- pictures ------------------------------------------------------------------------------------
+ */
 
 enum { PICTURE_WIDTH = 600, PICTURE_HEIGHT = 200 };
 struct picture {

@@ -31,8 +31,7 @@ static void test_a_placeholder_is_found_however_it_is_written(void **state)
         {"BT /F1 9 Tf (%) Tj ET BT /F1 9 Tf (name) Tj ET BT (%) Tj ET",
          "BT /F1 9 Tf [(Ann \\(B\\\\\\))] TJ ET BT /F1 9 Tf [] TJ ET BT [] TJ ET"},
         {"BT /F1 9 Tf (%name%) ' ET", "BT /F1 9 Tf T* [(Ann \\(B\\\\\\))] TJ ET"},
-        {"BT /F1 9 Tf 1 2 (%name%) \" ET",
-         "BT /F1 9 Tf 1 Tw 2 Tc T* [(Ann \\(B\\\\\\))] TJ ET"},
+        {"BT /F1 9 Tf 1 2 (%name%) \" ET", "BT /F1 9 Tf 1 Tw 2 Tc T* [(Ann \\(B\\\\\\))] TJ ET"},
         {"q BT /F1 9 Tf ET q /F2 1 Tf Q BT (%name%) Tj ET Q",
          "q BT /F1 9 Tf ET q /F2 1 Tf Q BT [(Ann \\(B\\\\\\))] TJ ET Q"},
         {"BT /F1 9 Tf (50%%name%%) Tj ET", "BT /F1 9 Tf [(50%Ann \\(B\\\\\\)%)] TJ ET"},
@@ -43,7 +42,8 @@ static void test_a_placeholder_is_found_however_it_is_written(void **state)
          "[(Ann \\(B\\\\\\))] TJ ET EMC"},
         {"BI /W 1 /H 1 /BPC 8 /CS /G ID (\nEI BT /F1 9 Tf (%name%) Tj ET",
          "BI /W 1 /H 1 /BPC 8 /CS /G ID (\nEI BT /F1 9 Tf [(Ann \\(B\\\\\\))] TJ ET"},
-        {"% (%name%)\nBT /F1 9 Tf (%name%) Tj ET", "% (%name%)\nBT /F1 9 Tf [(Ann \\(B\\\\\\))] TJ ET"},
+        {"% (%name%)\nBT /F1 9 Tf (%name%) Tj ET",
+         "% (%name%)\nBT /F1 9 Tf [(Ann \\(B\\\\\\))] TJ ET"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -60,8 +60,8 @@ static void test_a_placeholder_is_found_however_it_is_written(void **state)
 static void test_what_is_no_placeholder_stays(void **state)
 {
     static const char *const texts[] = {
-        "(100 % sure, 5 % less)", "(%%)",         "(%)",          "(% name%)",
-        "(%1st%)",                "(%name% %na)", "(%name:top%)",
+        "(100 % sure, 5 % less)", "(%%)",         "(%)", "(% name%)", "(%1st%)",
+        "(%name% %na)",           "(%name:top%)",
     };
     char content[128], *after, expected[128];
     (void)state;
@@ -104,8 +104,9 @@ static void test_what_cant_work_is_told(void **state)
          "page 1: \"%name%\" is set in two fonts"},
         {{.content = "BT /F1 9 Tf (%name:center%) Tj ET"},
          "can't be aligned: its font Helvetica tells no widths"},
-        {{.content = "BT /F1 9 Tf 3 Tr (%name%) Tj ET"}, "warning: c.pdf: page 1: \"%name%\" is "
-                                                         "invisible text"},
+        {{.content = "BT /F1 9 Tf 3 Tr (%name%) Tj ET"},
+         "warning: c.pdf: page 1: \"%name%\" is "
+         "invisible text"},
         {{.content = "BT /F1 9 Tf (nothing) Tj ET"},
          "warning: c.pdf: \"%name%\" does not stand as text"},
         {{.content = "BT /F1 9 Tf (nothing) Tj ET", .info = "/Title (%name%)"},
@@ -126,10 +127,9 @@ static void test_what_cant_work_is_told(void **state)
 static void add_form(struct file *file)
 {
     static const char form[] = "BT /F1 20 Tf 20 50 Td (%name%) Tj ET";
-    add_stream(file, "/Type /XObject /Subtype /Form /BBox [0 0 12000 200]", form,
-               sizeof(form) - 1);
+    add_stream(file, "/Type /XObject /Subtype /Form /BBox [0 0 20000 200]", form, sizeof(form) - 1);
     add_stream(file,
-               "/Type /XObject /Subtype /Form /BBox [0 0 12000 200] /Resources << /XObject << /X "
+               "/Type /XObject /Subtype /Form /BBox [0 0 20000 200] /Resources << /XObject << /X "
                "6 0 R >> /Font << " HELVETICA " >> >>",
                "/X Do", 5);
     static const char look[] = "BT /F1 20 Tf 2 2 Td (%course%) Tj ET";
@@ -159,7 +159,8 @@ static void test_forms_and_appearances_are_filled_in(void **state)
 
 static void add_metadata(struct file *file)
 {
-    static const char xmp[] = "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><t>%name% %no%</t></x:xmpmeta>";
+    static const char xmp[] =
+        "<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><t>%name% %no%</t></x:xmpmeta>";
     add_stream(file, "/Type /Metadata /Subtype /XML", xmp, sizeof(xmp) - 1);
 }
 
@@ -179,9 +180,10 @@ static void test_placeholders_outside_of_pages(void **state)
                     "/Rect [0 0 9 9] /A << /S /URI /URI (%verify_url%) >> >>]",
             .more = add_metadata});
     struct pdf_template *template = load_good("c.pdf");
-    fill_file(template,
-              &(struct values){.name = "O'Neill & <b>", .course = "\xd0\x94\xe6\xbc\xa2\xf0\x9f\x8e\x93"},
-              "out.pdf");
+    fill_file(
+        template,
+        &(struct values){.name = "O'Neill & <b>", .course = "\xd0\x94\xe6\xbc\xa2\xf0\x9f\x8e\x93"},
+        "out.pdf");
     const char *info = run(&code, "pdfinfo -rawdates out.pdf; pdfinfo -url out.pdf; "
                                   "pdfinfo -meta out.pdf");
     assert_contains(info, "Title:           For O'Neill & <b>\n");
@@ -191,7 +193,8 @@ static void test_placeholders_outside_of_pages(void **state)
     assert_contains(info, "http://x.example/%20?n=O%27Neill%20%26%20%3Cb%3E&%C3%A4\n");
     assert_contains(info, "https://example.org/certificates/8K3QF?a=%28b%29\n");
     assert_contains(info, "<t>O&#39;Neill &amp; &lt;b&gt; %no%</t>");
-    fill_file(template, &(struct values){.name = "A", .title = "\xc3\x84 title", .when_s = 951825599},
+    fill_file(template,
+              &(struct values){.name = "A", .title = "\xc3\x84 title", .when_s = 951825599},
               "out.pdf");
     info = run(&code, "pdfinfo -rawdates out.pdf");
     assert_contains(info, "Title:           \xc3\x84 title\n");

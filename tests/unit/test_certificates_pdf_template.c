@@ -1,12 +1,14 @@
-/* PDF templates as tools write them: whatever the tool and whatever is done to the file, a filled-in
- * copy has no fault, reads as the values, and looks as if the values had been set there. */
+/* PDF templates as tools write them: whatever the tool and whatever is done to the file, a
+ * filled-in copy has no fault, reads as the values, and looks as if the values had been set there.
+ */
 #include <cairo-pdf.h>
 #include <ft2build.h>
 #include FT_FREETYPE_H
 #include <malloc.h>
 #include "pdf_fixture.h"
 
-/* -- templates ----------------------------------------------------------------------------------- */
+/* -- templates -----------------------------------------------------------------------------------
+ */
 
 /* The tutorial's: plain text, a font that every reader has. */
 static void by_hand(const char *file, const char *name, const char *on)
@@ -57,11 +59,10 @@ static void add_simple_font(struct file *file)
 static void with_simple_font(const char *file, const char *name, const char *on)
 {
     char content[4096];
-    snprintf(content, sizeof(content),
-             "BT /F1 24 Tf 20 90 Td (%s) Tj 0 -60 Td (%s) Tj ET", name, on);
-    write_document(file, &(struct document){.content = content,
-                                            .fonts = "/F1 8 0 R",
-                                            .more = add_simple_font});
+    snprintf(content, sizeof(content), "BT /F1 24 Tf 20 90 Td (%s) Tj 0 -60 Td (%s) Tj ET", name,
+             on);
+    write_document(file, &(struct document){
+                             .content = content, .fonts = "/F1 8 0 R", .more = add_simple_font});
 }
 
 enum { FIRST = 0x20, LAST = 0x45f }; /* Latin, Greek, Cyrillic */
@@ -72,7 +73,8 @@ static void add_composite_font(struct file *file)
     buf_init(&widths, 1 << 20);
     buf_init(&cmap, 1 << 20);
     add_font_file(file);
-    assert_true(buf_printf(&cmap, "begincmap 1 begincodespacerange <0000> <FFFF> endcodespacerange "));
+    assert_true(
+        buf_printf(&cmap, "begincmap 1 begincodespacerange <0000> <FFFF> endcodespacerange "));
     for (unsigned c = FIRST; c <= LAST; c++) {
         unsigned glyph = FT_Get_Char_Index(face, c);
         if (glyph == 0)
@@ -97,6 +99,7 @@ static void add_composite_font(struct file *file)
 static void glyphs(const char *utf8, char *hex)
 {
     struct str text = str_from(utf8);
+    *hex = '\0';
     for (size_t i = 0; i < text.n;) {
         uint32_t c = (uint8_t)text.p[i];
         size_t n = c < 0x80 ? 1 : c < 0xe0 ? 2 : 3;
@@ -114,15 +117,15 @@ static void with_composite_font(const char *file, const char *name, const char *
     glyphs(name, a);
     glyphs(on, b);
     snprintf(content, sizeof(content), "BT /F1 24 Tf 20 90 Td <%s> Tj 0 -60 Td [<%s>] TJ ET", a, b);
-    write_document(file, &(struct document){.content = content,
-                                            .fonts = "/F1 10 0 R",
-                                            .more = add_composite_font});
+    write_document(
+        file,
+        &(struct document){.content = content, .fonts = "/F1 10 0 R", .more = add_composite_font});
 }
 
 /* cairo's: a subset, so what the page shows elsewhere is what can be drawn. */
 static void by_cairo(const char *file, const char *name, const char *on)
 {
-    cairo_surface_t *surface = cairo_pdf_surface_create(in_folder(file), 12000, 200);
+    cairo_surface_t *surface = cairo_pdf_surface_create(in_folder(file), 20000, 200);
     cairo_t *cr = cairo_create(surface);
     cairo_select_font_face(cr, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(cr, 8);
@@ -145,7 +148,7 @@ static void by_reportlab(const char *file, const char *name, const char *on)
         "from reportlab.pdfbase.ttfonts import TTFont\n"
         "from reportlab.pdfgen import canvas\n"
         "pdfmetrics.registerFont(TTFont('DejaVu', '" DEJAVU "'))\n"
-        "c = canvas.Canvas(sys.argv[1], pagesize=(12000, 200), invariant=1)\n"
+        "c = canvas.Canvas(sys.argv[1], pagesize=(20000, 200), invariant=1)\n"
         "c.setFont('DejaVu', 24)\n"
         "c.drawString(20, 90, sys.argv[2])\n"
         "c.setFont('Times-Roman', 24)\n"
@@ -175,7 +178,8 @@ static const char *const changes[] = {
     "qpdf --qdf t.pdf v.pdf",
 };
 
-/* -- what is promised ---------------------------------------------------------------------------- */
+/* -- what is promised ----------------------------------------------------------------------------
+ */
 
 static void test_values_of_any_length_leave_no_fault_and_read_as_text(void **state)
 {
@@ -194,9 +198,10 @@ static void test_values_of_any_length_leave_no_fault_and_read_as_text(void **sta
             for (size_t v = 0; v < COUNT(values); v++) {
                 fill_file(template, &(struct values){.name = values[v]}, "out.pdf");
                 const char *text = text_of("out.pdf");
-                assert_contains(text, values[v]);
-                assert_contains(text, "2026-11-23");
-                assert_null(strchr(text, '%'));
+                if (strstr(text, values[v]) == NULL || strstr(text, "2026-11-23") == NULL ||
+                    strchr(text, '%') != NULL)
+                    fail_msg("%s, %s: %zu characters: %.200s", tools[i].tool, changes[k],
+                             strlen(values[v]), text);
             }
             pdf_template_destroy(&template);
         }
@@ -215,7 +220,8 @@ static void test_it_looks_as_if_the_values_had_been_set(void **state)
         fill_file(template, &(struct values){.name = name}, "out.pdf");
         fill_file(template, &(struct values){.name = "Ada"}, "other.pdf");
         pdf_template_destroy(&template);
-        size_t wrong = differing("out.pdf", "direct.pdf"), other = differing("out.pdf", "other.pdf");
+        size_t wrong = differing("out.pdf", "direct.pdf"),
+               other = differing("out.pdf", "other.pdf");
         if (wrong > 4 || other < 200)
             fail_msg("%s: %zu pixels differ from the same text drawn directly, %zu from another",
                      tools[i].tool, wrong, other);
@@ -235,24 +241,42 @@ static void test_cyrillic_and_accents_are_drawn_by_a_whole_font(void **state)
     pdf_template_destroy(&template);
 }
 
+/* Word for word, to a hundredth of a millimetre. */
+static void assert_same_places(const char *spelling, const char *value)
+{
+    static const char *const files[] = {"out.pdf", "direct.pdf"};
+    double places[2][16];
+    size_t counts[2] = {0, 0};
+
+    for (size_t i = 0; i < 2; i++) {
+        int code;
+        const char *at = run(&code, "pdftotext -bbox %s -", files[i]);
+        while ((at = strstr(at, "<word xMin=\"")) != NULL && counts[i] < 16)
+            places[i][counts[i]++] = strtod(at += strlen("<word xMin=\""), NULL);
+    }
+    if (counts[0] == 0 || counts[0] != counts[1])
+        fail_msg("%s with \"%s\": %zu words, not %zu", spelling, value, counts[0], counts[1]);
+    for (size_t k = 0; k < counts[0]; k++)
+        if (places[0][k] - places[1][k] > 0.03 || places[1][k] - places[0][k] > 0.03)
+            fail_msg("%s with \"%s\": word %zu at %f, not at %f", spelling, value, k, places[0][k],
+                     places[1][k]);
+}
+
 static void test_aligned_text_keeps_its_middle_or_end(void **state)
 {
     static const struct {
         const char *spelling, *value;
         double part; /* of the width, left of the place */
     } cases[] = {
-        {"%name:center%", "Ada", 0.5},
-        {"%name:center%", "Augusta Ada King", 0.5},
-        {"%name:center%", "", 0.5},
-        {"%name:right%", "Augusta Ada King, Countess", 1},
-        {"%name:right%", "A", 1},
-        {"%name:left%", "Ada", 0},
+        {"%name:center%", "Ada", 0.5}, {"%name:center%", "Augusta Ada King", 0.5},
+        {"%name:center%", "", 0.5},    {"%name:right%", "Augusta Ada King, Countess", 1},
+        {"%name:right%", "A", 1},      {"%name:left%", "Ada", 0},
     };
     (void)state;
     for (size_t composite = 0; composite < 2; composite++)
         for (size_t i = 0; i < COUNT(cases); i++) {
             char content[2048], spelled[256], value[256];
-            double of_value = 0, of_spelling = 0, spaces = 3;
+            double of_value = 0, of_spelling = 0, spaces = 1;
             for (const char *p = cases[i].value; *p != '\0'; p++)
                 of_value += width_of((uint8_t)*p) * 0.024 + spaces;
             for (const char *p = cases[i].spelling; *p != '\0'; p++)
@@ -263,8 +287,8 @@ static void test_aligned_text_keeps_its_middle_or_end(void **state)
             glyphs(cases[i].value, value);
             const struct document document = {.content = content,
                                               .fonts = composite ? "/F1 10 0 R" : "/F1 8 0 R",
-                                              .more = composite ? add_composite_font
-                                                                : add_simple_font};
+                                              .more =
+                                                  composite ? add_composite_font : add_simple_font};
             const char *open = composite ? "<" : "(", *close = composite ? ">" : ")";
             snprintf(content, sizeof(content),
                      "BT /F1 24 Tf %g Tc 250 90 Td [%s%s%s] TJ %s%s%s Tj ET", spaces, open,
@@ -281,10 +305,7 @@ static void test_aligned_text_keeps_its_middle_or_end(void **state)
             struct pdf_template *template = load_good("t.pdf");
             fill_file(template, &(struct values){.name = cases[i].value}, "out.pdf");
             pdf_template_destroy(&template);
-            size_t wrong = differing("out.pdf", "direct.pdf");
-            if (wrong > 30)
-                fail_msg("%s with \"%s\": %zu pixels differ", cases[i].spelling, cases[i].value,
-                         wrong);
+            assert_same_places(cases[i].spelling, cases[i].value);
         }
 }
 
@@ -302,15 +323,16 @@ static void test_what_a_subset_lacks_is_told_and_refused(void **state)
     struct pdf_template *template = load("t.pdf", &messages);
     assert_non_null(template);
     assert_contains(messages, "warning: t.pdf: page 1: \"%name%\": its font ");
-    assert_contains(messages, "DejaVuSans can't draw !-$ & ' * + , / :-@ [ ]-` {-~ U+00C0-U+00D6");
+    assert_contains(messages, "DejaVuSans can't draw !-$ & ' *-, / :-@ [ ]-` {-~ U+00C0-U+00D6");
     free(messages);
     buf_init(&pdf, 1 << 20);
     assert_true(buf_append(&pdf, "kept", 4));
     static const struct {
         const char *name;
         uint32_t character;
-    } cases[] = {{"Zo\xc3\xab", 0xeb}, {"\xe6\xbc\xa2", 0x6f22}, {"Ada!", '!'}, {"a\xcc\x81", 0x301},
-                 {"\xd8\xb9", 0x639},  {"x\xe2\x80\xae", 0x202e}, {"\xf0\x9f\x8e\x93", 0x1f393}};
+    } cases[] = {{"Zo\xc3\xab", 0xeb},         {"\xe6\xbc\xa2", 0x6f22}, {"Ada!", '!'},
+                 {"a\xcc\x81", 0x301},         {"\xd8\xb9", 0x639},      {"x\xe2\x80\xae", 0x202e},
+                 {"\xf0\x9f\x8e\x93", 0x1f393}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct drawing drawing = drawing_of(&(struct values){.name = cases[i].name}, fields);
         assert_int_equal(pdf_template_draw(template, &drawing, &pdf, &problem), DRAW_CANT_SHOW);
@@ -362,9 +384,9 @@ static void test_hostile_values_are_text(void **state)
     (void)state;
     memset(long_value, '(', 10240);
     long_value[10240] = '\0';
-    const char *const values[] = {"%serial%",       "%%EOF %PDF-1.7",  "(((",
-                                  ") Tj ET endstream endobj", "\\", "<b>&amp;</b>",
-                                  "xref 0 1 trailer", long_value};
+    const char *const values[] = {
+        "%serial%",     "%%EOF %PDF-1.7",   "(((",     ") Tj ET endstream endobj", "\\",
+        "<b>&amp;</b>", "xref 0 1 trailer", long_value};
     for (size_t i = 0; i < 3; i++) {
         tools[i].make("t.pdf", "%name%", "%timestamp%");
         struct pdf_template *template = load_good("t.pdf");
@@ -445,7 +467,8 @@ static void test_files_that_are_no_templates(void **state)
     } cases[] = {
         {"rm -f v.pdf", "v.pdf: error"},
         {"printf 'no PDF' >v.pdf", "error: v.pdf: "},
-        {"qpdf --encrypt secret secret 256 -- t.pdf v.pdf", "encrypted; save it without a password"},
+        {"qpdf --encrypt secret secret 256 -- t.pdf v.pdf",
+         "encrypted; save it without a password"},
         {"qpdf --encrypt '' owner 256 -- t.pdf v.pdf", "encrypted; save it without a password"},
         {"qpdf t.pdf --pages . -- v.pdf && qpdf --empty v.pdf", "it has no pages"},
     };
@@ -470,7 +493,8 @@ static void test_describe_tells_a_line_a_placeholder(void **state)
     FILE *to = open_memstream(&text, &n);
     pdf_template_describe(template, to);
     fclose(to);
-    assert_contains(text, "  %name%: page 1, Helvetica (not embedded), draws U+0020 !-~ U+00A0-U+00AC");
+    assert_contains(text,
+                    "  %name%: page 1, Helvetica (not embedded), draws U+0020 !-~ U+00A0-U+00AC");
     assert_contains(text, "\n  %timestamp%: page 1, Helvetica");
     free(text);
     pdf_template_destroy(&template);

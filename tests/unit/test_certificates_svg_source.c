@@ -24,6 +24,9 @@ static void test_mistakes_are_told_with_their_place(void **state)
          "t.svg:2:1: error: the certificate has no field \"cours\", did you mean \"course\"?\n"
          "t.svg:3:1: error: the certificate has no field \"path\"\n",
          false},
+        {SVG(FIELDS "{{#teacher}}{{teacher}}{{/teacher}}{{^school}}-{{/school}}"), "", true},
+        {SVG(FIELDS "{{teacher}}{{#teacher}}{{/teacher}}"),
+         "t.svg:1:146: error: the certificate has no field \"teacher\"\n", false},
         {SVG("{{name.first}}{{course}}"),
          "t.svg:1:109: error: the certificate has no field \"name.first\"\n", false},
         {SVG("{{! nmae }}" FIELDS "{{=<% %>=}}<!-- <% name %> {{nmae}} --><%={{ }}=%>{{>*name}}"),

@@ -33,7 +33,7 @@ static bool is_zone_name(const char *zone)
     if (*zone == '/')
         return false;
     for (; *zone != '\0'; zone++)
-        if (!is_letter_or_digit(*zone) && strchr("/_+-", *zone) == NULL)
+        if (!is_letter_or_digit(*zone) && strchr("/_+-:", *zone) == NULL)
             return false;
     return true;
 }

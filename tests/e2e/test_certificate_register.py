@@ -509,7 +509,7 @@ def test_a_missing_or_unusable_address_is_told_at_check(tmp_path):
     (tmp_path / "templates" / "certificate.svg").write_text(SVG)
     config = tmp_path / "gateway.toml"
     for url, says in (
-        ("", "[register] url is missing"),
+        ("", "need [register] url"),
         ("shop.example/certificates", "is not a URL"),
         ("ftp://shop.example/", "is not a URL"),
         ("https://", "is not a URL"),

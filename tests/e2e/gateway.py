@@ -42,7 +42,10 @@ class Gateway:
         for name, text in (templates or {}).items():
             path = self.folder / "templates" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            if isinstance(text, bytes):
+                path.write_bytes(text)
+            else:
+                path.write_text(text)
         self.config = self.folder / "gateway.toml"
         self.config.write_text(config)
         self.env = {**ENVIRONMENT, **(env or {})}

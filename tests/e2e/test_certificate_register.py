@@ -6,7 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -257,6 +259,18 @@ def test_files_are_verified_at_a_bounded_rate(site):
         taken += 1
     assert taken >= 60 and answer.status_code == 429 and answer.headers["retry-after"]
     assert look_up(site, UNKNOWN).status_code == 404  # serials can be looked up all the same
+
+
+def test_those_who_send_slowly_keep_nobody_from_verifying(site):
+    pdf, _ = issue(site)
+    slow = [socket.create_connection(site.host_port) for _ in range(40)]
+    for one in slow:
+        one.sendall(b"POST /certificates/verify HTTP/1.1\r\nHost: x\r\nContent-Type: application/pdf\r\n"
+                    b"Content-Length: 10000000\r\n\r\n%PDF")
+    time.sleep(0.3)  # until they are being read
+    assert verify(site, pdf).json()["file"] == "unaltered"
+    for one in slow:
+        one.close()
 
 
 # -- by signature --

@@ -292,13 +292,14 @@ static const struct {
 } commands[] = {
     {"run", command_run, "serve the pages of a configuration (what bare `gateway` does)"},
     {"check", command_check, "print every error of a configuration"},
-    {"explain", command_explain, "show a page's plan, or run it and show where the time goes"},
+    {"explain", command_explain,
+     "show a page's plan, or run it; show what a certificate is made of"},
     {"print-config", command_print_config, "print the effective configuration"},
     {"stub", command_stub, "serve demo upstreams from a small TOML file"},
     {"healthcheck", command_healthcheck, "ask a running gateway whether it is ready"},
-    {"sign-url", command_sign_url, "make a link that opens an upload or a download for a time"},
-    {"certificate", command_certificate, "list, show, revoke and supersede certificates"},
-    {"token", command_token, "make a token for who may upload or download"},
+    {"sign-url", command_sign_url, "make a link to an upload, a download or a certificate"},
+    {"certificate", command_certificate, "list, show, revoke, supersede and preview certificates"},
+    {"token", command_token, "make a token for whoever may upload, download or issue"},
     {"keygen", command_keygen, "make a key and a certificate to sign PDFs with"},
     {"version", command_version, "print versions"},
 };

@@ -16,6 +16,40 @@ static const struct config *config_of(const struct section *section)
 
 /* -- texts ------------------------------------------------------------------------------------- */
 
+struct name_check {
+    const struct section *section;
+    const struct str *text; /* the key's */
+    const char *key;
+    struct diag *diag;
+};
+
+/* Of a name that is no field: the nearest that is, NULL = none. */
+static const char *nearest_field(const struct section *section, struct str name)
+{
+    const char **names =
+        h2o_mem_alloc_pool(&section->all->pool, section->value_count * sizeof(*names));
+    for (size_t i = 0; i < section->value_count; i++)
+        names[i] = section_value_name(section, i).p;
+    return diag_nearest(name, names, section->value_count);
+}
+
+static void check_word(void *arg, struct str name)
+{
+    const struct name_check *check = arg;
+    const struct section *section = check->section;
+    struct pos at = config_pos(config_of(section), check->text);
+    for (size_t i = 0; i < section->value_count; i++)
+        if (str_eq(section_value_name(section, i), name))
+            return;
+    const char *near = nearest_field(section, name);
+    if (near != NULL)
+        diag_error(check->diag, at, "%s: there is no field \"%.*s\"; did you mean \"%s\"?",
+                   check->key, (int)name.n, name.p, near);
+    else
+        diag_error(check->diag, at, "%s: there is no field \"%.*s\"", check->key, (int)name.n,
+                   name.p);
+}
+
 static void compile_words(const struct section *section, const struct str *text, const char *key,
                           struct words *words_r, struct diag *diag)
 {
@@ -29,6 +63,9 @@ static void compile_words(const struct section *section, const struct str *text,
     if (words_r->template == NULL) /* its own place is inside the text: the key's is of use */
         diag_error(diag, config_pos(config_of(section), text), "%s: \"%s\" is not a template", key,
                    text->p);
+    else
+        template_each_name(words_r->template, check_word,
+                           &(struct name_check){section, text, key, diag});
     diag_destroy(&own);
     free(name);
 }
@@ -43,8 +80,8 @@ static void compile_shown(struct section *section, struct diag *diag)
             k++;
         section->shown[i] = k;
         if (k == section->value_count)
-            diag_error(diag, config_pos(config_of(section), &show->items[i]),
-                       "show: there is no field \"%s\"", show->items[i].p);
+            check_word(&(struct name_check){section, &show->items[i], "show", diag},
+                       show->items[i]);
     }
 }
 
@@ -68,29 +105,42 @@ static bool read_rect(struct str text, double rect_r[4])
     return *p == '\0' && rect_r[2] > 0 && rect_r[3] > 0;
 }
 
+/* What signer_load() tells begins with the file that it is about. */
+static struct pos file_pos(const struct section *section, const char *message)
+{
+    const struct config_sign *sign = &section->config->sign;
+    bool of_certificate = strncmp(message, sign->certificate.p, sign->certificate.n) == 0;
+    return config_pos(config_of(section), of_certificate ? &sign->certificate : &sign->key);
+}
+
 static void load_signer(struct section *section, struct diag *diag)
 {
     const struct config *config = config_of(section);
     const struct config_sign *sign = &section->config->sign;
     char error[512] = "", warning[512] = "";
+    double rect[4] = {0};
+    if (!read_rect(sign->rect, rect)) {
+        diag_error(diag, config_pos(config, &sign->rect),
+                   "rect: \"%s\" is not \"x y width height\" in points, from 0 to 14400",
+                   sign->rect.p);
+        memset(rect, 0, sizeof(rect));
+    }
     if (sign->key.n == 0)
         return;
     section->signer = signer_load(sign->key.p, sign->password, sign->certificate.p, time(NULL),
                                   error, warning, sizeof(error));
     if (section->signer == NULL) {
-        diag_error(diag, config_pos(config, &sign->key), "%s", error);
+        diag_error(diag, file_pos(section, error), "%s", error);
         return;
     }
     if (warning[0] != '\0')
-        diag_warning(diag, config_pos(config, &sign->key), "%s", warning);
+        diag_warning(diag, file_pos(section, warning), "%s", warning);
     section->signature = (struct pdf_signature){.signer = signer_name(section->signer),
                                                 .reason = sign->reason,
                                                 .location = sign->location,
                                                 .contact = sign->contact,
                                                 .room = signer_size(section->signer)};
-    if (!read_rect(sign->rect, section->signature.rect))
-        diag_error(diag, config_pos(config, &sign->rect),
-                   "rect: \"%s\" is not \"x y width height\" in points", sign->rect.p);
+    memcpy(section->signature.rect, rect, sizeof(rect));
     if (sign->timestamp.n == 0)
         return;
     section->signature.room += TIMESTAMP_MAX;
@@ -106,6 +156,21 @@ static void load_signer(struct section *section, struct diag *diag)
 
 /* -- templates --------------------------------------------------------------------------------- */
 
+/* Pango and cairo take time by the square of a line's length: 1000 characters that all differ a
+ * quarter of a second, 10000 half a minute, and nothing can stop them. */
+static void check_lengths(const struct section *section, struct diag *diag)
+{
+    enum { LENGTH_MAX = 1000 };
+    for (size_t i = 0; cert_template_is_heavy(section->template) && i < section->fields->count;
+         i++) {
+        const struct config_field *field = section->fields->items[i].config;
+        if (field->max_length > LENGTH_MAX)
+            diag_error(diag, config_pos(config_of(section), &field->max_length),
+                       "max_length: on an .svg template a field has at most %d characters",
+                       LENGTH_MAX);
+    }
+}
+
 static void load_template(struct section *section, struct diag *diag)
 {
     const struct config *config = config_of(section);
@@ -120,6 +185,7 @@ static void load_template(struct section *section, struct diag *diag)
                            config_pos(config, &section->config->template), diag);
     if (section->template == NULL)
         return;
+    check_lengths(section, diag);
     section->heavy = section->signer != NULL || cert_template_is_heavy(section->template);
     if (diag_errors(diag) != errors)
         return;
@@ -157,9 +223,10 @@ static void open_section(struct section *section, struct diag *diag)
     struct certificates *all = section->all;
     const struct config *config = all->needs.config;
     const struct config_certificate *from = section->config;
-    section->route = http_route_add(
-        all->needs.server, from->name.p, HTTP_GET | HTTP_POST | HTTP_READS_BODY, from->path,
-        issue_certificate, section, config_pos(config, &from->path), diag);
+    if (from->path.n != 0) /* else config/ has told it */
+        section->route = http_route_add(
+            all->needs.server, from->name.p, HTTP_GET | HTTP_POST | HTTP_READS_BODY, from->path,
+            issue_certificate, section, config_pos(config, &from->path), diag);
     section->fields = fields_create(config, from, section->route, diag);
     section->value_count = section->fields->count + MADE_FIELDS;
     section->form = form_page_create(section->fields, diag);
@@ -170,9 +237,9 @@ static void open_section(struct section *section, struct diag *diag)
     compile_words(section, &from->title, "title", &section->title, diag);
     fix_dispositions(section);
     compile_shown(section, diag);
-    if (from->open)
-        section->rate =
-            http_rate_create(from->rate_limit, config_pos(config, &from->rate_limit), diag);
+    section->rate = http_rate_create(from->rate_limit, config_pos(config, &from->rate_limit), diag);
+    if (!from->open) /* it had to be looked at, no more */
+        http_rate_destroy(&section->rate);
     load_signer(section, diag);
     if (from->template.n != 0)
         load_template(section, diag);

@@ -10,6 +10,7 @@
  *     pdf_*.c          a PDF taken apart by libqpdf, filled in without it
  *   pdf_sign.h, pdf_read.h
  *   preview.c          certificates of samples, for checking and for designers
+ *   explain.c          what a request would be issued, as text
  *   register.h         what was issued: kept, found, revoked
  *   verify*.c          verify pages; a PDF that is sent to be verified
  *
@@ -47,11 +48,24 @@ struct certificates *certificates_create(const struct certificates_needs *needs,
 /* On each loop's thread: its client for the time stamp authority; NULL when the loop ends. */
 void certificates_set_client(struct certificates *certificates, struct loop *loop,
                              struct up_client *client);
-/* Draws what a section gives for these values, and for samples where none is given: unsigned, and
- * kept nowhere. False: what is wrong stands on `errors`, a line each. Not on a loop. */
-bool certificates_preview(const struct certificates *certificates, struct str name,
-                          const struct field_value *given, size_t given_count, struct buf *pdf,
-                          FILE *errors);
+/* A certificate that is drawn without being issued. */
+struct preview {
+    struct str section;              /* [certificates.NAME] */
+    const struct field_value *given; /* fields without a value have a sample's */
+    size_t given_count;
+    struct str serial; /* "" = a sample's */
+    int64_t when_s;    /* seconds since 1970 */
+};
+/* Draws it: unsigned, and kept nowhere; of the same preview the same bytes. False: what is wrong
+ * stands on `errors`, a line each. Not on a loop. */
+bool certificates_preview(const struct certificates *certificates, const struct preview *asked,
+                          struct buf *pdf, FILE *errors);
+/* For check: of each .pdf template where its placeholders stand and what their fonts can draw, a
+ * line a placeholder. */
+void certificates_describe(const struct certificates *certificates, FILE *to);
+/* For explain: what a request to `route` is issued, as text. False: it isn't a certificate's. */
+bool certificates_print_plan(const struct certificates *certificates,
+                             const struct http_route *route, FILE *to);
 /* The loops have ended, the offloads are stopped. */
 void certificates_destroy(struct certificates **certificates);
 

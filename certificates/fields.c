@@ -47,17 +47,32 @@ static void set_path(struct fields *fields, struct field *field, const struct co
     split(path, split(into, to));
 }
 
+static const struct {
+    struct str name;
+    enum field_from from;
+} sources[] = {{STR("query"), FIELD_QUERY},
+               {STR("path"), FIELD_PATH},
+               {STR("form"), FIELD_FORM},
+               {STR("json"), FIELD_JSON}};
+
+/* What `from` may have meant to begin with; NULL = no idea. */
+static const char *nearest_source(struct fields *fields,
+                                  const struct config_certificate *certificate, struct str source)
+{
+    const size_t parts = certificate->asked.part_count;
+    const char **names =
+        h2o_mem_alloc_pool(&fields->pool, (COUNT(sources) + parts) * sizeof(*names));
+    for (size_t i = 0; i < COUNT(sources); i++)
+        names[i] = sources[i].name.p;
+    for (size_t i = 0; i < parts; i++)
+        names[COUNT(sources) + i] = certificate->asked.parts[i].name.p;
+    return diag_nearest(source, names, COUNT(sources) + parts);
+}
+
 static void compile_from(struct fields *fields, struct field *field, const struct config *config,
                          const struct config_certificate *certificate,
                          const struct http_route *route, struct diag *diag)
 {
-    static const struct {
-        struct str name;
-        enum field_from from;
-    } sources[] = {{STR("query"), FIELD_QUERY},
-                   {STR("path"), FIELD_PATH},
-                   {STR("form"), FIELD_FORM},
-                   {STR("json"), FIELD_JSON}};
     const struct str *from = &field->config->from;
     struct str rest = *from, source = next_item(&rest, '.');
     const struct config_part *part = NULL;
@@ -66,10 +81,16 @@ static void compile_from(struct fields *fields, struct field *field, const struc
         i++;
     field->from = i < COUNT(sources) ? sources[i].from : FIELD_PART;
     if (field->from == FIELD_PART && (part = find_part(certificate, source)) == NULL) {
-        diag_error(diag, config_pos(config, from),
-                   "from: \"%s\" begins with neither query, path, form, json nor one of "
-                   "[certificates.%s.parts]",
-                   from->p, certificate->name.p);
+        const char *near = nearest_source(fields, certificate, source);
+        if (near != NULL)
+            diag_error(diag, config_pos(config, from),
+                       "from: nothing is named \"%.*s\"; did you mean \"%s.%s\"?", (int)source.n,
+                       source.p, near, rest.p);
+        else
+            diag_error(diag, config_pos(config, from),
+                       "from: \"%s\" begins with neither query, path, form, json nor one of "
+                       "[certificates.%s.parts]",
+                       from->p, certificate->name.p);
     } else if (rest.n == 0) {
         diag_error(diag, config_pos(config, from),
                    "from: \"%s\" names nothing; write \"%.*s.NAME\"", from->p, (int)source.n,
@@ -123,6 +144,26 @@ static void compile(struct fields *fields, struct field *field, const struct con
         field->pattern = pattern_create(from->pattern, config_pos(config, &from->pattern), diag);
 }
 
+static struct str check(const struct field *field, struct str *value, h2o_mem_pool_t *pool);
+
+/* What the configuration itself puts on certificates must be what a request may. */
+static void check_own(struct fields *fields, const struct field *field, const struct config *config,
+                      struct diag *diag)
+{
+    const struct {
+        const char *key;
+        const struct str *text;
+    } own[] = {{"value", &field->config->value}, {"fallback", &field->config->fallback}};
+    for (size_t i = 0; i < COUNT(own); i++) {
+        struct str text = *own[i].text, wrong = {NULL, 0};
+        if (text.n != 0)
+            wrong = check(field, &text, &fields->pool);
+        if (wrong.p != NULL)
+            diag_error(diag, config_pos(config, own[i].text), "%s: \"%s\" %.*s", own[i].key,
+                       own[i].text->p, (int)wrong.n, wrong.p);
+    }
+}
+
 struct fields *fields_create(const struct config *config,
                              const struct config_certificate *certificate,
                              const struct http_route *route, struct diag *diag)
@@ -141,6 +182,7 @@ struct fields *fields_create(const struct config *config,
     for (size_t i = 0; i < fields->count; i++) {
         fields->items[i] = (struct field){.config = &from[i]};
         compile(fields, &fields->items[i], config, certificate, route, diag);
+        check_own(fields, &fields->items[i], config, diag);
     }
     return fields;
 }
@@ -177,12 +219,14 @@ static struct str printed(h2o_mem_pool_t *pool, const char *format, ...)
     return (struct str){kept.base, kept.len};
 }
 
-/* White_Space of Unicode: what people don't see at the end of a name. */
+/* White_Space of Unicode, and zero-width spaces: what people don't see at the end of a name.
+ * Joiners and marks of direction aren't among them. */
 static bool is_blank(uint32_t code)
 {
     return (code >= 0x09 && code <= 0x0d) || code == 0x20 || code == 0x85 || code == 0xa0 ||
-           code == 0x1680 || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000;
+           code == 0x1680 || (code >= 0x2000 && code <= 0x200b) || code == 0x2028 ||
+           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x2060 || code == 0x3000 ||
+           code == 0xfeff;
 }
 
 /* Of valid UTF-8. */

@@ -136,7 +136,6 @@ static void read_composite_widths(struct pdf_loading *loading, struct pdf_font *
     bool told = qpdf_oh_is_number(loading->qpdf, usual);
     uint16_t width = told ? to_width(number(loading, usual)) : 1000;
 
-    font->has_widths = true;
     for (unsigned code = 0; code < 65536; code++)
         font->widths[code] = width;
     for (size_t i = 0; i + 1 < count;) {
@@ -153,9 +152,8 @@ static void read_composite_widths(struct pdf_loading *loading, struct pdf_font *
             if (i + 2 >= count)
                 break;
             width = to_width(number(loading, item(loading, list, i + 2)));
-            for (; code <= last && code < 65536; code++)
-                if (code >= 0)
-                    font->widths[code] = width;
+            for (code = code < 0 ? 0 : code; code <= last && code < 65536; code++)
+                font->widths[code] = width;
             i += 3;
         }
     }
@@ -172,8 +170,10 @@ static void read_font(struct pdf_loading *loading, struct pdf_font *font)
     font->composite = str_eq(subtype, STR("Type0"));
     font->type3 = str_eq(subtype, STR("Type3"));
     size_t codes = font->composite ? 65536 : 256;
+    bool vertical = false; /* /W tells nothing about how far such text goes */
     if (font->composite) {
         struct str encoding = pdf_get_name(loading, font->dict, "/Encoding");
+        vertical = str_eq(encoding, STR("Identity-V"));
         qpdf_oh descendants = get(loading, font->dict, "/DescendantFonts");
         if ((!str_eq(encoding, STR("Identity-H")) && !str_eq(encoding, STR("Identity-V"))) ||
             items(loading, descendants) == 0 || !qpdf_oh_is_stream(loading->qpdf, unicode))
@@ -189,6 +189,7 @@ static void read_font(struct pdf_loading *loading, struct pdf_font *font)
     font->widths = h2o_mem_alloc_pool(loading->scratch, codes * sizeof(*font->widths));
     if (font->composite) {
         read_composite_widths(loading, font);
+        font->has_widths = !vertical;
     } else {
         read_simple_encoding(loading, font);
         read_simple_widths(loading, font);

@@ -78,6 +78,7 @@ struct pdf_loading {
     struct pos at;
     struct diag *diag;
     size_t errors_before; /* in diag, others' */
+    size_t normal_size;   /* bytes of the normal form */
     const char *where;    /* what is being read: "page 1" */
     struct pdf_placeholder *placeholders;
     size_t placeholder_count, placeholder_capacity;

@@ -5,6 +5,7 @@
  * with holes. After that libqpdf is gone. */
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include "certificates/pdf_filled.h"
 #include "certificates/pdf_font.h"
 
@@ -210,6 +211,7 @@ static void read_template(struct pdf_loading *loading, struct pdf_template *temp
 
     loading->qpdf = normal;
     if (normalize(loading, file, path, &bytes)) {
+        loading->normal_size = bytes.n;
         if ((qpdf_read_memory(normal, "template", bytes.p, bytes.n, NULL) & QPDF_ERRORS) != 0)
             pdf_error(loading, "%s", pdf_complaint(normal));
         else
@@ -252,6 +254,8 @@ struct pdf_template *pdf_template_load(const char *dir, const char *name,
         pdf_error(&loading, "more than %d fields", PDF_MAX_FIELDS);
     else if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) >= sizeof(path))
         pdf_error(&loading, "its path is too long");
+    else if (access(path, F_OK) != 0)
+        diag_error(diag, at, "no template \"%s\" in %s", name, dir);
     else
         read_template(&loading, template, path);
     template->placeholders = loading.placeholders;

@@ -48,6 +48,15 @@ static const struct {
     bool (*needs)(uint32_t c);
 } certain[] = {{"timestamp", in_dates}, {"serial", in_serials}, {"verify_url", in_addresses}};
 
+/* The section didn't ask for these: a template may do without. */
+static bool is_made(struct str name)
+{
+    bool made = str_eq(name, STR("signer"));
+    for (size_t i = 0; i < COUNT(certain); i++)
+        made = made || str_eq(name, str_from(certain[i].name));
+    return made;
+}
+
 /* Whether the font has a letter or digit that the placeholder itself isn't spelled with. */
 static bool draws_others(const struct pdf_font *font, struct str name)
 {
@@ -115,7 +124,7 @@ void pdf_check(struct pdf_loading *loading, const struct pdf_template *template)
 {
     for (size_t i = 0; i < template->name_count; i++) {
         struct str name = template->names[i];
-        bool drawn = false, told = false, always = false;
+        bool drawn = false, told = false, made = is_made(name);
         for (size_t k = 0; k < template->placeholder_count; k++) {
             const struct pdf_placeholder *placeholder = &template->placeholders[k];
             if (placeholder->field != i)
@@ -126,14 +135,12 @@ void pdf_check(struct pdf_loading *loading, const struct pdf_template *template)
             drawn = true;
             check_placeholder(loading, name, placeholder);
         }
-        for (size_t k = 0; k < COUNT(certain); k++)
-            always = always || str_eq(name, str_from(certain[k].name));
-        if (!told && !always)
+        if (!told && !made)
             pdf_warning(loading,
                         "\"%%%.*s%%\" does not stand as text: what is drawn as an outline or a "
                         "picture can't be filled in",
                         (int)name.n, name.p);
-        else if (!drawn && !always)
+        else if (!drawn && !made)
             pdf_warning(loading, "\"%%%.*s%%\" does not stand as text on a page", (int)name.n,
                         name.p);
     }
@@ -144,7 +151,7 @@ void pdf_template_describe(const struct pdf_template *template, FILE *to)
     for (size_t i = 0; i < template->placeholder_count; i++) {
         const struct pdf_placeholder *placeholder = &template->placeholders[i];
         struct str name = template->names[placeholder->field];
-        fprintf(to, "%%%.*s%%: %s", (int)name.n, name.p, placeholder->where);
+        fprintf(to, "  %%%.*s%%: %s", (int)name.n, name.p, placeholder->where);
         if (placeholder->font != NULL) {
             fprintf(to, ", %s%s, draws ", name_of(placeholder->font),
                     placeholder->font->embedded || placeholder->font->type3 ? ""

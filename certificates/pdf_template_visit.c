@@ -200,9 +200,16 @@ static void visit_info(struct visit *visit, int id)
 
 void pdf_visit(struct pdf_loading *loading, struct pdf_template *template)
 {
+    enum { MIN_OBJECT = 20 }; /* bytes of one and its cross-reference */
     qpdf_data qpdf = loading->qpdf;
     qpdf_oh trailer = qpdf_get_trailer(qpdf);
-    size_t count = (size_t)qpdf_oh_get_int_value(qpdf, qpdf_oh_get_key(qpdf, trailer, "/Size")) - 1;
+    qpdf_oh size = qpdf_oh_get_key(qpdf, trailer, "/Size");
+    long long told = qpdf_oh_is_integer(qpdf, size) ? qpdf_oh_get_int_value(qpdf, size) : 0;
+    if (told < 2 || (size_t)told > loading->normal_size / MIN_OBJECT) {
+        pdf_error(loading, "it is damaged beyond repair");
+        return;
+    }
+    size_t count = (size_t)told - 1;
     int info = qpdf_oh_get_object_id(qpdf, qpdf_oh_get_key(qpdf, trailer, "/Info"));
     struct visit visit = {.loading = loading, .template = template, .object_count = count};
 

@@ -30,7 +30,8 @@ struct str section_verify_url(const struct section *section, struct str serial,
 }
 
 /* What a field holds when nobody says. */
-static struct str sample(const struct section *section, size_t i, h2o_mem_pool_t *pool)
+static struct str sample(const struct section *section, size_t i, const struct preview *as,
+                         h2o_mem_pool_t *pool)
 {
     const size_t own = section->fields->count;
     if (i < own) {
@@ -41,21 +42,22 @@ static struct str sample(const struct section *section, size_t i, h2o_mem_pool_t
     }
     switch ((enum made_field)(i - own)) {
     case MADE_SERIAL:
-        return sample_serial;
+        return as->serial;
     case MADE_TIMESTAMP:
         return section->timestamp != NULL
-                   ? timestamp_text_print(section->timestamp, (int64_t)time(NULL) * 1000, pool)
+                   ? timestamp_text_print(section->timestamp, as->when_s * 1000, pool)
                    : STR("");
     case MADE_SIGNER:
         return section->signer != NULL ? signer_name(section->signer) : STR("");
     default:
         break;
     }
-    return section_verify_url(section, sample_serial, pool);
+    return section_verify_url(section, as->serial, pool);
 }
 
 static enum draw_result draw(const struct section *section, struct field_value *values,
-                             h2o_mem_pool_t *pool, struct buf *pdf, struct draw_problem *problem)
+                             const struct preview *as, h2o_mem_pool_t *pool, struct buf *pdf,
+                             struct draw_problem *problem)
 {
     const size_t own = section->fields->count;
     const struct drawing drawing = {
@@ -63,16 +65,18 @@ static enum draw_result draw(const struct section *section, struct field_value *
         .field_count = section->value_count,
         .title = words_print(&section->title, values, section->value_count, pool),
         .verify_url = values[own + MADE_VERIFY_URL].value,
-        .serial = sample_serial,
-        .when_s = time(NULL)};
+        .serial = as->serial,
+        .when_s = as->when_s};
     return cert_template_draw(section->template, &drawing, pdf, problem);
 }
 
-static struct field_value *samples(const struct section *section, h2o_mem_pool_t *pool)
+static struct field_value *samples(const struct section *section, const struct preview *as,
+                                   h2o_mem_pool_t *pool)
 {
     struct field_value *values = h2o_mem_alloc_pool(pool, section->value_count * sizeof(*values));
     for (size_t i = 0; i < section->value_count; i++)
-        values[i] = (struct field_value){section_value_name(section, i), sample(section, i, pool)};
+        values[i] =
+            (struct field_value){section_value_name(section, i), sample(section, i, as, pool)};
     return values;
 }
 
@@ -94,9 +98,11 @@ size_t section_try(const struct section *section, struct diag *diag)
     struct pdf_hole hole;
     const char *error = NULL;
     struct pos at = config_pos(section->all->needs.config, &section->config->template);
+    const struct preview as = {.serial = sample_serial, .when_s = time(NULL)};
     h2o_mem_init_pool(&pool);
     buf_init(&pdf, ISSUE_PDF_MAX);
-    enum draw_result drawn = draw(section, samples(section, &pool), &pool, &pdf, &problem);
+    enum draw_result drawn =
+        draw(section, samples(section, &as, &pool), &as, &pool, &pdf, &problem);
     if (drawn == DRAW_CANT_SHOW && is_constant(section, problem.field))
         diag_error(diag, at, "template: it can't show U+%04X of the field \"%.*s\"",
                    (unsigned)problem.character, (int)problem.field.n, problem.field.p);
@@ -134,30 +140,44 @@ static const char *put(struct field_value *values, size_t count, const struct fi
     return "is not a field of this certificate";
 }
 
-bool certificates_preview(const struct certificates *certificates, struct str name,
-                          const struct field_value *given, size_t given_count, struct buf *pdf,
-                          FILE *errors)
+bool certificates_preview(const struct certificates *certificates, const struct preview *asked,
+                          struct buf *pdf, FILE *errors)
 {
-    const struct section *section = find(certificates, name);
+    const struct section *section = find(certificates, asked->section);
+    struct preview as = *asked;
     struct draw_problem problem;
     h2o_mem_pool_t pool;
     bool good = true;
     if (section == NULL) {
-        fprintf(errors, "there is no [certificates.%.*s]\n", (int)name.n, name.p);
+        fprintf(errors, "there is no [certificates.%.*s]\n", (int)as.section.n, as.section.p);
         return false;
     }
+    if (as.serial.n == 0)
+        as.serial = sample_serial;
     h2o_mem_init_pool(&pool);
-    struct field_value *values = samples(section, &pool);
-    for (size_t i = 0; i < given_count; i++) {
-        const char *wrong = put(values, section->value_count, &given[i]);
+    struct field_value *values = samples(section, &as, &pool);
+    for (size_t i = 0; i < as.given_count; i++) {
+        const struct field_value *given = &as.given[i];
+        const char *wrong = put(values, section->value_count, given);
         if (wrong != NULL)
-            fprintf(errors, "\"%.*s\" %s\n", (int)given[i].name.n, given[i].name.p, wrong);
+            fprintf(errors, "\"%.*s\" %s\n", (int)given->name.n, given->name.p, wrong);
         good = good && wrong == NULL;
     }
-    enum draw_result drawn = good ? draw(section, values, &pool, pdf, &problem) : DRAW_FAILED;
+    enum draw_result drawn = good ? draw(section, values, &as, &pool, pdf, &problem) : DRAW_FAILED;
     if (drawn == DRAW_CANT_SHOW)
         fprintf(errors, "\"%.*s\" has a character that the template can't show: U+%04X\n",
                 (int)problem.field.n, problem.field.p, (unsigned)problem.character);
     h2o_mem_clear_pool(&pool);
     return drawn == DRAW_OK;
+}
+
+void certificates_describe(const struct certificates *certificates, FILE *to)
+{
+    for (size_t i = 0; i < certificates->count; i++) {
+        const struct section *section = &certificates->sections[i];
+        if (cert_template_is_heavy(section->template))
+            continue;
+        fprintf(to, "certificates.%s: %s\n", section->config->name.p, section->config->template.p);
+        cert_template_describe(section->template, to);
+    }
 }

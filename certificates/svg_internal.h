@@ -81,6 +81,9 @@ struct svg_source {
     size_t shown_count;
     struct str optional[SVG_MAX_OPTIONAL]; /* names of no field that sections ask about */
     size_t optional_count;
+    struct str *in_markup; /* those that stand in attributes or style sheets, each once */
+    size_t in_markup_count;
+    bool all_in_markup; /* a partial or a context stands there: it could be any */
 };
 /* Reads `name` and all that it includes, and fills in the files' compiled text. False after errors.
  */

@@ -302,8 +302,52 @@ static struct svg_reader reader_of(const struct svg_reader *r, const struct attr
     return at;
 }
 
-static void check_element(struct svg_source *source, const struct svg_reader *r,
-                          const struct element *element)
+/* -- values in attributes and style sheets ----------------------------------------------------- */
+
+static void note_in_markup(struct svg_source *source, struct str name)
+{
+    for (size_t i = 0; i < source->in_markup_count; i++)
+        if (str_eq(source->in_markup[i], name))
+            return;
+    for (size_t i = 0; i < source->fields->count; i++)
+        if (str_eq(source->fields->names[i], name))
+            source->in_markup[source->in_markup_count++] = name;
+}
+
+/* {{.}} is the value of a section around it; in a partial that may be one of whoever includes it.
+ */
+static void note_contexts(struct svg_source *source, const struct svg_file *file)
+{
+    struct svg_reader r;
+    struct svg_tag tag;
+    source->all_in_markup |= file != source->files;
+    svg_reader_init(&r, file->path, file->text);
+    while (r.at < r.end) {
+        if (!svg_read_tag(&r, &tag))
+            svg_advance(&r, r.at + 1);
+        else if (tag.sigil == '#')
+            note_in_markup(source, tag.name);
+    }
+}
+
+static void note_tags(struct svg_source *source, const struct svg_file *file, struct svg_reader r,
+                      const char *end)
+{
+    struct svg_tag tag = {.sigil = ' '};
+    r.end = end;
+    while (r.at < r.end) {
+        if (!svg_read_tag(&r, &tag))
+            svg_advance(&r, r.at + 1);
+        else if (str_eq(tag.name, STR(".")))
+            note_contexts(source, file);
+        else
+            note_in_markup(source, tag.name);
+        source->all_in_markup |= tag.sigil == '>' || tag.sigil == '<';
+    }
+}
+
+static void check_element(struct svg_source *source, const struct svg_file *file,
+                          const struct svg_reader *r, const struct element *element)
 {
     if (str_eq(element->name, STR("textPath")))
         diag_warning(source->diag, element->pos, "<textPath> isn't drawn");
@@ -313,6 +357,8 @@ static void check_element(struct svg_source *source, const struct svg_reader *r,
     for (size_t i = 0; i < element->count; i++) {
         const struct attribute *a = &element->attributes[i];
         check_property(source, a->name, a->value, a->pos);
+        if (!a->constant)
+            note_tags(source, file, reader_of(r, a), a->value.p + a->value.n);
         if (str_eq(a->name, STR("style")) && a->value.n != 0)
             check_css(source, reader_of(r, a), a->value.p + a->value.n);
         if (str_eq(element->name, STR("image")) &&
@@ -322,18 +368,20 @@ static void check_element(struct svg_source *source, const struct svg_reader *r,
 }
 
 /* After the start tag of an element whose text matters. */
-static void read_content(struct svg_source *source, struct svg_reader *r,
-                         const struct element *element)
+static void read_content(struct svg_source *source, const struct svg_file *file,
+                         struct svg_reader *r, const struct element *element)
 {
     const char *end = memmem(r->at, (size_t)(r->end - r->at), "</", 2);
     if (end == NULL)
         return;
     struct str text = {r->at, (size_t)(end - r->at)};
-    if (str_eq(element->name, STR("style")))
+    if (str_eq(element->name, STR("style"))) {
         check_css(source, *r, end);
-    else if (source->title.n == 0 && memmem(text.p, text.n, r->open.p, r->open.n) == NULL &&
-             memchr(text.p, '&', text.n) == NULL)
+        note_tags(source, file, *r, end);
+    } else if (source->title.n == 0 && memmem(text.p, text.n, r->open.p, r->open.n) == NULL &&
+               memchr(text.p, '&', text.n) == NULL) {
         source->title = trim(text);
+    }
     svg_advance(r, end);
 }
 
@@ -359,12 +407,12 @@ void svg_markup_read(struct svg_source *source, struct svg_file *file)
             svg_skip_past(&r, ">");
         else if (*r.at == '<' && r.at + 1 < r.end && isalpha((unsigned char)r.at[1])) {
             read_element(&r, &element);
-            check_element(source, &r, &element);
+            check_element(source, file, &r, &element);
             const struct attribute *fit = attribute(&element, STR("gw:fit"));
             if (fit != NULL)
                 rewrite(source, file, &element, fit, fits++, &out, &copied);
             if (str_eq(element.name, STR("style")) || str_eq(element.name, STR("title")))
-                read_content(source, &r, &element);
+                read_content(source, file, &r, &element);
         } else {
             svg_advance(&r, r.at + 1);
         }

@@ -318,6 +318,8 @@ bool svg_source_read(struct svg_source *source, const char *name, struct pos at)
     size_t errors = diag_errors(source->diag);
     source->shown =
         h2o_mem_alloc_pool(source->pool, (source->fields->count + 1) * sizeof(struct str));
+    source->in_markup =
+        h2o_mem_alloc_pool(source->pool, (source->fields->count + 1) * sizeof(struct str));
     file_of(source, str_from(name), &at);
     for (size_t i = 0; i < source->file_count; i++) { /* grows while tags are read */
         struct svg_file *file = &source->files[i];

@@ -17,8 +17,8 @@ struct svg_template {
     struct svg_source source;
     struct template_set *set; /* this template and its partials, which no page sees */
     const struct template *mustache;
-    struct svg_fonts *fonts; /* NULL = none is installed */
-    GFile *base;             /* the template's own: pictures lie next to it */
+    struct svg_fonts *fonts;
+    GFile *base; /* the template's own: pictures lie next to it */
     char *title;
 };
 
@@ -123,11 +123,46 @@ static bool draw(const struct svg_template *template, const struct drawing *draw
     return drawn;
 }
 
+static bool is_automatic(struct str name)
+{
+    return str_eq(name, STR("serial")) || str_eq(name, STR("timestamp")) ||
+           str_eq(name, STR("verify_url")) || str_eq(name, STR("signer"));
+}
+
+static bool is_in_markup(const struct svg_source *source, struct str name)
+{
+    for (size_t i = 0; i < source->in_markup_count; i++)
+        if (str_eq(source->in_markup[i], name))
+            return true;
+    return source->all_in_markup;
+}
+
+/* In an attribute or a style sheet a value may name a file or a colour. With a colon it would be a
+ * URL that brings its own picture (data:), or a declaration (filter:): some kilobytes of either are
+ * minutes of drawing, which nothing can stop. A backslash hides a colon from us in CSS. */
+static bool is_tame(const struct svg_template *template, const struct drawing *drawing,
+                    struct draw_problem *problem_r)
+{
+    for (size_t i = 0; i < drawing->field_count; i++) {
+        const struct field_value *field = &drawing->fields[i];
+        if (is_automatic(field->name) || !is_in_markup(&template->source, field->name))
+            continue;
+        for (size_t k = 0; k < field->value.n; k++) {
+            char c = field->value.p[k];
+            if (c != ':' && c != '\\')
+                continue;
+            *problem_r = (struct draw_problem){.field = field->name, .character = (uint32_t)c};
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Whether all that will be seen can be. */
 static bool can_show(const struct svg_template *template, const struct drawing *drawing,
                      struct draw_problem *problem_r)
 {
-    for (size_t i = 0; template->fonts != NULL && i < drawing->field_count; i++) {
+    for (size_t i = 0; i < drawing->field_count; i++) {
         const struct field_value *field = &drawing->fields[i];
         uint32_t lacks = svg_fonts_lack(template->fonts, field->value);
         if (lacks != 0 && template_uses(template->mustache, field->name)) {
@@ -143,7 +178,7 @@ enum draw_result svg_template_draw(const struct svg_template *template,
                                    struct draw_problem *problem_r)
 {
     GError *error = NULL;
-    if (!can_show(template, drawing, problem_r))
+    if (!is_tame(template, drawing, problem_r) || !can_show(template, drawing, problem_r))
         return DRAW_CANT_SHOW;
     if (draw(template, drawing, pdf, &error))
         return DRAW_OK;
@@ -181,12 +216,6 @@ static void try_it(const struct svg_template *template, const struct template_fi
     h2o_mem_clear_pool(&pool);
 }
 
-static bool is_automatic(struct str name)
-{
-    return str_eq(name, STR("serial")) || str_eq(name, STR("timestamp")) ||
-           str_eq(name, STR("verify_url")) || str_eq(name, STR("signer"));
-}
-
 static void tell_unseen(const struct svg_template *template, const struct template_fields *fields,
                         struct pos at, struct diag *diag)
 {
@@ -209,7 +238,9 @@ struct svg_template *svg_template_load(const char *dir, const char *name,
     struct svg_source *source = &template->source;
     template->fonts = svg_fonts_load();
     if (template->fonts == NULL)
-        diag_warning(diag, at, "no font is installed: text can't be drawn");
+        diag_error(diag, at,
+                   "no font is installed: text can't be drawn (packages/run names those of "
+                   "the default certificate)");
     *source = (struct svg_source){.pool = &template->pool,
                                   .dir = dir,
                                   .fields = fields,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <glib.h>
 #include <h2o/string_.h>
+#include "base/text.h"
 
 struct timestamp_text {
     GTimeZone *zone; /* owned */
@@ -25,12 +26,25 @@ static char *print(const struct timestamp_text *text, int64_t ms)
     return printed;
 }
 
+/* Whether it can be a name of the tz database. GLib opens whatever file is named so, and complains
+ * on stderr when that isn't a time zone. */
+static bool is_zone_name(const char *zone)
+{
+    if (*zone == '/')
+        return false;
+    for (; *zone != '\0'; zone++)
+        if (!is_letter_or_digit(*zone) && strchr("/_+-:", *zone) == NULL)
+            return false;
+    return true;
+}
+
 struct timestamp_text *timestamp_text_create(const char *format, struct pos format_at,
                                              const char *zone, struct pos zone_at,
                                              struct diag *diag)
 {
     struct timestamp_text *text = h2o_mem_alloc(sizeof(*text));
-    *text = (struct timestamp_text){.zone = g_time_zone_new_identifier(zone),
+    *text = (struct timestamp_text){.zone = is_zone_name(zone) ? g_time_zone_new_identifier(zone)
+                                                               : NULL,
                                     .format = g_strdup(format)};
     char *sample = NULL;
     if (text->zone == NULL) {

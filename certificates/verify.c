@@ -18,8 +18,7 @@ static void release(struct verification *verification)
 {
     if (verification->request != NULL || verification->working)
         return;
-    if (verification->is_file)
-        atomic_fetch_sub(&verification->verify->files, 1);
+    atomic_fetch_sub(&verification->verify->memory, verification->memory);
     buf_fini(&verification->body);
     free(verification->form);
     free(verification->record.memory);
@@ -260,11 +259,8 @@ struct verify *verify_create(const struct verify_needs *needs, struct diag *diag
         wanted |= config->certificates[i].registered;
     if (!wanted)
         return verify;
-    if (from->url.n == 0)
-        diag_error(diag, config_pos(config, &from->url),
-                   "[register] url is missing: certificates that are registered need a verify page "
-                   "(register = false: they aren't)");
-    else if (read_url(verify, from->url, config_pos(config, &from->url), diag))
+    if (from->url.n != 0 && /* else config/ has told it */
+        read_url(verify, from->url, config_pos(config, &from->url), diag))
         add_routes(verify, diag);
     verify->control = control_create(needs->server, needs->store, needs->reads);
     return verify;

@@ -11,7 +11,7 @@
 #include "http/multipart.h"
 
 enum {
-    FILES_MAX = 32,         /* at once; each has up to [register] max_file bytes in memory */
+    FILES_MAX = 32,         /* whole ones of [register] max_file bytes in memory at once */
     FORM_MORE = 64 * 1024,  /* bytes of a form around its file */
     ROOM_FIRST = 16 * 1024, /* bytes; doubled as they come */
     KINDS = DIGEST_CRC32 + 1
@@ -171,13 +171,37 @@ static void look_at_file(struct offload_job *job)
     check_signatures(verification, pdf);
 }
 
+/* Memory is what is short, and who sends slowly has taken little of it: so bytes are counted as
+ * they come, and a few clients that send nothing keep nobody else from verifying. */
+static bool take_memory(struct verification *verification, size_t n)
+{
+    struct verify *verify = verification->verify;
+    uint64_t max = FILES_MAX * (verify->needs.config->registry.max_file + FORM_MORE);
+    verification->memory += n;
+    return atomic_fetch_add(&verify->memory, n) + n <= max;
+}
+
+static size_t next_growth(const struct buf *body)
+{
+    size_t more = body->capacity < ROOM_FIRST ? ROOM_FIRST : body->capacity;
+    return more < body->max - body->n ? more : body->max - body->n;
+}
+
+static void refuse_full(struct http_request *request)
+{
+    static const struct http_problem full = {.status = 503,
+                                             .type = "overloaded",
+                                             .title = "Too many files are being verified",
+                                             .retry_after_s = 5};
+    http_problem_reply(request, &full);
+}
+
 static char *body_room(struct http_body_reader *reader, size_t *n_r)
 {
     struct verification *verification = CONTAINER_OF(reader, struct verification, reader);
     struct buf *body = &verification->body;
     if (body->n == body->capacity) {
-        size_t more = body->capacity < ROOM_FIRST ? ROOM_FIRST : body->capacity;
-        bool has_room = buf_reserve(body, more < body->max - body->n ? more : body->max - body->n);
+        bool has_room = buf_reserve(body, next_growth(body));
         gw_assert(has_room);
     }
     *n_r = body->capacity - body->n;
@@ -186,7 +210,12 @@ static char *body_room(struct http_body_reader *reader, size_t *n_r)
 
 static void body_got(struct http_body_reader *reader, size_t n)
 {
-    CONTAINER_OF(reader, struct verification, reader)->body.n += n;
+    struct verification *verification = CONTAINER_OF(reader, struct verification, reader);
+    struct buf *body = &verification->body;
+    body->n += n;
+    if (body->n == body->capacity && body->n < body->max &&
+        !take_memory(verification, next_growth(body)))
+        refuse_full(verification->request);
 }
 
 static void body_end(struct http_body_reader *reader, enum http_body_end how)
@@ -233,16 +262,7 @@ static bool read_type(struct http_request *request, struct verification *verific
 
 void verify_file(struct http_request *request, void *arg)
 {
-    static const struct http_problem busy = {.status = 503,
-                                             .type = "overloaded",
-                                             .title = "Too many files are being verified",
-                                             .retry_after_s = 5};
     struct verify *verify = arg;
-    if (atomic_fetch_add(&verify->files, 1) >= FILES_MAX) {
-        atomic_fetch_sub(&verify->files, 1);
-        http_problem_reply(request, &busy);
-        return;
-    }
     struct verification *verification = verification_create(request, verify);
     uint64_t max = verify->needs.config->registry.max_file;
     verification->is_file = true;
@@ -250,6 +270,10 @@ void verify_file(struct http_request *request, void *arg)
         return;
     if (verification->form != NULL)
         max += FORM_MORE;
+    if (!take_memory(verification, ROOM_FIRST)) {
+        refuse_full(request);
+        return;
+    }
     buf_init(&verification->body, max + 1); /* room is asked for at the end, too */
     verification->reader = (struct http_body_reader){body_room, body_got, body_end};
     http_body_read(request, &verification->reader, max);

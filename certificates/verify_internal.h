@@ -19,7 +19,7 @@ struct verify {
     struct verify_page *page;
     struct http_rate *rate;
     struct control *control;
-    _Atomic unsigned files; /* that are being sent or looked at */
+    _Atomic uint64_t memory; /* bytes of files that are being sent or looked at */
 };
 
 /* Of one request. Freed once neither the request nor a thread needs it: a client may leave while a
@@ -41,6 +41,7 @@ struct verification {
     const char *malformed;  /* what is wrong with the form; NULL = nothing */
     bool too_large;
     struct buf body;
+    uint64_t memory; /* its part of verify->memory */
     struct file_findings findings;
     bool by_signature; /* the signature tells which certificate it is, or that it is ours */
 };

@@ -16,7 +16,7 @@
 #include "commands/site.h"
 
 static const char usage[] =
-    "Usage: gateway certificate list [-c FILE] [--route NAME] [--status STATUS] [--limit N] "
+    "Usage: gateway certificate list [-c FILE] [--route NAME] [--status WORD] [--limit N] "
     "[--json]\n"
     "       gateway certificate show SERIAL [-c FILE] [--pdf FILE] [--json]\n"
     "       gateway certificate revoke SERIAL [-c FILE] [--reason TEXT] [--json]\n"
@@ -25,20 +25,21 @@ static const char usage[] =
     "\n"
     "The register of the certificates that were issued, whether the gateway runs or not.\n"
     "\n"
-    "  list              the newest first\n"
-    "  show              one, with its fields that the verify page shows\n"
-    "  revoke            it does not hold any more, for good; nobody gets it again\n"
-    "  supersede         another one takes its place: the one that --by names, else the next\n"
-    "                    that is issued for the same fields\n"
-    "  preview           draws one of [certificates.NAME] without issuing it\n"
+    "  list               the newest first\n"
+    "  show               one, with its fields that the verify page shows\n"
+    "  revoke             it does not hold any more, for good; nobody gets it again\n"
+    "  supersede          another one takes its place: the one that --by names, else the\n"
+    "                     next that is issued for the same fields\n"
+    "  preview            draws one of [certificates.NAME] without issuing it\n"
     "\n"
-    "  -c, --config FILE the configuration file (default config.toml)\n"
-    "      --route NAME  only those of [certificates.NAME]\n"
-    "      --status STATUS  only those that are valid, revoked or superseded\n"
-    "      --limit N     at most so many (default 100)\n"
-    "      --pdf FILE    also writes the PDF to FILE, which must not be there yet\n"
-    "      --reason TEXT why; the verify page shows it\n"
-    "      --json        a JSON object a line, for programs\n";
+    "  -c, --config FILE  the configuration (default: config.toml)\n"
+    "      --route NAME   only those of [certificates.NAME]\n"
+    "      --status WORD  only those that are valid, revoked or superseded\n"
+    "      --limit N      at most so many (default: 100)\n"
+    "      --pdf FILE     also writes the PDF to FILE, which must not be there yet\n"
+    "      --reason TEXT  why; the verify page shows it\n"
+    "      --by SERIAL    the certificate that takes the place of this one\n"
+    "      --json         a JSON object a line, for programs\n";
 
 struct options {
     const char *config, *route, *status, *limit, *pdf, *reason, *by, *what, *serial;

@@ -7,7 +7,8 @@ static const char usage[] =
     "Usage: gateway check [-c FILE]\n"
     "\n"
     "Reads the configuration and its templates, prints every error as\n"
-    "file:line:column: error: …, and exits with 78 when there is one, else with 0.\n"
+    "file:line:column: error: …, and exits with 78 when there is one, else with 0. Of PDF\n"
+    "templates it tells where their placeholders stand and what their fonts can draw.\n"
     "\n"
     "  -c, --config FILE  the configuration (default: " DEFAULT_CONFIG_FILE ")\n";
 
@@ -22,6 +23,7 @@ int command_check(int argc, char **argv)
     struct site *site = site_open_arguments(argc, argv, usage, false, &code);
     if (site == NULL)
         return code;
+    certificates_describe(site->certificates, stdout);
     const struct config *config = site->config;
     printf("%s: good: %zu page%s, %zu upstream%s, %zu upload%s, %zu download%s, "
            "%zu certificate%s\n",

@@ -1,5 +1,6 @@
-/* `gateway explain`: what a request for a page would do, and with --run what it does. A request is
- * made up from the command line; from route matching on everything is what serves real ones. */
+/* `gateway explain`: what a request for a page would do, and with --run what it does; or what a
+ * certificate would be made of. A request is made up from the command line; from route matching on
+ * everything is what serves real ones. */
 #include <stdio.h>
 #include <string.h>
 #include "base/loop.h"
@@ -12,7 +13,8 @@ static const char usage[] =
     "Prints the plan of the page that answers the request: its parts, their URLs,\n"
     "timeouts, and what is required. With --run it is fetched too, and each part's time\n"
     "is shown: queue, DNS, connect, TLS, first byte, total. Exits with 1 when a required\n"
-    "part fails or no page is there.\n"
+    "part fails or no page is there. Of a certificate it prints who is issued one, and\n"
+    "what stands on it; nothing is issued (`gateway certificate preview` draws one).\n"
     "\n"
     "  -c, --config FILE      the configuration (default: " DEFAULT_CONFIG_FILE ")\n"
     "      --run              fetch the page\n"
@@ -80,15 +82,24 @@ static int explain(struct site *site, const char *method, const char *target,
     int refused = http_route_match(site->server, &request);
     struct page *page = refused ? NULL : pages_for_route(site->pages, request.route);
     if (page == NULL) {
+        if (!refused && certificates_print_plan(site->certificates, request.route, stdout)) {
+            if (run)
+                fprintf(stderr,
+                        "gateway explain: --run is for pages; `gateway certificate preview "
+                        "%s` draws a certificate\n",
+                        http_route_name(request.route).p);
+            code = run ? COMMAND_FAILED : COMMAND_DONE;
+            goto out;
+        }
         if (refused)
             fprintf(stderr, "gateway explain: %s %s is answered with %d\n", method,
                     log_quote(request.target), refused);
         else
-            fprintf(
-                stderr,
-                "gateway explain: %s %s is answered by \"%s\", which is not a page: there is no "
-                "plan to show\n",
-                method, log_quote(request.target), http_route_name(request.route).p);
+            fprintf(stderr,
+                    "gateway explain: %s %s is answered by \"%s\", which is neither a page nor a "
+                    "certificate: there is no "
+                    "plan to show\n",
+                    method, log_quote(request.target), http_route_name(request.route).p);
         code = COMMAND_FAILED;
         goto out;
     }

@@ -142,7 +142,7 @@ static bool secret_text(struct reader *r, const struct schema_key *key, const st
                    key->name);
         return false;
     }
-    if (text.n != 0 && text.n < SECRET_MIN) {
+    if ((key->rules & RULE_LONG) && text.n != 0 && text.n < SECRET_MIN) {
         diag_error(r->diag, at_of(in), "%s: %zu bytes; at least %d are needed", key->name, text.n,
                    SECRET_MIN);
         return false;

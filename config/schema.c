@@ -20,7 +20,7 @@ static const char *const needs[] = {"optional", "required", NULL};
 static const char *const auths[] = {"public", "token", "signed", NULL};
 static const char *const dispositions[] = {"attachment", "inline", NULL};
 static const char *const reserved_parts[] = {"request", "page", "parts", NULL};
-static const char *const reserved_asked[] = {"query", "path",    "form",  "json", "header",
+static const char *const reserved_asked[] = {"query",  "path",    "form",  "json", "header",
                                              "cookie", "request", "field", NULL};
 static const char *const reserved_fields[] = {"serial", "timestamp", "verify_url", "qr",
                                               "fit",    "signer",    NULL};
@@ -167,7 +167,7 @@ static const struct schema_key data_keys[] = {
     {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir),
      .fallback = "\"${GATEWAY_DATA:-data}\"",
      .doc = "where what must not be lost is kept: the database, the secret"},
-    {"secret", VALUE_STRING, RULE_SECRET, AT(secret), .fallback = "\"\"",
+    {"secret", VALUE_STRING, RULE_SECRET | RULE_LONG, AT(secret), .fallback = "\"\"",
      .doc = "what keys are derived from; \"\" = the file secret in dir, made when missing"},
 };
 #undef AT

@@ -24,9 +24,10 @@ enum value_rule {
     RULE_UNIX_PATH = 4, /* what follows "unix:" is a path, made absolute, short enough to bind */
     RULE_URL = 8,       /* may carry a password, but not a literal one */
     RULE_OWN_NAME = 16, /* empty means the name of its table */
-    RULE_SECRET = 32,   /* nothing of it may stand in the file; long enough, or empty */
+    RULE_SECRET = 32,   /* nothing of it may stand in the file */
     RULE_DIGEST = 64,   /* "sha256:" and 64 hexadecimal digits */
-    RULE_MEDIA = 128    /* a media type, or all of one kind: "image/png", "image/" and a star */
+    RULE_MEDIA = 128,   /* a media type, or all of one kind: "image/png", "image/" and a star */
+    RULE_LONG = 256     /* too long to be guessed, or empty */
 };
 
 struct schema_key {

@@ -269,7 +269,8 @@ static void warn(const struct signer *signer, const char *key_path, unsigned mod
     const mbedtls_x509_time *from = &signer->chain.valid_from, *until = &signer->chain.valid_to;
     int n = 0;
     if ((mode & 077) != 0)
-        n = snprintf(warning, size, "%s: others than its owner may use it (mode %04o)", key_path,
+        n = snprintf(warning, size,
+                     "%s: others than its owner may use it (mode %04o): chmod 600 it", key_path,
                      mode);
     size_t used = (size_t)n < size ? (size_t)n : size - 1;
     const char *separator = used != 0 ? "; " : "";

@@ -7,13 +7,17 @@
  * A reply that ends before the body does is followed by RST_STREAM with NO_ERROR (RFC 9113 section
  * 8.1): what the client still sends is of no use, and the reply stands. But not at once: curl 7.88
  * drops a reply when its stream closes while it sends. So the stream, which h2o has forgotten by
- * then, is a straggler for a while, whose client may read and stop by itself. */
+ * then, is a straggler for a while, whose client may read and stop by itself. Some clients read
+ * nothing before they have sent everything: when little is left, its client is let send it. */
 #include "http/http_internal.h"
 
 #include <stdlib.h>
 #include "http/http2_body.h"
 
-enum { MAX_STRAGGLERS = 100 /* of a connection */ };
+enum {
+    MAX_STRAGGLERS = 100,     /* of a connection */
+    SWALLOWED_MAX = 64 * 1024 /* bytes left that are cheaper to take than a client that waits */
+};
 
 /* A stream that was answered before its body's end. */
 struct straggler {
@@ -23,6 +27,7 @@ struct straggler {
     struct timer timer;
     uint32_t stream_id;
     size_t credit;
+    size_t lacks; /* credit, to send all that was announced; 0: nothing, or too much */
 };
 
 /* h2o's own reader of frames, the same for all connections. */
@@ -100,6 +105,21 @@ static void stop_straggler(struct timer *timer)
     forget(straggler);
 }
 
+static void let_it_finish(struct timer *timer)
+{
+    struct straggler *straggler = CONTAINER_OF(timer, struct straggler, timer);
+    struct http_conn *conn = straggler->conn;
+    struct http2_conn *h2o = straggler->h2o;
+    if (h2o->state < HTTP2_CLOSING) {
+        h2o_http2_encode_window_update_frame(&h2o->output, straggler->stream_id,
+                                             (int32_t)straggler->lacks);
+        h2o_http2_conn_request_write(h2o);
+        straggler->credit += straggler->lacks;
+    }
+    timer_init(&straggler->timer, stop_straggler);
+    timer_start(conn->http->loop, &straggler->timer, conn->http->server->linger_ms);
+}
+
 void http2_straggler(const struct http2_body *body)
 {
     struct http_conn *conn = body->conn;
@@ -118,8 +138,13 @@ void http2_straggler(const struct http2_body *body)
     if (straggler->next != NULL)
         straggler->next->link = &straggler->next;
     conn->stragglers = straggler;
-    timer_init(&straggler->timer, stop_straggler);
-    timer_start(conn->http->loop, &straggler->timer, conn->http->server->linger_ms);
+    uint64_t left = body->announced - body->received;
+    if (body->announced != UINT64_MAX && left > body->credit &&
+        left - body->credit <= SWALLOWED_MAX)
+        straggler->lacks = (size_t)left - body->credit;
+    timer_init(&straggler->timer, straggler->lacks != 0 ? let_it_finish : stop_straggler);
+    timer_start(conn->http->loop, &straggler->timer,
+                straggler->lacks != 0 ? 0 : conn->http->server->linger_ms);
 }
 
 /* Of an honest client, which need not know yet that it was answered: to h2o they'd be a head out of

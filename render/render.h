@@ -48,6 +48,11 @@ struct template *template_compile_plain(struct template_set *set, const char *na
  * be known. */
 bool template_uses(const struct template *template, struct str name);
 
+/* Calls fn with the first part of each name that the template itself looks up ("user" of
+ * {{user.id}}), as often as it stands there. */
+void template_each_name(const struct template *template, void (*fn)(void *arg, struct str name),
+                        void *arg);
+
 /* Appends the page. Long unescaped values are pointed at: root and what it is made of must stay
  * until the response was sent. `pool` holds what must be decoded. False, with the output up to
  * there, when a cap was hit: 128 sections and includes open at once (recursive partials end there),

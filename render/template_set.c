@@ -381,16 +381,27 @@ const struct template *template_by_name(const struct template *from, struct str 
     return t != NULL && !t->broken ? t : NULL;
 }
 
+static bool has_name(const struct instruction *in)
+{
+    return (in->op == OP_VALUE || in->op == OP_RAW || in->op == OP_SECTION ||
+            in->op == OP_INVERTED) &&
+           in->count != 0;
+}
+
 static bool reads(const struct template *t, struct str name)
 {
-    for (uint32_t i = 0; i < t->count; i++) {
-        const struct instruction *in = &t->code[i];
-        bool has_path =
-            in->op == OP_VALUE || in->op == OP_RAW || in->op == OP_SECTION || in->op == OP_INVERTED;
-        if (has_path && in->count != 0 && str_eq(in->path[0], name))
+    for (uint32_t i = 0; i < t->count; i++)
+        if (has_name(&t->code[i]) && str_eq(t->code[i].path[0], name))
             return true;
-    }
     return false;
+}
+
+void template_each_name(const struct template *template, void (*fn)(void *arg, struct str name),
+                        void *arg)
+{
+    for (uint32_t i = 0; i < template->count; i++)
+        if (has_name(&template->code[i]))
+            fn(arg, template->code[i].path[0]);
 }
 
 bool template_uses(const struct template *template, struct str name)

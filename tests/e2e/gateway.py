@@ -42,7 +42,7 @@ class Gateway:
         for name, text in (templates or {}).items():
             path = self.folder / "templates" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         self.config = self.folder / "gateway.toml"
         self.config.write_text(config)
         self.env = {**ENVIRONMENT, **(env or {})}

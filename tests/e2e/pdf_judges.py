@@ -222,10 +222,12 @@ def openssl_verify(pdf, authority, cades=True):
 class TimestampAuthority:
     """An RFC 3161 authority on a free port of 127.0.0.1, `openssl ts` behind HTTP. `mode` can be
     changed while it runs: "stamp", "refuse" (its answer says no), "garbage", "error" (500), "hang"
-    (seconds without an answer: set `patience`), "other" (a good stamp, of something else)."""
+    (seconds without an answer: set `patience`), "other" (a good stamp, of something else), "nonce" (a
+    good stamp that answers another question about the same thing), "purpose" (signed by a certificate
+    that isn't for time stamping)."""
 
     def __init__(self, authority):
-        self.folder, self.root = authority.folder, authority.root
+        self.authority, self.folder, self.root = authority, authority.folder, authority.root
         self.mode, self.patience, self.requests = "stamp", 30.0, 0
         self.ending = threading.Event()
         if not (self.folder / "tsa.pem").exists():
@@ -271,10 +273,22 @@ class TimestampAuthority:
         with self.lock, tempfile.TemporaryDirectory() as folder:
             asked, reply = pathlib.Path(folder) / "query", pathlib.Path(folder) / "reply"
             asked.write_bytes(query)
-            if self.mode == "other":
-                _must("openssl", "ts", "-query", "-digest", "00" * 32, "-cert", "-out", asked)
+            digest = {"other": "00" * 32, "nonce": query[query.find(b"\x04\x20") + 2:][:32].hex()}.get(self.mode)
+            if digest:
+                _must("openssl", "ts", "-query", "-digest", digest, "-sha256", "-cert", "-out", asked)
             _run("openssl", "ts", "-reply", "-config", "tsa.cnf", "-queryfile", asked, "-out", reply, cwd=self.folder)
-            return 200, reply.read_bytes()
+            return 200, self.resigned(reply) if self.mode == "purpose" else reply.read_bytes()
+
+    def resigned(self, reply):
+        """The same stamp, signed by a certificate for e-mail: `openssl ts` itself refuses to do that."""
+        key, chain = self.authority.signer("rsa")
+        token, content = reply.with_suffix(".token"), reply.with_suffix(".content")
+        _must("openssl", "ts", "-reply", "-in", reply, "-token_out", "-out", token)
+        _must("openssl", "cms", "-verify", "-noverify", "-inform", "DER", "-in", token, "-out", content)
+        der = _must("openssl", "cms", "-sign", "-binary", "-nodetach", "-cades", "-md", "sha256", "-signer", chain,
+                    "-inkey", key, "-econtent_type", "1.2.840.113549.1.9.16.1.4", "-outform", "DER", "-in", content)
+        der = b"\x30\x03\x02\x01\x00" + der  # granted
+        return b"\x30\x82" + len(der).to_bytes(2, "big") + der
 
     def stop(self):
         self.ending.set()

@@ -88,9 +88,10 @@ def page(document, resources, text, points=480):
     return document.finish(root, info)
 
 
-def plain(packed=True):
+def plain(packed=True, name="%name%"):
     """Standard fonts in WinAnsiEncoding: what Latin-1 has, and a few signs more. Not packed there are
-    fewer curves in it, and it is of 10 KB just the same."""
+    fewer curves in it, and it is of 10 KB just the same. `name`: what stands where a certificate has its
+    name; Latin letters."""
     document = Document(packed)
     resources = ""
     for name, base in (("T", "Times-Roman"), ("I", "Times-Italic"), ("M", "Courier")):
@@ -99,7 +100,7 @@ def plain(packed=True):
     text = written(lambda words: f"({words})", (
         ("T", 46, 470, TEAL, "Certificate of Completion"),
         ("I", 18, 420, INK, "This is to certify that"),
-        ("T", 44, 350, RUST, "%name%"),
+        ("T", 44, 350, RUST, name),
         ("I", 18, 300, INK, "has completed the course on"),
         ("T", 20, 268, INK, "%timestamp%"),
         ("M", 9, 66, INK, "%serial%"),
@@ -174,7 +175,7 @@ def unicode_map(glyph):
         "endcmap CMapName currentdict /CMap defineresource pop end end")).encode()
 
 
-def with_font(path):
+def with_font(path, name="%name%"):
     """All of one font is in the file (Identity-H, glyph numbers as codes): nothing is a subset."""
     with open(path, "rb") as file:
         font = TrueType(file.read())
@@ -199,7 +200,7 @@ def with_font(path):
     text = written(show, (
         ("W", 40, 470, TEAL, "Certificate of Completion"),
         ("W", 16, 420, INK, "This is to certify that"),
-        ("W", 40, 350, RUST, "%name%"),
+        ("W", 40, 350, RUST, name),
         ("W", 16, 300, INK, "has completed the course on"),
         ("W", 18, 268, INK, "%timestamp%"),
         ("W", 9, 66, INK, "%serial%"),

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import time
 
 import httpx
 import pytest
@@ -259,6 +261,18 @@ def test_files_are_verified_at_a_bounded_rate(site):
     assert look_up(site, UNKNOWN).status_code == 404  # serials can be looked up all the same
 
 
+def test_those_who_send_slowly_keep_nobody_from_verifying(site):
+    pdf, _ = issue(site)
+    slow = [socket.create_connection(site.host_port) for _ in range(40)]
+    for one in slow:
+        one.sendall(b"POST /certificates/verify HTTP/1.1\r\nHost: x\r\nContent-Type: application/pdf\r\n"
+                    b"Content-Length: 10000000\r\n\r\n%PDF")
+    time.sleep(0.3)  # until they are being read
+    assert verify(site, pdf).json()["file"] == "unaltered"
+    for one in slow:
+        one.close()
+
+
 # -- by signature --
 
 
@@ -497,7 +511,7 @@ def test_a_missing_or_unusable_address_is_told_at_check(tmp_path):
     (tmp_path / "templates" / "certificate.svg").write_text(SVG)
     config = tmp_path / "gateway.toml"
     for url, says in (
-        ("", "[register] url is missing"),
+        ("", "need [register] url"),
         ("shop.example/certificates", "is not a URL"),
         ("ftp://shop.example/", "is not a URL"),
         ("https://", "is not a URL"),

@@ -712,3 +712,42 @@ def test_threads_that_draw_give_way(one):
         name = (task / "comm").read_text().strip()
         nice[name] = int((task / "stat").read_text().rpartition(")")[2].split()[16])
     assert nice["gw-compute"] == min(nice["gw-loop-0"] + 10, 19)  # there is none above 19
+
+
+# -- what would keep a thread busy ------------------------------------------------------------------------------------
+
+PICTURE = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="200mm" height="100mm" viewBox="0 0 800 400">
+<style>.name {fill: {{colour}}}</style>
+<text x="20" y="80" font-size="40" font-family="DejaVu Sans" class="name">{{name}}</text>
+{{#photo}}<image href="{{.}}" width="100" height="100"/>{{/photo}}
+</svg>
+"""
+# Some hundred bytes, minutes of drawing.
+SLOW = "data:image/svg+xml;base64," + base64.b64encode(
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000">'
+    b'<filter id="f" x="0" y="0" width="9000" height="9000">'
+    + b'<feTurbulence baseFrequency="0.9" numOctaves="90"/>' * 4
+    + b'</filter><rect filter="url(#f)" width="9000" height="9000"/></svg>').decode()
+
+
+def test_a_value_brings_no_picture_and_no_style(gateway):
+    more = "register = false\n[certificates.main.fields.name]\n" + "".join(
+        f"[certificates.main.fields.{name}]\nrequired = false\nmax_length = 1000\n" for name in ("photo", "colour"))
+    one = gateway(section(more=more), {"certificate.svg": PICTURE, "red.svg": PLAIN})
+    url = f"{one.url}/certificate"
+    for field, value in [("photo", SLOW), ("photo", SLOW.replace("data:", "DATA:")),
+                         ("colour", "red; filter: blur(500px)"), ("colour", r"url(d\61ta\3a,x)")]:
+        answer = httpx.post(url, json={"name": "Ada", field: value}, timeout=60)
+        assert "that this certificate can't show" in faults(answer)[field], value
+    issued(httpx.post(url, json={"name": "data: a\\b", "colour": "red", "photo": "red.svg"}, timeout=60))
+
+
+def test_a_line_that_takes_too_long_is_none(tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "certificate.svg").write_text(PLAIN)
+    (tmp_path / "long.toml").write_text(
+        REGISTER + section(more="[certificates.main.fields.name]\nmax_length = 1001\n"))
+    done = command("check", "-c", "long.toml", cwd=tmp_path)
+    assert done.returncode == 78
+    assert "max_length: on an .svg template a field has at most 1000 characters" in done.stderr

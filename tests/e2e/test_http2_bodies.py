@@ -123,6 +123,23 @@ def test_a_body_over_max_body_is_answered_413(serve, announced):
     assert [r["status"] for r in one.access(2)] == [413, 200]
 
 
+def test_a_client_that_reads_nothing_before_it_sent_all_gets_its_answer(serve):
+    one = serve('max_body = "64KiB"')
+    client = one.dial()
+    client.ask(1, ("content-length", "100000"))
+    client.until(lambda: 1 in client.statuses, "the answer, which such a client doesn't look at yet")
+    left, end = 100000, time.monotonic() + 5
+    while left and time.monotonic() < end:
+        n = min(left, client.h2.local_flow_control_window(1), 16384)
+        if n:
+            client.h2.send_data(1, b"x" * n, end_stream=n == left)
+            client.flush()
+            left -= n
+        client.hear(0 if n else 0.05)
+    assert left == 0, "it waits for leave to send the rest"
+    assert client.status(1) == 413 and not client.resets
+
+
 def test_the_answer_to_a_wrong_length_is_a_reset(serve):
     client = serve().dial()
     for stream, sent in ((1, 9), (3, 11)):

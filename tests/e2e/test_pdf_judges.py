@@ -126,8 +126,9 @@ def test_the_clock_stamps_or_does_not(authority, stranger, clock, signed, tmp_pa
     assert openssl("-query", "-digest", "5a" * 32, "-cert", "-out", "query")
     assert stamped("stamp", authority.root) and not stamped("stamp", stranger.root)
     clock.patience = 0.1
-    assert [mode for mode in ("refuse", "garbage", "error", "hang", "other") if stamped(mode, authority.root)] == []
-    assert clock.requests == 7
+    assert [mode for mode in ("refuse", "garbage", "error", "hang", "other", "nonce", "purpose")
+            if stamped(mode, authority.root)] == []
+    assert clock.requests == 9
     assert judges.timestamps(signed("rsa"), authority) == [None]
 
 

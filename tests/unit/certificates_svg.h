@@ -156,6 +156,19 @@ static inline void draw_file(const struct svg_template *template, const struct f
     buf_fini(&pdf);
 }
 
+/* As `name`. */
+static inline void assert_refused(const struct svg_template *template, const char *name,
+                                  const char *field)
+{
+    struct buf pdf;
+    struct draw_problem problem;
+    buf_init(&pdf, 16 * 1024 * 1024);
+    assert_int_equal(draw_fields(template, name, "", &pdf, &problem), DRAW_CANT_SHOW);
+    assert_true(str_eq(problem.field, str_from(field)));
+    assert_int_equal(pdf.n, 0);
+    buf_fini(&pdf);
+}
+
 /* No fault in it; every font is embedded, as a subset, with what maps it back to text; no picture,
  * wherever it might hide. */
 static inline void judge(const struct folder *folder)

@@ -89,6 +89,7 @@ static void test_a_value_is_taken_or_refused_with_a_reason(void **state)
     } rows[] = {
         {"name=Ada", "Ada", NULL},
         {"name=++Ada%20+%09", "Ada", NULL},
+        {"name=%ef%bb%bf%e2%80%8bAda%e2%81%a0", "Ada", NULL},    /* U+FEFF, U+200B, U+2060 */
         {"name=%e3%80%80%e5%b1%b1%c2%a0", "\xe5\xb1\xb1", NULL}, /* U+3000, U+00A0 around it */
         {"name=%3Cb%3E%26amp;%28%29%25PDF%7B%7Bx%7D%7D", "<b>&amp;()%PDF{{x}}", NULL},
         {"name=%e2%80%8e%d9%8a%e2%80%8f", "\xe2\x80\x8e\xd9\x8a\xe2\x80\x8f", NULL}, /* marks */

@@ -367,6 +367,9 @@ static void test_the_data_secret_comes_from_outside_and_is_long_enough(void **st
         {"[data]\nsecret = '${GW_SECRET}x'", "t:2:10: error: secret" NO_DATA_SECRET},
         {"[data]\nsecret = '${GW_SHORT}'",
          "t:2:10: error: secret: 31 bytes; at least 32 are needed\n"},
+        {"[certificates.a]\npath = '/a'\ntemplate = 'a.svg'\nregister = false\n"
+         "sign = { key = 'k', certificate = 'c', password = '${GW_SHORT}' }",
+         ""}, /* a key's: as long as it is */
     };
     assert_errors(rows, COUNT(rows));
 }

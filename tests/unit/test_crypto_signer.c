@@ -149,7 +149,7 @@ static void test_an_unsafe_file_and_a_certificate_out_of_time_are_warned_about(v
     assert_null(strstr(warning, "valid"));
     signer_destroy(&signer);
     signer = try("open.key", "", "p256.crt", now + 31 * 86400, error, warning);
-    assert_non_null(strstr(warning, "(mode 0644); "));
+    assert_non_null(strstr(warning, "(mode 0644): chmod 600 it; "));
     assert_non_null(strstr(warning, "/p256.crt: no longer valid since 20"));
     signer_destroy(&signer);
 }

@@ -54,5 +54,7 @@ void gw_assert_failed(const char *condition, const char *file, int line)
 
 /* Monotonic clock, microseconds. Any thread. */
 uint64_t clock_us(void);
+/* Milliseconds since 1970, as records have them. Any thread. */
+int64_t clock_unix_ms(void);
 
 #endif

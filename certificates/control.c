@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include "base/json.h"
 #include "base/text.h"
 #include "certificates/record_json.h"
@@ -223,18 +222,8 @@ static bool read_limit(struct str text, size_t *limit_r)
             return false;
         limit = limit * 10 + (size_t)(text.p[i] - '0');
     }
-    *limit_r = limit < LIMIT_MAX ? limit : LIMIT_MAX;
-    return limit != 0;
-}
-
-static bool read_status(struct str text, int *status_r)
-{
-    for (int status = STANDING_VALID; status < STANDING_UNKNOWN; status++)
-        if (str_eq(text, str_from(standing_name((enum standing)status)))) {
-            *status_r = status;
-            return true;
-        }
-    return false;
+    *limit_r = limit;
+    return limit != 0 && limit <= LIMIT_MAX;
 }
 
 static void list(struct http_request *request, void *arg)
@@ -245,18 +234,21 @@ static void list(struct http_request *request, void *arg)
     struct order *order = order_create(request, arg);
     order->list = (struct certificate_list){.status = -1, .limit = LIMIT_DEFAULT};
     const char *wrong = NULL;
+    enum certificate_status wanted;
     if (route.n >= sizeof(order->route))
         wrong = "route: there is no such section";
     else if (limit.p != NULL && !read_limit(limit, &order->list.limit))
         wrong = "limit: not a number from 1 to 1000";
     else if (after.p != NULL && !serial_read(after, order->after))
         wrong = "after: not a serial";
-    else if (status.p != NULL && !read_status(status, &order->list.status))
+    else if (status.p != NULL && !status_named(status, &wanted))
         wrong = "status: not valid, revoked or superseded";
     if (wrong != NULL) {
         refuse(request, 400, "bad-query", "The query can't be used", wrong);
         return;
     }
+    if (status.p != NULL)
+        order->list.status = (int)wanted;
     if (route.n != 0)
         memcpy(order->route, route.p, route.n);
     order->list.route = (struct str){order->route, route.n};
@@ -289,13 +281,6 @@ static bool read_member(struct http_request *request, struct str body, const cha
     }
     json_doc_fini(&doc);
     return good;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static void change(struct http_request *request, enum http_body_end how, struct str body,
@@ -333,7 +318,7 @@ static void change(struct http_request *request, enum http_body_end how, struct 
                                                 .status = status,
                                                 .reason = {order->reason, revokes ? value.n : 0},
                                                 .superseded_by = str_from(order->by),
-                                                .changed_ms = now_ms()};
+                                                .changed_ms = clock_unix_ms()};
     start(order, do_change);
 }
 

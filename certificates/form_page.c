@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "base/embed.h"
 #include "base/text.h"
+#include "certificates/record_json.h"
 #include "crypto/crypto.h"
 #include "render/render.h"
 
@@ -63,13 +64,6 @@ void form_page_destroy(struct form_page **page)
 
 /* -- what the page says ------------------------------------------------------------------------ */
 
-static struct json_value text_value(h2o_mem_pool_t *pool, struct str text)
-{
-    struct str *kept = h2o_mem_alloc_pool(pool, sizeof(*kept));
-    *kept = text;
-    return json_from_text(kept);
-}
-
 /* "first_name" -> "first name"; the style makes the first letter a capital. */
 static struct str label(h2o_mem_pool_t *pool, struct str name)
 {
@@ -112,13 +106,14 @@ static struct json_value field_value(const struct field *field, const struct inp
     char *digits = h2o_mem_alloc_pool(pool, 16);
     snprintf(digits, 16, "%u", (unsigned)field->config->max_length);
     struct str fault = fault_of(faults, field->config->name);
-    json_object_set(pool, value, STR("name"), text_value(pool, field->path[0]));
-    json_object_set(pool, value, STR("label"), text_value(pool, label(pool, field->config->name)));
-    json_object_set(pool, value, STR("value"), text_value(pool, sent(field, input)));
-    json_object_set(pool, value, STR("max_length"), text_value(pool, str_from(digits)));
+    json_object_set(pool, value, STR("name"), record_json_text(pool, field->path[0]));
+    json_object_set(pool, value, STR("label"),
+                    record_json_text(pool, label(pool, field->config->name)));
+    json_object_set(pool, value, STR("value"), record_json_text(pool, sent(field, input)));
+    json_object_set(pool, value, STR("max_length"), record_json_text(pool, str_from(digits)));
     json_object_set(pool, value, STR("required"),
                     json_from_bool(field->config->required && field->config->fallback.n == 0));
-    json_object_set(pool, value, STR("fault"), text_value(pool, fault));
+    json_object_set(pool, value, STR("fault"), record_json_text(pool, fault));
     return json_from_object(value);
 }
 
@@ -153,20 +148,22 @@ static struct json_value page_value(const struct form_page *page, struct http_re
         if (asked_for)
             continue;
         struct json_object *other = json_object_create(pool, 2);
-        json_object_set(pool, other, STR("label"), text_value(pool, label(pool, fault->field)));
-        json_object_set(pool, other, STR("fault"), text_value(pool, fault->detail));
+        json_object_set(pool, other, STR("label"),
+                        record_json_text(pool, label(pool, fault->field)));
+        json_object_set(pool, other, STR("fault"), record_json_text(pool, fault->detail));
         json_array_add(pool, others, json_from_object(other));
     }
-    json_object_set(pool, root, STR("style"), text_value(pool, EMBEDDED(certificate_form_css)));
+    json_object_set(pool, root, STR("style"),
+                    record_json_text(pool, EMBEDDED(certificate_form_css)));
     json_object_set(pool, root, STR("method"),
-                    text_value(pool, page->posts ? STR("post") : STR("get")));
-    json_object_set(pool, root, STR("action"), text_value(pool, action(page, request)));
+                    record_json_text(pool, page->posts ? STR("post") : STR("get")));
+    json_object_set(pool, root, STR("action"), record_json_text(pool, action(page, request)));
     json_object_set(pool, root, STR("has_fields"), json_from_bool(shown != 0));
     json_object_set(pool, root, STR("fields"), json_from_array(asked));
     json_object_set(pool, root, STR("others"), json_from_array(others));
     json_object_set(pool, root, STR("has_others"),
                     json_from_bool(json_count(json_from_array(others)) != 0));
-    json_object_set(pool, root, STR("id"), text_value(pool, request->id));
+    json_object_set(pool, root, STR("id"), record_json_text(pool, request->id));
     return json_from_object(root);
 }
 

@@ -4,7 +4,6 @@
 #include "certificates/issue.h"
 
 #include <strings.h>
-#include <time.h>
 #include "base/text.h"
 #include "certificates/issue_internal.h"
 
@@ -213,17 +212,6 @@ static enum issue_next ask_parts(struct issue *issue)
 
 /* -- what is made ------------------------------------------------------------------------------ */
 
-static struct str verify_url(const struct issue *issue)
-{
-    struct str base = issue->section->all->verify_url;
-    if (!issue->section->config->registered)
-        return STR("");
-    h2o_iovec_t url = h2o_concat(issue->request->pool, h2o_iovec_init(base.p, base.n),
-                                 h2o_iovec_init(H2O_STRLIT("/")),
-                                 h2o_iovec_init(issue->serial, strlen(issue->serial)));
-    return (struct str){url.base, url.len};
-}
-
 void issue_make_fields(struct issue *issue, const char *serial, int64_t when_ms)
 {
     const struct section *section = issue->section;
@@ -235,7 +223,7 @@ void issue_make_fields(struct issue *issue, const char *serial, int64_t when_ms)
         made[i].name = made_field_names[i];
     made[MADE_SERIAL].value = str_from(issue->serial);
     made[MADE_TIMESTAMP].value = timestamp_text_print(section->timestamp, when_ms, pool);
-    made[MADE_VERIFY_URL].value = verify_url(issue);
+    made[MADE_VERIFY_URL].value = section_verify_url(section, made[MADE_SERIAL].value, pool);
     made[MADE_SIGNER].value = section->signer != NULL ? signer_name(section->signer) : STR("");
     issue->drawing = (struct drawing){
         .fields = issue->values,
@@ -249,10 +237,8 @@ void issue_make_fields(struct issue *issue, const char *serial, int64_t when_ms)
 static enum issue_next make_fields(struct issue *issue)
 {
     char serial[SERIAL_ROOM];
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     serial_make(serial);
-    issue_make_fields(issue, serial, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+    issue_make_fields(issue, serial, clock_unix_ms());
     return ISSUE_NEXT;
 }
 

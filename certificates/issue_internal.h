@@ -62,6 +62,9 @@ struct section {
 };
 
 struct str section_value_name(const struct section *section, size_t i);
+/* Of a certificate's verify page; "" = it isn't registered. */
+struct str section_verify_url(const struct section *section, struct str serial,
+                              h2o_mem_pool_t *pool);
 /* Whether certificates can be made of it at all: draws one of sample values, and sees whether it
  * could be signed. Errors in diag. Returns how many bytes it has, 0 = it can't be drawn. */
 size_t section_try(const struct section *section, struct diag *diag);

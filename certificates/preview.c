@@ -17,6 +17,18 @@ struct str section_value_name(const struct section *section, size_t i)
     return i < own ? section->fields->items[i].config->name : made_field_names[i - own];
 }
 
+struct str section_verify_url(const struct section *section, struct str serial,
+                              h2o_mem_pool_t *pool)
+{
+    struct str base = section->all->verify_url;
+    if (!section->config->registered)
+        return STR("");
+    h2o_iovec_t url =
+        h2o_concat(pool, h2o_iovec_init(base.p, base.n), h2o_iovec_init(H2O_STRLIT("/")),
+                   h2o_iovec_init(serial.p, serial.n));
+    return (struct str){url.base, url.len};
+}
+
 /* What a field holds when nobody says. */
 static struct str sample(const struct section *section, size_t i, const struct preview *as,
                          h2o_mem_pool_t *pool)
@@ -40,13 +52,7 @@ static struct str sample(const struct section *section, size_t i, const struct p
     default:
         break;
     }
-    struct str base = section->all->verify_url;
-    if (!section->config->registered)
-        return STR("");
-    h2o_iovec_t url =
-        h2o_concat(pool, h2o_iovec_init(base.p, base.n), h2o_iovec_init(H2O_STRLIT("/")),
-                   h2o_iovec_init(as->serial.p, as->serial.n));
-    return (struct str){url.base, url.len};
+    return section_verify_url(section, as->serial, pool);
 }
 
 static enum draw_result draw(const struct section *section, struct field_value *values,

@@ -47,6 +47,20 @@ const char *standing_name(enum standing standing)
     return names[standing];
 }
 
+bool status_named(struct str name, enum certificate_status *status_r)
+{
+    static const enum certificate_status all[] = {CERTIFICATE_VALID, CERTIFICATE_REVOKED,
+                                                  CERTIFICATE_SUPERSEDED};
+    for (size_t i = 0; i < COUNT(all); i++) {
+        const struct certificate_record record = {.status = all[i]};
+        if (str_eq(name, str_from(standing_name(standing_of(&record))))) {
+            *status_r = all[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 #define ADDED                                                                   \
     "Something was added to the file after it was issued, so what you see may " \
     "not be what was issued. "

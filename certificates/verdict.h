@@ -37,6 +37,8 @@ const char *file_state_name(enum file_state state);
 enum standing { STANDING_VALID, STANDING_REVOKED, STANDING_SUPERSEDED, STANDING_UNKNOWN };
 enum standing standing_of(const struct certificate_record *record); /* NULL: unknown */
 const char *standing_name(enum standing standing);
+/* The status of a record that a name stands for. False: none does. */
+bool status_named(struct str name, enum certificate_status *status_r);
 
 struct verdict {
     const char *tone; /* "good", "care" or "bad" */

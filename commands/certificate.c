@@ -171,29 +171,23 @@ static bool read_limit(const char *text, size_t *limit_r)
     return limit != 0;
 }
 
-static bool read_status(const char *text, int *status_r)
-{
-    for (int status = STANDING_VALID; status < STANDING_UNKNOWN; status++)
-        if (strcmp(text, standing_name((enum standing)status)) == 0) {
-            *status_r = status;
-            return true;
-        }
-    return false;
-}
-
 /* A page at a time, so that a register of millions needs no memory for all of it. */
 static int list(struct store *store, const struct options *options)
 {
     enum { PAGE = 500 };
     struct certificate_list want = {
         .route = str_from(options->route), .status = -1, .after_ms = INT64_MAX};
+    enum certificate_status status;
     size_t left;
     char after[SERIAL_ROOM] = "";
     if (!read_limit(options->limit, &left))
         return fail(COMMAND_USAGE, "--limit is not a number", options->limit);
-    if (options->status != NULL && !read_status(options->status, &want.status))
-        return fail(COMMAND_USAGE, "--status is valid, revoked or superseded, not",
-                    options->status);
+    if (options->status != NULL) {
+        if (!status_named(str_from(options->status), &status))
+            return fail(COMMAND_USAGE, "--status is valid, revoked or superseded, not",
+                        options->status);
+        want.status = (int)status;
+    }
     if (!options->json)
         puts("SERIAL                   STATUS      ISSUED (UTC)             BYTES  CERTIFICATE");
     size_t count;
@@ -249,15 +243,12 @@ static int change(struct store *store, const struct options *options,
                   enum certificate_status status)
 {
     struct certificate_record record;
-    struct timespec now;
     const char *why;
-    clock_gettime(CLOCK_REALTIME, &now);
     const struct certificate_change one = {.serial = str_from(options->serial),
                                            .status = status,
                                            .reason = str_from(options->reason),
                                            .superseded_by = str_from(options->by),
-                                           .changed_ms =
-                                               (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000};
+                                           .changed_ms = clock_unix_ms()};
     switch (register_change(store, &one, &record, &why)) {
     case REGISTER_OK:
         print_record(&record, options->json);

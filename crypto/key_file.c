@@ -184,7 +184,6 @@ static int parse_pbes2(const char *text, struct str password, mbedtls_pk_context
     uint8_t *plain = calloc(1, room);
     gw_assert(plain != NULL);
     failed = MBEDTLS_ERR_PK_PASSWORD_MISMATCH;
-    /* One in 256 wrong passwords gets past the padding: then it isn't a key. */
     if (decrypt(&pbes2, password, plain, &n) && mbedtls_pk_parse_key(key_r, plain, n, NULL, 0) == 0)
         failed = 0;
     explicit_bzero(plain, room);
@@ -196,13 +195,21 @@ out:
 
 /* -- any key ---------------------------------------------------------------------------------- */
 
+/* What another password decrypts to may pass for padded, one in 256: then it isn't a key. */
+static bool is_garbled(int failed, const char *text)
+{
+    const int high = 0xff80; /* of mbedtls' codes; the rest tells where in the ASN.1 */
+    return strstr(text, "ENCRYPTED") != NULL &&
+           (-failed & high) == -MBEDTLS_ERR_PK_KEY_INVALID_FORMAT;
+}
+
 static bool refuse(const char *path, int failed, const char *text, char *error, size_t error_size)
 {
     char reason[128];
     if (failed == MBEDTLS_ERR_PK_PASSWORD_REQUIRED || failed == MBEDTLS_ERR_PEM_PASSWORD_REQUIRED)
         snprintf(error, error_size, "%s: the key is encrypted: its password is needed", path);
     else if (failed == MBEDTLS_ERR_PK_PASSWORD_MISMATCH ||
-             failed == MBEDTLS_ERR_PEM_PASSWORD_MISMATCH)
+             failed == MBEDTLS_ERR_PEM_PASSWORD_MISMATCH || is_garbled(failed, text))
         snprintf(error, error_size, "%s: the key is encrypted with another password", path);
     else if (strstr(text, "PRIVATE KEY-----") == NULL)
         snprintf(error, error_size, "%s: there is no private key in it", path);

@@ -10,7 +10,9 @@
 
 enum {
     CHAIN_MAX = 8,
-    ISSUER_MAX = 1024 /* bytes of a name; struct cms has room for it */
+    /* bytes; struct cms has room for both. RFC 5280 section 4.1.2.2 allows serials of 20 */
+    ISSUER_MAX = 1024,
+    SERIAL_MAX = 64
 };
 
 static const struct digest_algorithm algorithms[] = {
@@ -105,6 +107,8 @@ static bool load_chain(const char *path, mbedtls_x509_crt *chain_r, char *error,
     }
     if (wrong == NULL && chain_r->issuer_raw.len > ISSUER_MAX)
         wrong = "its issuer's name is longer than 1024 bytes";
+    if (wrong == NULL && chain_r->serial.len > SERIAL_MAX)
+        wrong = "its serial number is longer than 64 bytes";
     if (wrong == NULL &&
         mbedtls_x509_crt_check_key_usage(chain_r, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0 &&
         mbedtls_x509_crt_check_key_usage(chain_r, MBEDTLS_X509_KU_NON_REPUDIATION) != 0)

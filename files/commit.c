@@ -208,7 +208,7 @@ static void told_of_failure(struct message *message)
 
 static enum storage_result record(struct storage_commit *commit)
 {
-    commit->created_ms = storage_now_ms();
+    commit->created_ms = clock_unix_ms();
     commit->records = h2o_mem_alloc(commit->count * sizeof(*commit->records));
     for (size_t i = 0; i < commit->count; i++) {
         const struct incoming *incoming = commit->files[i];

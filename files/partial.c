@@ -85,7 +85,7 @@ static void on_recorded(struct store_write *write)
 static void put_record(struct partial *partial)
 {
     const struct config_upload *config = storage_config(partial->storage);
-    partial->next.expires_ms = storage_now_ms() + (int64_t)config->expire_after_ms;
+    partial->next.expires_ms = clock_unix_ms() + (int64_t)config->expire_after_ms;
     partial->write = (struct store_write){
         .put_partial = &partial->next, .done = on_recorded, .loop = partial->loop};
     if (!store_submit(storage_store(partial->storage), &partial->write))
@@ -116,7 +116,7 @@ void partial_create(struct partial *partial, const struct partial_record *record
                                             .owner = copied(&at, record->owner),
                                             .metadata = copied(&at, record->metadata),
                                             .size = record->size,
-                                            .created_ms = storage_now_ms(),
+                                            .created_ms = clock_unix_ms(),
                                             .memory = partial->record.memory};
     put_record(partial);
 }
@@ -135,7 +135,7 @@ static enum partial_state find_record(struct partial *partial)
     if (result == STORE_OK) {
         if (!str_eq(partial->record.route, route))
             return PARTIAL_ABSENT;
-        return partial->record.expires_ms <= storage_now_ms() ? PARTIAL_EXPIRED : PARTIAL_OPEN;
+        return partial->record.expires_ms <= clock_unix_ms() ? PARTIAL_EXPIRED : PARTIAL_OPEN;
     }
     if (result == STORE_ABSENT) {
         result = store_find_file(store, id, &partial->file);

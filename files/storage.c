@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <h2o/memory.h>
 #include "base/folders.h"
@@ -161,13 +160,6 @@ struct offload *storage_disk(struct storage *storage)
 int storage_dir(const struct storage *storage)
 {
     return storage->dir;
-}
-
-int64_t storage_now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* -- names -- */

@@ -46,8 +46,6 @@ struct offload *storage_disk(struct storage *storage);
 void storage_sweep(struct storage *storage);
 /* Descriptor of dir/, for openat(). */
 int storage_dir(const struct storage *storage);
-/* Milliseconds since 1970, as records have them. */
-int64_t storage_now_ms(void);
 /* A fresh id. */
 void storage_new_id(char id_r[STORE_ID + 1]);
 bool storage_id_valid(struct str id);

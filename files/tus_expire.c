@@ -52,7 +52,7 @@ static bool find_expired(struct storage *storage, struct str id, struct partial_
 {
     if (store_find_partial(storage_store(storage), id, record_r) != STORE_OK)
         return false;
-    if (record_r->expires_ms <= storage_now_ms())
+    if (record_r->expires_ms <= clock_unix_ms())
         return true;
     free(record_r->memory);
     return false;
@@ -90,7 +90,7 @@ bool tus_expire(struct upload_route *route)
 {
     struct partial_record *records;
     size_t count, expired = 0;
-    if (store_list_expired(storage_store(route->storage), route->config->name, storage_now_ms(),
+    if (store_list_expired(storage_store(route->storage), route->config->name, clock_unix_ms(),
                            BATCH, &records, &count) != STORE_OK)
         return false;
     for (size_t i = 0; i < count; i++) {

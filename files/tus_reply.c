@@ -48,7 +48,7 @@ static void add_location(struct tus *tus)
     struct str location = joined(request->pool, tus->route->path, tus->partial.id);
     if (tus->route->config->auth == AUTH_SIGNED)
         location = http_signed_url(request, HTTP_MAY_WRITE, location, STR(""),
-                                   (uint64_t)(storage_now_ms() / 1000) + LOCATION_SECONDS);
+                                   (uint64_t)(clock_unix_ms() / 1000) + LOCATION_SECONDS);
     http_add_header(request, "location", location);
 }
 

@@ -94,9 +94,9 @@ def plain(packed=True, name="%name%"):
     name; Latin letters."""
     document = Document(packed)
     resources = ""
-    for name, base in (("T", "Times-Roman"), ("I", "Times-Italic"), ("M", "Courier")):
+    for key, base in (("T", "Times-Roman"), ("I", "Times-Italic"), ("M", "Courier")):
         font = document.add(f"<< /Type /Font /Subtype /Type1 /BaseFont /{base} /Encoding /WinAnsiEncoding >>")
-        resources += f"/{name} {font} 0 R "
+        resources += f"/{key} {font} 0 R "
     text = written(lambda words: f"({words})", (
         ("T", 46, 470, TEAL, "Certificate of Completion"),
         ("I", 18, 420, INK, "This is to certify that"),

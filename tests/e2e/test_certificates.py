@@ -711,7 +711,7 @@ def test_threads_that_draw_give_way(one):
     for task in pathlib.Path(f"/proc/{one.process.pid}/task").iterdir():
         name = (task / "comm").read_text().strip()
         nice[name] = int((task / "stat").read_text().rpartition(")")[2].split()[16])
-    assert nice["gw-compute"] == nice["gw-loop-0"] + 10
+    assert nice["gw-compute"] == min(nice["gw-loop-0"] + 10, 19)  # there is none above 19
 
 
 # -- what would keep a thread busy ------------------------------------------------------------------------------------

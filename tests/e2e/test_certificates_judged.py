@@ -1,12 +1,10 @@
 """Certificates before their judges: the default template, signed by a certificate authority's signer,
 registered, as a stranger's programs see it."""
 
-import concurrent.futures
 import hashlib
 import io
 import itertools
 import re
-import signal
 import unicodedata
 import urllib.parse
 
@@ -18,7 +16,7 @@ from selenium.webdriver.common.by import By
 import pdf_judges as judges
 import pdf_templates
 from conftest import HEADER, free_port
-from gateway import SANITIZED, command, until
+from gateway import command, until
 from pdf_judges import authority, clock, stranger  # noqa: F401  (fixtures)
 from test_browser import ROOT, browser  # noqa: F401
 
@@ -306,33 +304,6 @@ def test_the_verifier_tells_files_apart(start, authority, stranger):
             (b"%PDF-1.7 and nothing else", "unknown", False)):
         told = verify(one, content)
         assert (told["file"], told["ours"]) == (file, ours), (file, told)
-
-
-# -- kept --
-
-
-def test_what_was_answered_before_a_kill_is_the_same_after_it(signed):
-    """Asked by eight at once; the kill comes in the middle of it."""
-    def issue(number):
-        try:
-            answer = ask(signed, f"Somebody {number}")
-        except httpx.TransportError:
-            return None
-        return answer.content if answer.status_code == 200 else None
-
-    with concurrent.futures.ThreadPoolExecutor(8) as clients:
-        wanted = 12 if SANITIZED else 60
-        waiting = [clients.submit(issue, number) for number in range(2 * wanted)]
-        until(lambda: sum(one.done() for one in waiting) >= wanted, "half of it", 120)
-        signed.process.send_signal(signal.SIGKILL)
-        signed.process.wait()
-        answered = {number: one.result() for number, one in enumerate(waiting)}
-    answered = {number: pdf for number, pdf in answered.items() if pdf}
-    assert wanted <= len(answered) < 2 * wanted
-    signed.start()
-    for number, pdf in answered.items():
-        assert ask(signed, f"Somebody {number}").content == pdf
-        assert verify(signed, pdf)["file"] == "unaltered"
 
 
 # -- hostile --

@@ -165,7 +165,7 @@ static void test_values_reach_no_file_outside_and_no_network(void **state)
 {
     (void)state;
     struct folder outer = folder_make();
-    char inside[300], names[9][300];
+    char inside[300], names[10][300];
     unsigned port;
     int fd = listening(&port);
     write_file(&outer, "secret.png", png, sizeof(png));
@@ -189,6 +189,7 @@ static void test_values_reach_no_file_outside_and_no_network(void **state)
     snprintf(names[6], 300, "link.png");
     snprintf(names[7], 300, "%%2e%%2e/secret.png");
     snprintf(names[8], 300, "photo.png/../../secret.png");
+    snprintf(names[9], 300, "data:image/png;base64,AAAA");
     struct folder folder;
     strcpy(folder.path, outer.path);
     strcat(folder.path, "/templates");

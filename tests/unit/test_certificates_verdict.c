@@ -74,12 +74,32 @@ static void test_a_standing_is_the_records_status(void **state)
     assert_string_equal(standing_name(standing_of(NULL)), "unknown");
 }
 
+static void test_a_name_stands_for_a_status(void **state)
+{
+    static const struct {
+        struct str name;
+        enum certificate_status status;
+    } cases[] = {{STR("valid"), CERTIFICATE_VALID},
+                 {STR("revoked"), CERTIFICATE_REVOKED},
+                 {STR("superseded"), CERTIFICATE_SUPERSEDED}};
+    static const struct str none[] = {STR("unknown"), STR(""), STR("Valid"), STR("valid ")};
+    enum certificate_status status;
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_true(status_named(cases[i].name, &status));
+        assert_int_equal(status, cases[i].status);
+    }
+    for (size_t i = 0; i < COUNT(none); i++)
+        assert_false(status_named(none[i], &status));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_strongest_finding_decides),
         cmocka_unit_test(test_only_what_is_unaltered_and_valid_is_good),
         cmocka_unit_test(test_a_standing_is_the_records_status),
+        cmocka_unit_test(test_a_name_stands_for_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

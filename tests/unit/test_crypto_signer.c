@@ -55,6 +55,15 @@ static void test_encrypted_keys_open_with_their_password(void **state)
         assert_null(try("secret.key", "Kö nik", "rsa2048.crt", time(NULL), error, warning));
         assert_non_null(strstr(error, "secret.key: the key is encrypted with another password"));
     }
+    /* Nor do those pass for the right one that decrypt to something: one in 256. */
+    assert_runs(
+        "openssl pkcs8 -topk8 -v2 des3 -iter 1 -passout pass:x -in p256.key -out quick.key");
+    for (int i = 0; i < 2000; i++) {
+        char password[16];
+        snprintf(password, sizeof(password), "wrong %d", i);
+        assert_null(try("quick.key", password, "p256.crt", time(NULL), error, warning));
+        assert_non_null(strstr(error, "quick.key: the key is encrypted with another password"));
+    }
     /* A password too many is no mistake of the key's. */
     struct signer *signer = try("p256.key", "x", "p256.crt", time(NULL), error, warning);
     assert_string_equal(error, "");
@@ -106,6 +115,9 @@ static const struct {
     {"n=/CN=x; for i in $(seq 22); do n=$n/OU=$(printf %060d $i); done; "
      "openssl req -x509 -new -key p256.key -subj $n -out wordy.crt",
      "p256.key", "wordy.crt", "/wordy.crt: its issuer's name is longer than 1024 bytes"},
+    {"openssl req -x509 -new -key p256.key -subj /CN=x -set_serial 0x$(printf '7f%.0s' $(seq 600)) "
+     "-out numbered.crt",
+     "p256.key", "numbered.crt", "/numbered.crt: its serial number is longer than 64 bytes"},
 };
 
 static void test_what_does_not_fit_is_refused_with_the_file_and_the_reason(void **state)

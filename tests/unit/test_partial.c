@@ -177,7 +177,7 @@ static void test_a_new_one_has_a_record_and_no_file_yet(void **state)
     struct partial partial;
     (void)state;
     begin("expire_after = \"1h\"\n");
-    int64_t before_ms = storage_now_ms();
+    int64_t before_ms = clock_unix_ms();
     create(UINT64_MAX);
     assert_false(exists(".partial/"));
     open_partial(&partial, false);

@@ -146,18 +146,30 @@ void pdf_check(struct pdf_loading *loading, const struct pdf_template *template)
     }
 }
 
+/* A whole font's characters fill a page: they are told where it is met first. */
+static void print_drawn(const struct pdf_template *template, size_t placeholder, FILE *to)
+{
+    const struct pdf_placeholder *all = template->placeholders;
+    size_t first = 0;
+    while (all[first].font != all[placeholder].font)
+        first++;
+    struct str name = template->names[all[first].field];
+    fprintf(to, ", %s%s, draws ", name_of(all[first].font),
+            all[first].font->embedded || all[first].font->type3 ? "" : " (not embedded)");
+    if (first < placeholder)
+        fprintf(to, "what it draws for %%%.*s%%", (int)name.n, name.p);
+    else
+        pdf_print_ranges(to, draws, all[first].font, ' ', 0x20000);
+}
+
 void pdf_template_describe(const struct pdf_template *template, FILE *to)
 {
     for (size_t i = 0; i < template->placeholder_count; i++) {
         const struct pdf_placeholder *placeholder = &template->placeholders[i];
         struct str name = template->names[placeholder->field];
         fprintf(to, "  %%%.*s%%: %s", (int)name.n, name.p, placeholder->where);
-        if (placeholder->font != NULL) {
-            fprintf(to, ", %s%s, draws ", name_of(placeholder->font),
-                    placeholder->font->embedded || placeholder->font->type3 ? ""
-                                                                            : " (not embedded)");
-            pdf_print_ranges(to, draws, placeholder->font, ' ', 0x20000);
-        }
+        if (placeholder->font != NULL)
+            print_drawn(template, i, to);
         fputc('\n', to);
     }
 }

@@ -6,7 +6,7 @@
 
 struct entry {
     struct pos at; /* file: owned, or NULL */
-    size_t order; /* of arrival: keeps the sort stable */
+    size_t order;  /* of arrival: keeps the sort stable */
     bool warning;
     char *text; /* owned */
 };

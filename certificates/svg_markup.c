@@ -346,6 +346,12 @@ static void note_tags(struct svg_source *source, const struct svg_file *file, st
     }
 }
 
+/* Attributes that are prose to librsvg: nothing is opened or drawn of them. */
+static bool is_prose(struct str name)
+{
+    return name.n >= 5 && (memcmp(name.p, "aria-", 5) == 0 || memcmp(name.p, "data-", 5) == 0);
+}
+
 static void check_element(struct svg_source *source, const struct svg_file *file,
                           const struct svg_reader *r, const struct element *element)
 {
@@ -357,7 +363,7 @@ static void check_element(struct svg_source *source, const struct svg_file *file
     for (size_t i = 0; i < element->count; i++) {
         const struct attribute *a = &element->attributes[i];
         check_property(source, a->name, a->value, a->pos);
-        if (!a->constant)
+        if (!a->constant && !is_prose(a->name))
             note_tags(source, file, reader_of(r, a), a->value.p + a->value.n);
         if (str_eq(a->name, STR("style")) && a->value.n != 0)
             check_css(source, reader_of(r, a), a->value.p + a->value.n);

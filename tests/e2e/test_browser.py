@@ -63,7 +63,7 @@ def demo(gateway, promo, recco):
     pages = text[text.index("[upstreams.promo]"):]
     pages = pages.replace('"examples/assets"', f'"{ROOT}/examples/assets"')
     templates = {str(f.relative_to(ROOT / "templates")): f.read_text()
-                 for f in (ROOT / "templates").rglob("*.html")}
+                 for f in (ROOT / "templates").rglob("*.*")}
     header = HEADER.replace("workers = 1", 'workers = 1\nerror_template = "error.html"')
     return gateway(pages, templates, header=header,
                    env={"PROMO_SERVICE_URL": promo, "RECCO_SERVICE_URL": recco})

@@ -140,10 +140,6 @@ static void test_hostile_values_are_text_and_nothing_else(void **state)
         load_text(&folder, SVG("<text x='5' y='50' gw:fit='390' font-size='9' font-family='DejaVu "
                                "Sans' aria-label='{{name}}'>{{name}}</text>"));
     for (size_t i = 0; i < COUNT(values); i++) {
-        if (strpbrk(values[i], ":\\") != NULL) { /* not in an attribute */
-            assert_refused(template, values[i], "name");
-            continue;
-        }
         draw_file(template, &folder, values[i], "");
         judge(&folder);
         char *text = text_of_pdf(&folder);

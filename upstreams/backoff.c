@@ -122,6 +122,8 @@ static bool read_date(struct str text, int64_t now_s, int64_t *date_r)
         tm.tm_year += year - year % 100;
         if (tm.tm_year > year + 50)
             tm.tm_year -= 100;
+        else if (tm.tm_year <= year - 50)
+            tm.tm_year += 100;
     } else if (!matches(text, "w, d m Y h:i:s GMT", &tm) && !matches(text, "w m e h:i:s Y", &tm)) {
         return false;
     }

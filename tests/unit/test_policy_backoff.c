@@ -143,7 +143,7 @@ static void test_retry_after(void **state)
         {"Sunday, 06-Nov-44 08:49:47 GMT", DAY},
         {"Sunday, 06-Nov-45 08:49:47 GMT", 0},
         {"Sunday, 06-Nov-93 08:49:47 GMT", 0},
-        {"Sunday, 06-Nov-00 08:49:47 GMT", 0}, /* 1900 */
+        {"Monday, 06-Nov-00 08:49:47 GMT", DAY}, /* 2000 */
         /* that aren't any */
         {"Sun, 06 Nov 1994 08:49:47", 0},
         {"Sun, 06 Nov 1994 08:49:47 GMT+1", 0},

@@ -73,6 +73,7 @@ static void test_the_order_of_picks(void **state)
         {BALANCE_LEAST_INFLIGHT, "1~0! 1~5", "bbbbbbbbbbbbbb"},
         {BALANCE_LEAST_INFLIGHT, "1~0? 1~5", "bbbbbbbbbbbbbb"},
         {BALANCE_LEAST_INFLIGHT, "0~0 1~5", "bbbbbbbbbbbbbb"},
+        {BALANCE_LEAST_INFLIGHT, "0~0 1~5 1~4", "cccccccccccccc"},
         {BALANCE_LEAST_INFLIGHT, "0~1 0~0", "bbbbbbbbbbbbbb"},
         {BALANCE_LEAST_INFLIGHT, "1!~1 1!~0", "bbbbbbbbbbbbbb"},
     };

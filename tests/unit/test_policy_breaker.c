@@ -1,10 +1,6 @@
 /* When an upstream is not asked, tried, and asked again. */
 #include "upstreams/policy.h"
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <cmocka.h>
+#include "tests/unit/policy_threads.h"
 
 #define MS UINT64_C(1000)
 
@@ -275,7 +271,7 @@ static void test_a_clock_that_is_behind_is_refused(void **state)
 
 /* -- threads ----------------------------------------------------------------------------------- */
 
-enum { THREADS = 4, ASKS = 20000 };
+enum { ASKS = 20000 };
 
 /* Everything fails but some of the probes; the clock moves on with each question. */
 struct together {
@@ -322,12 +318,8 @@ static void test_one_probe_at_a_time_whoever_asks(void **state)
     (void)state;
     static const struct config_breaker limits = {.consecutive = 5, .open_for_ms = 1, .probes = 2};
     static struct together together;
-    pthread_t threads[THREADS];
     breaker_init(&together.guarded.breaker, &limits);
-    for (size_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &together), 0);
-    for (size_t i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    run_threads(ask_often, &together);
 
     uint32_t opened = atomic_load(&together.guarded.breaker.opened);
     uint32_t closed = atomic_load(&together.turns) - opened;
@@ -339,29 +331,43 @@ static void test_one_probe_at_a_time_whoever_asks(void **state)
     assert_in_range(atomic_load(&together.passes), 5 * closed, (5 + THREADS) * (closed + 1));
 }
 
-/* Many questions at the same moment, none of the probes reported: exactly one is let through. */
-static void *ask_once(void *arg)
+/* All ask in the moment in which open_for is over; the probe isn't back yet. Then all fail at once
+ * in one that is closed. */
+struct moments {
+    _Atomic uint32_t arrived;
+    struct guarded open[ROUNDS], closed[ROUNDS];
+    _Atomic uint8_t probes[ROUNDS], openings[ROUNDS];
+};
+
+static void *ask_together(void *arg)
 {
-    struct together *together = arg;
-    if (breaker_ask(&together->guarded.breaker, 1000 * MS) == BREAKER_PROBE)
-        atomic_fetch_add(&together->probes, 1);
+    struct moments *moments = arg;
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        meet(&moments->arrived, 2 * i + 1);
+        if (breaker_ask(&moments->open[i].breaker, 1000 * MS) == BREAKER_PROBE)
+            atomic_fetch_add(&moments->probes[i], 1);
+        meet(&moments->arrived, 2 * i + 2);
+        if (report(&moments->closed[i], false, REPORT_BAD, 1000 * MS))
+            atomic_fetch_add(&moments->openings[i], 1);
+    }
     return NULL;
 }
 
-static void test_of_those_that_wait_for_the_end_one_goes(void **state)
+static void test_of_those_that_come_together_one_probes_and_one_opens(void **state)
 {
     (void)state;
     static const struct config_breaker limits = {.consecutive = 1, .open_for_ms = 1, .probes = 1};
-    for (unsigned round = 0; round < 200; round++) {
-        struct together together = {0};
-        pthread_t threads[THREADS];
-        breaker_init(&together.guarded.breaker, &limits);
-        assert_true(report(&together.guarded, false, REPORT_BAD, 0));
-        for (size_t i = 0; i < THREADS; i++)
-            assert_int_equal(pthread_create(&threads[i], NULL, ask_once, &together), 0);
-        for (size_t i = 0; i < THREADS; i++)
-            pthread_join(threads[i], NULL);
-        assert_int_equal(atomic_load(&together.probes), 1);
+    static struct moments moments;
+    for (size_t i = 0; i < ROUNDS; i++) {
+        breaker_init(&moments.open[i].breaker, &limits);
+        breaker_init(&moments.closed[i].breaker, &limits);
+        assert_true(report(&moments.open[i], false, REPORT_BAD, 0));
+    }
+    run_threads(ask_together, &moments);
+    for (size_t i = 0; i < ROUNDS; i++) {
+        assert_int_equal(atomic_load(&moments.probes[i]), 1);
+        assert_int_equal(atomic_load(&moments.openings[i]), 1);
+        assert_int_equal(atomic_load(&moments.closed[i].breaker.opened), 1);
     }
 }
 
@@ -373,7 +379,7 @@ int main(void)
         cmocka_unit_test(test_a_day_is_a_day),
         cmocka_unit_test(test_a_clock_that_is_behind_is_refused),
         cmocka_unit_test(test_one_probe_at_a_time_whoever_asks),
-        cmocka_unit_test(test_of_those_that_wait_for_the_end_one_goes),
+        cmocka_unit_test(test_of_those_that_come_together_one_probes_and_one_opens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,6 @@
 /* When an address is put aside, for how long, and when it comes back. */
 #include "upstreams/policy.h"
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <cmocka.h>
+#include "tests/unit/policy_threads.h"
 
 #define MS UINT64_C(1000)
 
@@ -149,26 +145,20 @@ static void test_without_a_limit_nothing_is_ejected(void **state)
 
 /* -- threads ----------------------------------------------------------------------------------- */
 
-enum { THREADS = 4, FAILURES = 20000 };
-
 struct together {
-    struct health_state address;
-    _Atomic uint64_t clock_us;
-    _Atomic uint32_t ejected, while_aside;
+    _Atomic uint32_t arrived;
+    struct health_state addresses[ROUNDS];
+    _Atomic uint8_t ejected[ROUNDS];
 };
 
-static void *fail_often(void *arg)
+static void *fail_together(void *arg)
 {
-    static const struct config_ejection limits = {.consecutive = 3, .for_ms = 1, .max_share = 50};
+    static const struct config_ejection limits = {.consecutive = 1, .for_ms = 1, .max_share = 50};
     struct together *together = arg;
-    for (unsigned i = 0; i < FAILURES; i++) {
-        uint64_t now_us = atomic_fetch_add(&together->clock_us, 10);
-        uint64_t before_us = atomic_load(&together->address.ejected_until_us);
-        if (!health_report(&together->address, false, &limits, 4, 0, now_us))
-            continue;
-        atomic_fetch_add(&together->ejected, 1);
-        if (before_us > now_us)
-            atomic_fetch_add(&together->while_aside, 1);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        meet(&together->arrived, i + 1);
+        if (health_report(&together->addresses[i], false, &limits, 4, 0, 5))
+            atomic_fetch_add(&together->ejected[i], 1);
     }
     return NULL;
 }
@@ -177,14 +167,11 @@ static void test_threads_eject_once(void **state)
 {
     (void)state;
     static struct together together;
-    pthread_t threads[THREADS];
-    for (size_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, fail_often, &together), 0);
-    for (size_t i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
-    assert_int_equal(atomic_load(&together.while_aside), 0);
-    /* 800 ms in all: aside for 1, 2, 3, … ms, and no two of these overlap. */
-    assert_in_range(atomic_load(&together.ejected), 10, 39 + 10);
+    run_threads(fail_together, &together);
+    for (size_t i = 0; i < ROUNDS; i++) {
+        assert_int_equal(atomic_load(&together.ejected[i]), 1);
+        assert_int_equal(atomic_load(&together.addresses[i].ejections), 1);
+    }
 }
 
 /* -- checks ------------------------------------------------------------------------------------ */

@@ -1,10 +1,6 @@
 /* What an upstream's last ten seconds held, and the retries and hedges that this allows. */
 #include "upstreams/policy.h"
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <cmocka.h>
+#include "tests/unit/policy_threads.h"
 
 #define MS     UINT64_C(1000)
 #define SECOND UINT64_C(1000000)
@@ -169,7 +165,7 @@ static void test_hedges_are_denied_as_hedges(void **state)
 
 /* -- threads ----------------------------------------------------------------------------------- */
 
-enum { THREADS = 4, TAKES = 2000, CALLS = 1000, PERCENT = 20 };
+enum { TAKES = 2000, CALLS = 1000, PERCENT = 20 };
 
 /* Their clocks are one counter that goes through four seconds, so that they often stand on both
  * sides of a second's end. */
@@ -177,6 +173,11 @@ struct together {
     struct window window;
     _Atomic uint64_t clock_us;
     _Atomic uint32_t granted;
+};
+
+struct beginners {
+    struct window window;
+    _Atomic uint32_t arrived, wrong;
 };
 
 static uint64_t tick(struct together *together)
@@ -204,22 +205,13 @@ static void *count_often(void *arg)
     return NULL;
 }
 
-static void run_together(struct together *together, void *(*run)(void *))
-{
-    pthread_t threads[THREADS];
-    for (size_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, run, together), 0);
-    for (size_t i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
-}
-
 static void test_threads_do_not_overdraw(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 50; round++) {
         struct together together = {.clock_us = 20 * SECOND - 1};
         count_many(&together.window, COUNT_CALLS, CALLS, 19 * SECOND);
-        run_together(&together, take_often);
+        run_threads(take_often, &together);
         uint32_t granted = atomic_load(&together.granted);
         uint64_t now = atomic_load(&together.clock_us);
         assert_in_range(granted, 1, CALLS * PERCENT / 100);
@@ -236,14 +228,38 @@ static void test_threads_do_not_overdraw(void **state)
 static void test_threads_lose_no_count(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < 50; round++) {
-        struct together together = {.clock_us = 20 * SECOND};
-        for (uint64_t second = 9; second < 20; second++) /* a ring full of what is old */
-            count_many(&together.window, COUNT_ANSWERS, 5, second * SECOND);
-        run_together(&together, count_often);
-        assert_int_equal(sum_since(&together.window, COUNT_ANSWERS, 20 * SECOND, 24 * SECOND),
-                         THREADS * TAKES);
+    struct together together = {.clock_us = 20 * SECOND};
+    for (uint64_t second = 9; second < 20; second++) /* a ring full of what is old */
+        count_many(&together.window, COUNT_ANSWERS, 5, second * SECOND);
+    run_threads(count_often, &together);
+    assert_int_equal(sum_since(&together.window, COUNT_ANSWERS, 20 * SECOND, 24 * SECOND),
+                     THREADS * TAKES);
+}
+
+/* All begin each second in the same moment. */
+static void *begin_seconds(void *arg)
+{
+    struct beginners *beginners = arg;
+    for (uint32_t second = 0; second < ROUNDS; second++) {
+        meet(&beginners->arrived, 2 * second + 1);
+        for (uint32_t what = 0; what < COUNTED; what++)
+            window_count(&beginners->window, what, second * SECOND);
+        meet(&beginners->arrived, 2 * second + 2);
+        uint32_t sums[COUNTED];
+        window_sum(&beginners->window, second * SECOND, second * SECOND, sums);
+        for (uint32_t what = 0; what < COUNTED; what++)
+            if (sums[what] != THREADS)
+                atomic_fetch_add(&beginners->wrong, 1);
     }
+    return NULL;
+}
+
+static void test_threads_begin_a_second_together(void **state)
+{
+    (void)state;
+    struct beginners beginners = {0};
+    run_threads(begin_seconds, &beginners);
+    assert_int_equal(atomic_load(&beginners.wrong), 0);
 }
 
 int main(void)
@@ -258,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_hedges_are_denied_as_hedges),
         cmocka_unit_test(test_threads_do_not_overdraw),
         cmocka_unit_test(test_threads_lose_no_count),
+        cmocka_unit_test(test_threads_begin_a_second_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,14 +124,17 @@ struct issue_work {
     struct offload_job job;
     bool found; /* `find` holds what was issued */
     struct register_find find;
+    struct certificate_record record;
+    struct certificate_key key;
     struct register_add add;
 };
 
 /* Goes on with the next step, from whatever the last one waited for. */
 void issue_go_on(struct issue *issue);
-/* Goes back to looking into the register, or on to the reply. */
+/* Goes back to looking into the register, as if for the first time; or on to what is left to do
+ * with a certificate that is there. */
 void issue_go_to_find(struct issue *issue);
-void issue_go_to_reply(struct issue *issue);
+void issue_go_to_keep(struct issue *issue);
 
 /* Fills in what is made: of a serial and an instant. */
 void issue_make_fields(struct issue *issue, const char *serial, int64_t when_ms);
@@ -160,6 +163,7 @@ enum issue_next issue_refuse(struct issue *issue, int status, const char *type, 
                              struct str detail);
 enum issue_next issue_refuse_fields(struct issue *issue, const struct field_faults *faults);
 enum issue_next issue_refuse_busy(struct issue *issue);
+enum issue_next issue_refuse_keys(struct issue *issue);
 enum issue_next issue_refuse_broken(struct issue *issue);
 
 #endif

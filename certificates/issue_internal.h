@@ -24,10 +24,6 @@ enum {
     ISSUE_LOOPS_MAX = 1024            /* the configuration's most workers */
 };
 
-/* Fields that are made for each certificate stand behind the configured ones, in this order. */
-enum made_field { MADE_SERIAL, MADE_TIMESTAMP, MADE_VERIFY_URL, MADE_SIGNER, MADE_FIELDS };
-extern const struct str made_field_names[MADE_FIELDS];
-
 /* A text of the configuration in which {{name}} stands for a field. */
 struct words {
     const struct template *template; /* NULL: there is no {{ in it */

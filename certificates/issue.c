@@ -332,6 +332,14 @@ void issue_work_end(struct issue_work *work)
     h2o_mem_release_shared(work);
 }
 
+void issue_work_dropped(struct offload_job *job)
+{
+    struct issue_work *work = CONTAINER_OF(job, struct issue_work, job);
+    if (work->issue != NULL)
+        issue_refuse_busy(work->issue);
+    h2o_mem_release_shared(work);
+}
+
 static void issue_dispose(void *p)
 {
     struct issue *issue = p;

@@ -139,6 +139,8 @@ struct issue_work *issue_work(struct issue *issue);
 /* Around what goes on without the issue: begun; ended, on the loop. */
 void issue_work_begin(struct issue_work *work);
 void issue_work_end(struct issue_work *work);
+/* For the work's job: ends what it would have done. */
+void issue_work_dropped(struct offload_job *job);
 
 /* Steps in files of their own. */
 enum issue_next issue_find(struct issue *issue);  /* issue_keep.c */

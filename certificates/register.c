@@ -134,7 +134,8 @@ bool register_find(struct registry *registry, struct register_find *find)
     find->pdf = (struct str){NULL, 0};
     find->result = REGISTER_BUSY;
     find->by_key = false;
-    find->job = (struct offload_job){.work = find_on_disk, .done = found, .loop = find->loop};
+    find->job = (struct offload_job){
+        .work = find_on_disk, .done = found, .dropped = found, .loop = find->loop};
     return offload_submit(registry->reads, &find->job);
 }
 

@@ -105,13 +105,23 @@ static void done(struct offload_job *job)
         release(verification);
 }
 
+static void dropped(struct offload_job *job)
+{
+    struct verification *verification = CONTAINER_OF(job, struct verification, job);
+    verification->working = false;
+    if (verification->request != NULL)
+        refuse_busy(verification->request);
+    else
+        release(verification);
+}
+
 bool verification_start(struct verification *verification, struct offload *offload,
                         void (*work)(struct offload_job *job),
                         void (*then)(struct verification *verification))
 {
     verification->then = then;
-    verification->job =
-        (struct offload_job){.work = work, .done = done, .loop = verification->request->loop};
+    verification->job = (struct offload_job){
+        .work = work, .done = done, .dropped = dropped, .loop = verification->request->loop};
     verification->working = offload_submit(offload, &verification->job);
     if (!verification->working)
         refuse_busy(verification->request);

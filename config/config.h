@@ -66,9 +66,49 @@ struct config_tls {                 /* [upstreams.NAME.tls] */
     uint8_t min_version;            /* enum config_tls_version */
 };
 
+struct config_retry {  /* [upstreams.NAME.retry] */
+    uint32_t attempts; /* of one call, in all; 0 = 2 where there are several addresses, else 1 */
+    struct config_strings on; /* "connect", "reset", "timeout", "502" */
+    uint64_t backoff_ms;      /* the most that the first retry waits; doubles with each */
+    uint64_t max_backoff_ms;
+    uint32_t budget;       /* retries, in percent of the calls of the last ten seconds */
+    uint32_t budget_floor; /* retries a second that are always allowed */
+};
+
+struct config_hedge {      /* [upstreams.NAME.hedge] */
+    struct str after;      /* "" = off, "p95", or a duration */
+    uint32_t budget;       /* percent, as of retries */
+    uint32_t budget_floor; /* hedges a second */
+};
+
+struct config_breaker {   /* [upstreams.NAME.breaker] */
+    uint32_t error_share; /* percent of the calls of the last ten seconds that opens it; 0 = any */
+    uint32_t min_calls;   /* fewer prove nothing */
+    uint32_t consecutive; /* failures one after the other that open it; 0 = any number */
+    uint64_t open_for_ms;
+    uint32_t probes; /* good answers that close it */
+};
+
+struct config_ejection {  /* [upstreams.NAME.ejection] */
+    uint32_t consecutive; /* failures of one address; 0 = never */
+    uint64_t for_ms;      /* times how often it was ejected lately */
+    uint32_t max_share;   /* percent of the addresses; never the last one */
+};
+
+struct config_health { /* [upstreams.NAME.health] */
+    struct str path;   /* "" = off */
+    uint64_t interval_ms, timeout_ms;
+    uint32_t healthy, unhealthy; /* good and bad answers in a row that change its mind */
+};
+
+enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_INFLIGHT };
+
 struct config_upstream { /* [upstreams.NAME] */
     struct str name;
     struct str url; /* http://, https:// or unix:/path; a path prefix may follow the host */
+    struct config_strings addresses; /* "host:port" or "host:port weight=3"; none = the url's */
+    uint8_t balance;                 /* enum config_balance */
+    struct str deadline_header;      /* tells the upstream the milliseconds left; "" = doesn't */
     uint64_t connect_timeout_ms;
     uint64_t timeout_ms; /* one attempt, connecting included, queueing not */
     uint32_t max_idle;   /* kept-alive connections a worker */
@@ -81,6 +121,21 @@ struct config_upstream { /* [upstreams.NAME] */
     struct config_strings forward_headers; /* request headers that go upstream */
     struct config_pairs set_headers;       /* [upstreams.NAME.set_headers]: sent with every call */
     struct config_tls tls;
+    struct config_retry retry;
+    struct config_hedge hedge;
+    struct config_breaker breaker;
+    struct config_ejection ejection;
+    struct config_health health;
+};
+
+enum config_method { METHOD_GET, METHOD_POST };
+
+struct config_fallback {    /* [pages.NAME.parts.NAME.fallback] */
+    struct str upstream;    /* "" = the part's */
+    struct str path;        /* "" = nobody else is asked */
+    uint64_t timeout_ms;    /* 0 = the upstream's */
+    struct str value;       /* key "static": JSON; "" = none */
+    struct str static_file; /* absolute, JSON; "" = none */
 };
 
 struct config_part { /* [pages.NAME.parts.NAME] */
@@ -91,7 +146,19 @@ struct config_part { /* [pages.NAME.parts.NAME] */
     uint64_t timeout_ms;               /* 0 = the upstream's */
     struct str select;                 /* "data.items"; "" = the whole answer */
     struct config_strings allow, deny; /* paths; empty allow = everything */
-    struct str into; /* "" = under the part's name; "." = spread into the root; "a.b" */
+    struct str into;             /* "" = under the part's name; "." = spread into the root; "a.b" */
+    uint8_t method;              /* enum config_method */
+    struct str body;             /* JSON whose strings may hold {variables}; "" = none */
+    bool idempotent;             /* a POST that may be made twice */
+    struct str when;             /* a condition; "" = always */
+    struct str each;             /* "recco.items": called for each of them; "" = once */
+    struct str as;               /* what an element is called in path, headers and body */
+    uint32_t concurrency;        /* calls of each under way at once */
+    uint32_t max_items;          /* elements of each that are asked for */
+    uint32_t batch;              /* elements that one call asks for; 0 = a call each */
+    struct str by;               /* of a batch's answer: the member that says whose it is */
+    struct config_pairs headers; /* [pages.NAME.parts.NAME.headers]: may hold {variables} */
+    struct config_fallback fallback;
 };
 
 struct config_page { /* [pages.NAME] */

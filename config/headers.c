@@ -70,7 +70,8 @@ out:
     return sound;
 }
 
-static bool read_header(struct reader *r, const struct toml_node *node, struct str *to)
+static bool read_header(struct reader *r, const struct toml_node *node, bool expanded,
+                        struct str *to)
 {
     struct expansion x;
     if (node->type == TOML_TABLE)
@@ -81,7 +82,8 @@ static bool read_header(struct reader *r, const struct toml_node *node, struct s
     }
     if (!config_expand(r->pool, r->doc, node, NULL, r->diag, &x))
         return false;
-    if (is_secret(node->key) && (!x.referenced || x.literal_default)) {
+    bool varies = expanded && memchr(x.text.p, '{', x.text.n) != NULL;
+    if (is_secret(node->key) && !varies && (!x.referenced || x.literal_default)) {
         diag_error(r->diag, node->at,
                    "%s: a secret may not stand in the file; write \"${NAME}\" for it and set NAME "
                    "in the environment, or put it in a file: { file = \"path\" }",
@@ -99,7 +101,8 @@ static bool read_header(struct reader *r, const struct toml_node *node, struct s
     return true;
 }
 
-void reader_pairs(struct reader *r, const struct toml_node *table, struct config_pairs *to)
+void reader_pairs(struct reader *r, const struct toml_node *table, bool expanded,
+                  struct config_pairs *to)
 {
     *to = (struct config_pairs){0};
     if (table == NULL || table->count == 0)
@@ -117,7 +120,7 @@ void reader_pairs(struct reader *r, const struct toml_node *table, struct config
                        node->key.p);
             sound = false;
         }
-        sound &= read_header(r, node, &pair->value);
+        sound &= read_header(r, node, expanded, &pair->value);
         if (!sound) {
             r->config->private->place_count = places; /* the next pair takes this one's place */
             continue;

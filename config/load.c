@@ -179,7 +179,7 @@ static void read_key(struct reader *r, const struct schema_section *section,
     if (node != NULL)
         at = node->at;
 
-    if (key->type == VALUE_STRING)
+    if (key->type == VALUE_STRING || key->type == VALUE_JSON)
         *(struct str *)(void *)field = STR("");
     if (node != NULL && reader_value(r, key, &(struct input){r->doc, node, NULL}, record, field))
         return;
@@ -282,7 +282,7 @@ static void read_section(struct reader *r, const struct schema_section *section,
         if (below->shape == SECTION_NAMED)
             read_named(r, below, node, record);
         else if (below->shape == SECTION_PAIRS)
-            reader_pairs(r, node, (struct config_pairs *)(void *)at);
+            reader_pairs(r, node, below->expanded, (struct config_pairs *)(void *)at);
         else
             read_section(r, below, node, at);
     }

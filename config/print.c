@@ -73,6 +73,7 @@ static void print_value(struct printer *p, const struct schema_key *key, const v
         fprintf(p->to, "\"%s\"", key->words[*(const uint8_t *)field]);
         break;
     case VALUE_STRING:
+    case VALUE_JSON:
         print_text(p, field);
         break;
     case VALUE_STRINGS:

@@ -328,7 +328,9 @@ bool reader_value(struct reader *r, const struct schema_key *key, const struct i
 
     if (key->type == VALUE_STRINGS)
         return read_strings(r, key, in, field);
-    if (key->type == VALUE_STRING) {
+    if (key->type == VALUE_JSON && in->node->type != TOML_STRING)
+        return reader_json(r, in, field);
+    if (key->type == VALUE_STRING || key->type == VALUE_JSON) {
         struct str *to = field;
         if (!read_string(r, key, in, to))
             return false;

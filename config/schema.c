@@ -24,6 +24,8 @@ static const char *const reserved_asked[] = {"query",  "path",    "form",  "json
                                              "cookie", "request", "field", NULL};
 static const char *const reserved_fields[] = {"serial", "timestamp", "verify_url", "qr",
                                               "fit",    "signer",    NULL};
+static const char *const balances[] = {"round_robin", "least_inflight", NULL};
+static const char *const methods[] = {"GET", "POST", NULL};
 static const char *const without_timestamps[] = {"fail", "sign", NULL};
 
 /* clang-format off */
@@ -96,6 +98,12 @@ static const struct schema_key tls_keys[] = {
 static const struct schema_key upstream_keys[] = {
     {"url", VALUE_STRING, RULE_NOT_EMPTY | RULE_UNIX_PATH | RULE_URL, AT(url),
      .doc = "http://, https:// or unix:/path; a path prefix may follow the host"},
+    {"addresses", VALUE_STRINGS, RULE_NOT_EMPTY, AT(addresses), .fallback = "[]",
+     .doc = "\"host:port\" or \"host:port weight=3\", instead of the url's host"},
+    {"balance", VALUE_WORD, AT(balance), .fallback = "\"round_robin\"", .words = balances,
+     .doc = "round_robin or least_inflight, where there are several addresses"},
+    {"deadline_header", VALUE_STRING, AT(deadline_header), .fallback = "\"\"",
+     .doc = "a header that tells the upstream the milliseconds left; \"\" = none"},
     {"connect_timeout", VALUE_DURATION, AT(connect_timeout_ms), .fallback = "\"500ms\"",
      .min = 1, .max = HOURS(1), .doc = "name, TCP and TLS"},
     {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"1s\"",
@@ -139,6 +147,111 @@ static const struct schema_key part_keys[] = {
      .doc = "paths that are dropped"},
     {"into", VALUE_STRING, AT(into), .fallback = "\"\"",
      .doc = "where it goes; \"\" = under the part's name, \".\" = into the root"},
+    {"method", VALUE_WORD, AT(method), .fallback = "\"GET\"", .words = methods,
+     .doc = "GET or POST"},
+    {"body", VALUE_STRING, AT(body), .fallback = "\"\"",
+     .doc = "of a POST: JSON, whose strings may hold {variables}"},
+    {"idempotent", VALUE_BOOL, AT(idempotent), .fallback = "false",
+     .doc = "a POST that may be made twice, so it is retried and hedged"},
+    {"when", VALUE_STRING, AT(when), .fallback = "\"\"",
+     .doc = "skipped unless it holds: \"query.debug\", \"promo.kind == 'banner'\""},
+    {"each", VALUE_STRING, AT(each), .fallback = "\"\"",
+     .doc = "called for each element of another part's array: \"recco.items\""},
+    {"as", VALUE_STRING, RULE_NOT_EMPTY, AT(as), .fallback = "\"item\"",
+     .doc = "what the element is called: {item.id}"},
+    {"concurrency", VALUE_COUNT, AT(concurrency), .fallback = "10", .min = 1, .max = 1000,
+     .doc = "calls of each under way at once"},
+    {"max_items", VALUE_COUNT, AT(max_items), .fallback = "100", .min = 1, .max = 10000,
+     .doc = "elements of each that are asked for"},
+    {"batch", VALUE_COUNT, AT(batch), .fallback = "0", .max = 1000,
+     .doc = "elements of each that one call asks for; 0 = a call each"},
+    {"by", VALUE_STRING, AT(by), .fallback = "\"\"",
+     .doc = "of a batch's answer: the member that says whose it is; \"\" = an object by key"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_fallback, field)
+static const struct schema_key fallback_keys[] = {
+    {"upstream", VALUE_STRING, AT(upstream), .fallback = "\"\"",
+     .doc = "who is asked instead; \"\" = the part's"},
+    {"path", VALUE_STRING, AT(path), .fallback = "\"\"",
+     .doc = "what is asked for instead; \"\" = nothing"},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"0s\"", .max = HOURS(1),
+     .doc = "one attempt; 0s = the upstream's"},
+    {"static", VALUE_JSON, AT(value), .fallback = "\"\"",
+     .doc = "data when nobody answers: a table, an array or JSON in a string"},
+    {"static_file", VALUE_STRING, RULE_PATH, AT(static_file), .fallback = "\"\"",
+     .doc = "the same from a JSON file"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_retry, field)
+static const struct schema_key retry_keys[] = {
+    {"attempts", VALUE_COUNT, AT(attempts), .fallback = "0", .max = 10,
+     .doc = "of one call, in all; 0 = 2 where there are several addresses, else 1"},
+    {"on", VALUE_STRINGS, RULE_NOT_EMPTY, AT(on),
+     .fallback = "[\"connect\", \"reset\", \"502\", \"503\", \"504\"]",
+     .doc = "connect, reset, timeout, or a status"},
+    {"backoff", VALUE_DURATION, AT(backoff_ms), .fallback = "\"25ms\"", .max = HOURS(1),
+     .doc = "the most that the first retry waits; doubles with each"},
+    {"max_backoff", VALUE_DURATION, AT(max_backoff_ms), .fallback = "\"250ms\"",
+     .max = HOURS(1), .doc = "the most that any waits"},
+    {"budget", VALUE_COUNT, AT(budget), .fallback = "20", .max = 100,
+     .doc = "retries, in percent of the calls of the last ten seconds"},
+    {"budget_floor", VALUE_COUNT, AT(budget_floor), .fallback = "3", .max = 1000000,
+     .doc = "retries a second that are always allowed"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_hedge, field)
+static const struct schema_key hedge_keys[] = {
+    {"after", VALUE_STRING, AT(after), .fallback = "\"\"",
+     .doc = "a second call after it: a duration, or \"p95\"; \"\" = off"},
+    {"budget", VALUE_COUNT, AT(budget), .fallback = "10", .max = 100,
+     .doc = "hedges, in percent of the calls of the last ten seconds"},
+    {"budget_floor", VALUE_COUNT, AT(budget_floor), .fallback = "1", .max = 1000000,
+     .doc = "hedges a second that are always allowed"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_breaker, field)
+static const struct schema_key breaker_keys[] = {
+    {"error_share", VALUE_COUNT, AT(error_share), .fallback = "50", .max = 100,
+     .doc = "percent of the last ten seconds' calls that opens it; 0 = no share does"},
+    {"min_calls", VALUE_COUNT, AT(min_calls), .fallback = "20", .min = 1, .max = 1000000,
+     .doc = "fewer in ten seconds prove nothing"},
+    {"consecutive", VALUE_COUNT, AT(consecutive), .fallback = "20", .max = 1000000,
+     .doc = "failures one after the other that open it; 0 = no number does"},
+    {"open_for", VALUE_DURATION, AT(open_for_ms), .fallback = "\"5s\"",
+     .min = 1, .max = HOURS(24), .doc = "then it is tried with single calls"},
+    {"probes", VALUE_COUNT, AT(probes), .fallback = "3", .min = 1, .max = 1000,
+     .doc = "good answers to those that close it"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_ejection, field)
+static const struct schema_key ejection_keys[] = {
+    {"consecutive", VALUE_COUNT, AT(consecutive), .fallback = "5", .max = 1000000,
+     .doc = "failures of one address that put it aside; 0 = never"},
+    {"for", VALUE_DURATION, AT(for_ms), .fallback = "\"10s\"", .min = 1, .max = HOURS(24),
+     .doc = "times how often that happened lately"},
+    {"max_share", VALUE_COUNT, AT(max_share), .fallback = "50", .max = 100,
+     .doc = "percent of the addresses; never the last one"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_health, field)
+static const struct schema_key health_keys[] = {
+    {"path", VALUE_STRING, AT(path), .fallback = "\"\"",
+     .doc = "asked for at each address, after the url's path; \"\" = off"},
+    {"interval", VALUE_DURATION, AT(interval_ms), .fallback = "\"5s\"",
+     .min = 10, .max = HOURS(24), .doc = "from one check to the next"},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"1s\"",
+     .min = 1, .max = HOURS(1), .doc = "one check"},
+    {"healthy", VALUE_COUNT, AT(healthy), .fallback = "2", .min = 1, .max = 1000,
+     .doc = "good answers in a row that bring an address back"},
+    {"unhealthy", VALUE_COUNT, AT(unhealthy), .fallback = "3", .min = 1, .max = 1000,
+     .doc = "bad ones in a row that put it aside"},
 };
 #undef AT
 
@@ -327,10 +440,31 @@ static const struct schema_section upstream_sections[] = {
      .offset = offsetof(struct config_upstream, set_headers)},
     {"upstreams.*.tls", "tls", SECTION_TABLE, KEYS(tls_keys),
      .offset = offsetof(struct config_upstream, tls)},
+    {"upstreams.*.retry", "retry", SECTION_TABLE, KEYS(retry_keys),
+     .offset = offsetof(struct config_upstream, retry)},
+    {"upstreams.*.hedge", "hedge", SECTION_TABLE, KEYS(hedge_keys),
+     .offset = offsetof(struct config_upstream, hedge)},
+    {"upstreams.*.breaker", "breaker", SECTION_TABLE, KEYS(breaker_keys),
+     .offset = offsetof(struct config_upstream, breaker)},
+    {"upstreams.*.ejection", "ejection", SECTION_TABLE, KEYS(ejection_keys),
+     .offset = offsetof(struct config_upstream, ejection)},
+    {"upstreams.*.health", "health", SECTION_TABLE, KEYS(health_keys),
+     .offset = offsetof(struct config_upstream, health)},
 };
 
+/* Of a page's parts and of a certificate's: the paths only serve to name them in messages. */
+#define PART_SECTIONS(above)                                                        \
+    {                                                                               \
+        {above ".*.parts.*.headers", "headers", SECTION_PAIRS, .expanded = true,    \
+         .offset = offsetof(struct config_part, headers)},                          \
+        {above ".*.parts.*.fallback", "fallback", SECTION_TABLE, KEYS(fallback_keys), \
+         .offset = offsetof(struct config_part, fallback)},                         \
+    }
+static const struct schema_section part_sections[] = PART_SECTIONS("pages");
+static const struct schema_section asked_sections[] = PART_SECTIONS("certificates");
+
 static const struct schema_section page_sections[] = {
-    {"pages.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys),
+    {"pages.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys), SECTIONS(part_sections),
      .offset = offsetof(struct config_page, parts),
      .count_offset = offsetof(struct config_page, part_count),
      .size = sizeof(struct config_part), .reserved = reserved_parts},
@@ -341,7 +475,7 @@ static const struct schema_section certificate_sections[] = {
      .offset = offsetof(struct config_certificate, fields),
      .count_offset = offsetof(struct config_certificate, field_count),
      .size = sizeof(struct config_field), .reserved = reserved_fields},
-    {"certificates.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys),
+    {"certificates.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys), SECTIONS(asked_sections),
      .offset = offsetof(struct config_certificate, asked.parts),
      .count_offset = offsetof(struct config_certificate, asked.part_count),
      .size = sizeof(struct config_part), .reserved = reserved_asked},
@@ -411,6 +545,7 @@ static const char *type_name(const struct schema_key *key)
         [VALUE_STRINGS] = "array of strings",
         [VALUE_WORD] = "word",
         [VALUE_STRING] = "string",
+        [VALUE_JSON] = "any",
     };
     return key->rules & RULE_PATH ? "path" : names[key->type];
 }

@@ -14,7 +14,8 @@ enum value_type {
     VALUE_SIZE,     /* uint64_t, bytes */
     VALUE_STRING,   /* struct str */
     VALUE_STRINGS,  /* struct config_strings */
-    VALUE_WORD      /* uint8_t: the index in words */
+    VALUE_WORD,     /* uint8_t: the index in words */
+    VALUE_JSON      /* struct str, JSON: any TOML value; a string holds JSON already, "" = none */
 };
 
 /* What a string, or each of an array, must be beside a string. */
@@ -44,7 +45,8 @@ struct schema_key {
 enum section_shape {
     SECTION_TABLE, /* [server] */
     SECTION_NAMED, /* [upstreams.NAME]: an array of structs, the first field their name */
-    SECTION_PAIRS  /* [upstreams.NAME.set_headers]: struct config_pairs, names the user's */
+    SECTION_PAIRS  /* [upstreams.NAME.set_headers]: struct config_pairs, names the user's, whose
+                      secrets may not stand in the file */
 };
 
 struct schema_section {
@@ -58,6 +60,7 @@ struct schema_section {
     size_t offset;       /* in the struct above: of the struct, the array's pointer, or the pairs */
     size_t count_offset; /* SECTION_NAMED: of the array's length */
     size_t size;         /* SECTION_NAMED: of one struct */
+    bool expanded;       /* SECTION_PAIRS: a {variable} in a value is filled in at each request */
     const char *const *reserved; /* SECTION_NAMED: names that may not be used, NULL-ended or NULL */
 };
 

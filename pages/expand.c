@@ -99,9 +99,10 @@ const char *expand_result_text(enum expand_result result)
 }
 
 enum expand_result expand(const struct expansion *expansion, expand_get_fn *get, void *arg,
-                          h2o_mem_pool_t *pool, struct str *target_r,
+                          size_t items, h2o_mem_pool_t *pool, struct str *target_r,
                           const struct expand_variable **culprit_r)
 {
+    (void)items;
     *target_r = STR("");
     *culprit_r = NULL;
     if (expansion->variable_count == 0) {
@@ -116,7 +117,7 @@ enum expand_result expand(const struct expansion *expansion, expand_get_fn *get,
         const struct expand_variable *variable = expansion->steps[i].variable;
         if (variable == NULL)
             continue;
-        struct str value = get(arg, variable);
+        struct str value = get(arg, variable, 0);
         if (variable->prefix != 0 && value.p != NULL)
             value.n = prefix_bytes(value, variable->prefix);
         variables[count++] = (struct expanded){variable, value, 0};

@@ -45,7 +45,7 @@ static void print_url(const struct part_plan *part, struct http_request *request
     struct str base = upstream_url(part->upstream), target;
     const struct expand_variable *culprit;
     enum expand_result result =
-        expand(&part->target, run_variable, request, request->pool, &target, &culprit);
+        expand(&part->target, run_variable, request, 1, request->pool, &target, &culprit);
     fprintf(to, "      GET %.*s%.*s\n", (int)base.n, base.p, (int)target.n, target.p);
     if (part->target.variable_count != 0)
         fprintf(to, "      from %s\n", part->config->path.p);

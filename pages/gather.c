@@ -10,11 +10,11 @@ struct gather {
     void *arg;
 };
 
-static struct str gather_variable(void *arg, const struct expand_variable *variable)
+static struct str gather_variable(void *arg, const struct expand_variable *variable, size_t item)
 {
     const struct gather *gather = arg;
     return variable->source == EXPAND_FIELD ? gather->field(gather->arg, variable->name)
-                                            : run_variable(gather->request, variable);
+                                            : run_variable(gather->request, variable, item);
 }
 
 static void gathered(struct page_run *run)

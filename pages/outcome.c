@@ -8,7 +8,8 @@
 
 const char *part_state_name(enum part_state state)
 {
-    static const char *const names[] = {"running", "ok", "timeout", "error", "shed", "skipped"};
+    static const char *const names[] = {"running", "ok",   "fallback", "static", "timeout",
+                                        "error",   "open", "shed",     "skipped"};
     gw_assert((size_t)state < COUNT(names));
     return names[state];
 }
@@ -17,9 +18,12 @@ int outcome_page_status(enum part_state state)
 {
     switch (state) {
     case PART_OK:
+    case PART_FALLBACK:
+    case PART_STATIC:
         return 200;
     case PART_TIMEOUT:
         return 504;
+    case PART_OPEN:
     case PART_SHED:
         return 503;
     default:
@@ -116,6 +120,10 @@ void outcome_judge(const struct up_result *result, const struct placement *place
         fail(outcome, result->error ? result->error : "http_response_timeout", pool, "%s",
              result->detail);
         outcome->state = PART_TIMEOUT;
+        break;
+    case UP_OPEN:
+        fail(outcome, "destination_unavailable", pool, "%s", result->detail);
+        outcome->state = PART_OPEN;
         break;
     case UP_SHED:
         fail(outcome, result->error ? result->error : "connection_limit_reached", pool, "%s",

@@ -1,9 +1,11 @@
 /* pages/: a page is a plan, worked out when the configuration is read, and runs of it.
  *
- * The plan holds the parts with their URLs as compiled expansions, the template as instructions,
- * where each part's data goes, and how large the page was so far. A run starts every part in one
- * tick, waits for the last, the deadline or a required part's failure, merges in the configured
- * order and replies. What becomes of each answer: docs/pages.md. */
+ * The plan is a graph: the parts with their URLs, headers, bodies and conditions compiled, and
+ * which of them need which; then the template as instructions, where each part's data goes, and how
+ * large the page was so far. A run starts every part that needs nothing in one tick and each other
+ * in the moment in which what it needs is in, waits for the last, the deadline or a required part's
+ * failure, merges in the configured order and replies. What becomes of each answer: docs/pages.md.
+ */
 #ifndef GW_PAGES_H
 #define GW_PAGES_H
 
@@ -16,7 +18,17 @@ struct page;
 struct page_run;
 
 /* The state a part ends in: one of these words wherever it is shown. */
-enum part_state { PART_RUNNING, PART_OK, PART_TIMEOUT, PART_ERROR, PART_SHED, PART_SKIPPED };
+enum part_state {
+    PART_RUNNING,
+    PART_OK,
+    PART_FALLBACK, /* fallback.path answered */
+    PART_STATIC,   /* static data stands in */
+    PART_TIMEOUT,
+    PART_ERROR,
+    PART_OPEN, /* the upstream's breaker */
+    PART_SHED,
+    PART_SKIPPED
+};
 const char *part_state_name(enum part_state state);
 
 /* Compiles every page and adds its route. Errors: unknown upstream, missing or broken template, bad

@@ -171,8 +171,9 @@ static void dispose(void *memory)
 
 /* -- starting --------------------------------------------------------------------------------- */
 
-struct str run_variable(void *arg, const struct expand_variable *variable)
+struct str run_variable(void *arg, const struct expand_variable *variable, size_t item)
 {
+    (void)item;
     struct http_request *request = arg;
     switch ((enum expand_source)variable->source) {
     case EXPAND_PATH:
@@ -184,6 +185,8 @@ struct str run_variable(void *arg, const struct expand_variable *variable)
     case EXPAND_COOKIE:
         return http_cookie(request, variable->name);
     case EXPAND_FIELD: /* gather.c's */
+    case EXPAND_PART:
+    case EXPAND_ITEM:
         break;
     }
     return (struct str){NULL, 0};
@@ -217,8 +220,8 @@ static bool expand_targets(struct page_run *run, expand_get_fn *get, void *get_a
 {
     for (size_t i = 0; i < run->page->part_count; i++) {
         struct part_run *part = &run->parts[i];
-        run->refused = expand(&part->plan->target, get, get_arg, run->request->pool, &part->target,
-                              &run->refused_by);
+        run->refused = expand(&part->plan->target, get, get_arg, 1, run->request->pool,
+                              &part->target, &run->refused_by);
         if (run->refused != EXPAND_OK)
             return false;
     }

@@ -3,7 +3,12 @@
  * `struct upstreams` is what the configuration says, prepared once and shared by all threads: URLs
  * taken apart, the names' addresses, the slots (max_inflight, counted in the whole process).
  * `struct up_client` is a loop's own: a curl multi, pooled easy handles, kept-alive connections,
- * timers. A call goes queue -> name -> connect -> TLS -> request -> answer and ends exactly once.
+ * timers.
+ *
+ * A call is one attempt, or several: those that failed are made again, those that let themselves
+ * wait get a second one beside them, within what the upstream's breaker, budgets and the deadline
+ * allow. An attempt goes breaker -> queue -> name -> address -> connect -> TLS -> request ->
+ * answer. A call ends exactly once, with the outcome of its best attempt.
  *
  * Everything about a call runs on the loop of its client, and its callback is never run from inside
  * up_call_start(). */
@@ -48,13 +53,17 @@ struct up_request {
                                         http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
-    const char *method;  /* static; NULL = GET. Not HEAD. A call with a method or a body is never
-                            made twice: when a kept-alive connection ends with the request sent and
-                            no answer begun, it fails (connection_terminated), where a GET is sent
-                            again over another */
-    struct str body;     /* {NULL, 0} = none; stays as it is until done() or the cancelling. Its
-                            Content-Type is among headers, its length is sent as Content-Length */
-    uint64_t timeout_ms; /* 0 = the upstream's */
+    const char *method;   /* static; NULL = GET. Not HEAD. A call with a method or a body is never
+                             made twice: when a kept-alive connection ends with the request sent and
+                             no answer begun, it fails (connection_terminated), where a GET is sent
+                             again over another */
+    struct str body;      /* {NULL, 0} = none; stays as it is until done() or the cancelling. Its
+                             Content-Type is among headers, its length is sent as Content-Length */
+    uint64_t timeout_ms;  /* of one attempt; 0 = the upstream's */
+    uint64_t deadline_ms; /* on loop_now_ms()'s clock, when the call ends at the latest, as
+                             UP_TIMEOUT; 0 = never. Retries that couldn't finish by then aren't
+                             made; the upstream's deadline_header says what is left */
+    bool repeatable;      /* may be made twice though it isn't a plain GET: retried and hedged */
 };
 
 /* How a call ended, before anybody judged what came. */
@@ -62,11 +71,12 @@ enum up_end {
     UP_ANSWERED, /* a whole HTTP answer, whatever its status */
     UP_TIMEOUT,  /* no (whole) answer in time */
     UP_FAILED,   /* see error */
-    UP_SHED      /* queue full, or queue_timeout passed before a slot was free */
+    UP_SHED,     /* queue full, or queue_timeout passed before a slot was free */
+    UP_OPEN      /* the upstream's breaker is open: nothing was asked */
 };
 
-/* Microseconds since up_call_start() at which each phase was over; 0 = phase not reached or not
- * needed (a kept-alive connection has no dns, connect, tls). */
+/* Microseconds since up_call_start() at which each phase of the attempt that decided was over; 0 =
+ * phase not reached or not needed (a kept-alive connection has no dns, connect, tls). */
 struct up_times {
     uint32_t queue, dns, connect, tls, first_byte, total;
 };
@@ -79,8 +89,10 @@ struct up_result {
     struct str body;   /* decoded (gzip, deflate); in the call's buffer until up_call_release() */
     struct str content_type; /* without checks, "" = none; as long as body */
     uint64_t wire_bytes;     /* of the body, as it came */
-    unsigned attempts;
-    bool reused; /* a kept-alive connection */
+    unsigned attempts;       /* made, retries and hedges included; 0 = none (UP_SHED, UP_OPEN) */
+    bool hedged;             /* the answer is the second call's */
+    bool reused;             /* a kept-alive connection */
+    uint32_t retry_in_ms;    /* UP_OPEN: until the breaker tries again */
     struct up_times times;
 };
 
@@ -101,5 +113,9 @@ struct up_stats {
     uint32_t inflight, queued;
 };
 struct up_stats upstream_stats(const struct upstream *up);
+
+/* All upstreams with addresses, health, breaker, latency and budgets: the JSON of docs/pages.md,
+ * "Upstreams, seen". Any thread; approximate. False: it would be larger than `to` takes. */
+bool upstreams_write_json(const struct upstreams *ups, struct buf *to);
 
 #endif

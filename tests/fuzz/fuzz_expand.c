@@ -5,8 +5,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct str get(void *arg, const struct expand_variable *variable)
+static struct str get(void *arg, const struct expand_variable *variable, size_t item)
 {
+    (void)item;
     (void)variable;
     return *(const struct str *)arg;
 }
@@ -59,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gw_assert(diag_errors(diag) == 0);
         struct str target;
         const struct expand_variable *culprit;
-        enum expand_result result = expand(&expansion, get, &value, &pool, &target, &culprit);
+        enum expand_result result = expand(&expansion, get, &value, 1, &pool, &target, &culprit);
         gw_assert((result == EXPAND_OK) == (culprit == NULL));
         if (result == EXPAND_OK) {
             gw_assert(target.n <= EXPAND_MAX_TARGET);

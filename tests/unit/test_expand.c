@@ -36,8 +36,9 @@ static const struct {
 
 static const struct expand_param params[] = {{"id", 0}, {"name", 1}};
 
-static struct str get(void *arg, const struct expand_variable *variable)
+static struct str get(void *arg, const struct expand_variable *variable, size_t item)
 {
+    (void)item;
     static const char *const sources[] = {"path", "query", "header", "cookie", "field"};
     (void)arg;
     for (size_t i = 0; i < COUNT(request); i++) {
@@ -144,7 +145,7 @@ static void test_values_go_into_urls_as_rfc_6570_says(void **state)
             fail_msg("%s: %s", cases[i].text, messages);
         struct str target;
         const struct expand_variable *culprit;
-        assert_int_equal(expand(&expansion, get, NULL, &pool, &target, &culprit), EXPAND_OK);
+        assert_int_equal(expand(&expansion, get, NULL, 1, &pool, &target, &culprit), EXPAND_OK);
         if (!str_eq(target, str_from(cases[i].target)))
             fail_msg("%s became %.*s", cases[i].text, (int)target.n, target.p);
         assert_null(culprit);
@@ -185,7 +186,7 @@ static void test_a_value_cannot_leave_its_segment(void **state)
         assert_true(compile(&pool, cases[i].text, &expansion, &messages));
         struct str target;
         const struct expand_variable *culprit;
-        if (expand(&expansion, get, NULL, &pool, &target, &culprit) != EXPAND_LEAVES_SEGMENT)
+        if (expand(&expansion, get, NULL, 1, &pool, &target, &culprit) != EXPAND_LEAVES_SEGMENT)
             fail_msg("%s became %.*s", cases[i].text, (int)target.n, target.p);
         assert_int_equal(target.n, 0);
         if (!str_eq(culprit->full, str_from(cases[i].culprit)))
@@ -196,8 +197,9 @@ static void test_a_value_cannot_leave_its_segment(void **state)
 }
 
 static struct str long_value;
-static struct str get_long(void *arg, const struct expand_variable *variable)
+static struct str get_long(void *arg, const struct expand_variable *variable, size_t item)
 {
+    (void)item;
     (void)arg;
     return str_eq(variable->name, STR("long")) ? long_value : STR("short");
 }
@@ -232,7 +234,7 @@ static void test_a_target_has_a_greatest_length(void **state)
         assert_true(compile(&pool, cases[i].text, &expansion, &messages));
         struct str target;
         const struct expand_variable *culprit;
-        assert_int_equal(expand(&expansion, get_long, NULL, &pool, &target, &culprit),
+        assert_int_equal(expand(&expansion, get_long, NULL, 1, &pool, &target, &culprit),
                          cases[i].result);
         assert_int_equal(target.n, cases[i].target);
         if (cases[i].result != EXPAND_OK)
@@ -367,7 +369,7 @@ static void test_fields_are_known_where_there_are_some(void **state)
         bool good = compile_in(&pool, &scope, cases[i].text, &expansion, &messages);
         assert_string_equal(messages, cases[i].messages != NULL ? cases[i].messages : "");
         if (good) {
-            enum expand_result result = expand(&expansion, get, NULL, &pool, &target, &culprit);
+            enum expand_result result = expand(&expansion, get, NULL, 1, &pool, &target, &culprit);
             assert_int_equal(result, cases[i].target ? EXPAND_OK : EXPAND_LEAVES_SEGMENT);
             if (result == EXPAND_OK && !str_eq(target, str_from(cases[i].target)))
                 fail_msg("%s: %.*s", cases[i].text, (int)target.n, target.p);

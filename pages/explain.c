@@ -42,12 +42,12 @@ static void print_refusal(const struct expand_variable *variable, enum expand_re
 
 static void print_url(const struct part_plan *part, struct http_request *request, FILE *to)
 {
-    struct str base = upstream_url(part->upstream), target;
+    struct str base = upstream_url(part->call.upstream), target;
     const struct expand_variable *culprit;
     enum expand_result result =
-        expand(&part->target, run_variable, request, 1, request->pool, &target, &culprit);
+        expand(&part->call.target, run_variable, request, 1, request->pool, &target, &culprit);
     fprintf(to, "      GET %.*s%.*s\n", (int)base.n, base.p, (int)target.n, target.p);
-    if (part->target.variable_count != 0)
+    if (part->call.target.variable_count != 0)
         fprintf(to, "      from %s\n", part->config->path.p);
     if (result != EXPAND_OK) {
         fputs("      ", to);
@@ -80,7 +80,7 @@ void page_print_plan(const struct page *page, struct http_request *request, FILE
         const struct part_plan *part = &page->parts[i];
         uint64_t timeout_ms = part->config->timeout_ms
                                   ? part->config->timeout_ms
-                                  : upstream_config(part->upstream)->timeout_ms;
+                                  : upstream_config(part->call.upstream)->timeout_ms;
         fprintf(to, "  %-*s  %-*s  %-8s  %5llu ms  %s\n", names, part->config->name.p, ups,
                 part->config->upstream.p,
                 part->config->need == NEED_REQUIRED ? "required" : "optional",

@@ -1,10 +1,14 @@
 /* What the files of pages/ share: the plan of a page and a run of it. Nobody else includes it.
  *
  *   expand_compile.c, expand.c  a part's path -> its URL
- *   place.c                     select, allow, deny, into
+ *   when.c, json_body.c         its condition, its body
+ *   place.c, each.c             select, allow, deny, into; results into elements
  *   outcome.c                   an answer -> state, error, data
- *   plan.c                      the configuration -> plans
- *   run.c                       parts started, waited for, cut
+ *   plan.c, graph.c             the configuration -> plans, which part needs which
+ *   run.c                       parts started, waited for, stood in for, cut
+ *   write.c                     a part and the data that it needs -> a call's URL, headers, body
+ *   ask.c                       one call, for all who would make the same
+ *   elements.c                  the calls of an `each`
  *   view.c                      parts -> what the template sees
  *   reply.c                     a run that is over -> the response
  *   gather.c                    parts whose data a caller wants
@@ -13,10 +17,13 @@
 #define GW_PAGES_INTERNAL_H
 
 #include <stdatomic.h>
+#include "pages/each.h"
 #include "pages/expand.h"
+#include "pages/json_body.h"
 #include "pages/outcome.h"
 #include "pages/pages.h"
 #include "pages/place.h"
+#include "pages/when.h"
 
 enum {
     MAX_LOOPS = 1024, /* the configuration's most workers */
@@ -26,17 +33,60 @@ enum {
 
 /* -- plans: immutable but for the atomics, which only guess and count ------------------------- */
 
+struct part_header {
+    struct str name;
+    struct expansion value;
+};
+
+/* A call as configured: a part's own, or the one of its fallback. */
+struct call_plan {
+    struct upstream *upstream; /* NULL = there is no such call */
+    struct str upstream_name;
+    const char *method; /* NULL = GET */
+    struct expansion target;
+    struct part_header *headers; /* the part's own */
+    size_t header_count;
+    struct json_body body;
+    size_t header_list; /* index in page.header_lists */
+    uint64_t timeout_ms;
+    bool repeatable;
+    bool reads_data; /* of parts or elements: can't be written before these are there */
+    bool reads_request;
+    bool may_repeat; /* another call of the page may be the same, byte for byte */
+};
+
+struct each_plan {
+    size_t input; /* the part whose data has the array; with one, config.each isn't "" */
+    struct place_path at;
+    const struct expand_variable *key; /* of a batch: what its answer names elements by */
+};
+
 struct part_plan {
     const struct config_part *config;
-    struct upstream *upstream;
-    struct expansion target;
+    struct call_plan call;
+    struct call_plan fallback;
+    struct json_doc *stand_in; /* static data; NULL = none */
+    struct when when;
+    struct each_plan each;
     struct placement placement;
+    uint64_t needs;             /* parts that must have data, a bit for each index */
+    uint64_t awaits;            /* these, and those that `when` and the fallback only look at */
     struct str json_key;        /* `"promo":` */
-    size_t header_list;         /* index in page.header_lists */
     _Atomic uint64_t warned_us; /* when its failure was last logged; 0 = never */
     _Atomic unsigned
         collisions_seen; /* in the last page, so that the same ones aren't named again */
 };
+
+static inline bool part_is_each(const struct part_plan *plan)
+{
+    return plan->config->each.n != 0;
+}
+
+/* Its results stand in the elements that they were asked for, not under a name of their own. */
+static inline bool part_is_scattered(const struct part_plan *plan)
+{
+    return part_is_each(plan) && plan->placement.into.count != 0;
+}
 
 struct page {
     struct pages *pages;
@@ -45,11 +95,14 @@ struct page {
     const struct template *template; /* NULL = JSON only */
     struct part_plan *parts;
     size_t part_count;
+    size_t *order; /* of the parts: each stands after those that it awaits */
     /* The upstreams' distinct forward_headers: most share one, which is then worked out once. */
     const struct config_strings **header_lists;
     size_t header_list_count;
-    bool gathers; /* pages_add_parts(): the data goes to a caller */
-    bool placed;  /* a part has `into`: data is merged, not just listed */
+    bool gathers;   /* pages_add_parts(): the data goes to a caller */
+    bool placed;    /* a part has `into`: data is merged, not just listed */
+    bool scattered; /* a part_is_scattered() */
+    bool repeats;   /* a call of it may_repeat */
     bool uses_parts, uses_request, uses_page; /* names that the template looks up */
     _Atomic size_t html_size;                 /* what a page came to lately, in bytes */
     _Atomic uint64_t collisions;
@@ -88,19 +141,75 @@ bool page_name_is_reserved(struct str name);
  */
 
 struct page_run;
+struct part_run;
+struct header_set;
+struct ask_table;
+struct elements;
+struct shared;
+
+/* What a call came to, for one of those who wait for it. */
+struct answer {
+    struct outcome outcome;
+    const struct up_result *result;
+    bool shared; /* asked for by somebody else before: not another call */
+};
+
+/* Who waits for an answer. */
+struct asker {
+    struct asker *next; /* behind it, for the same */
+    struct part_run *part;
+    void (*answered)(struct asker *asker, const struct answer *answer);
+};
+
+/* The bytes of a call. */
+struct written {
+    struct str target, body;
+    struct up_header *headers; /* the part's own */
+    size_t header_count;
+};
+
+/* A call under way or over, until the run is. */
+struct ask {
+    struct page_run *run;
+    const struct call_plan *plan;
+    struct up_call *call;  /* until the body is no longer needed */
+    struct asker *first;   /* NULL = it was answered */
+    struct ask *next;      /* of the run's */
+    struct shared *shared; /* what others who want the same need; NULL = nobody can */
+};
+
+enum part_rung { RUNG_FRESH, RUNG_FALLBACK, RUNG_STATIC, RUNG_ABSENT };
+
+/* Why a skipped part wasn't asked. */
+enum part_skip {
+    SKIP_NONE,
+    SKIP_WHEN,  /* its `when` doesn't hold: nothing is missing */
+    SKIP_INPUT, /* part_run.because has no data for it */
+    SKIP_CUT    /* nobody waits for it any more, or nothing was asked at all */
+};
 
 struct part_run {
     struct page_run *run;
     struct part_plan *plan;
-    struct access_part
-        *record;          /* status, time, bytes, attempts: kept once, where the log reads it */
-    struct up_call *call; /* until the body is no longer needed */
-    struct tape *tape;
-    struct str target;
-    struct str detail; /* of a failure */
+    struct access_part *record; /* status, time, bytes, attempts: kept once, where the log reads it.
+                                   Of several calls attempts and bytes are sums; status and error
+                                   are those of the first that failed */
+    struct str detail;          /* of a failure */
     struct json_value value;
-    struct up_times times;
+    struct up_times times; /* of the call that decided */
+    uint32_t began_us;     /* from the page's start to the moment in which its inputs were in */
     enum part_state state;
+    enum part_rung rung;
+    enum part_skip skip;
+    const struct part_run *because; /* the input that had no data for it; NULL = not for that */
+    unsigned calls, calls_failed; /* calls made, those of an `each` and of the fallback included */
+    uint32_t retry_in_ms;         /* open: until the breaker tries again */
+    bool hedged;                  /* the answer is a second call's */
+    bool has_data;                /* perhaps not all of it: some element's calls failed */
+    struct elements *elements;    /* of an `each` that has begun */
+    struct written written;
+    struct asker asker;
+    struct ask ask; /* the part's own call */
 };
 
 /* Called once: all parts have ended, or a value was refused. Not called when the client left. */
@@ -114,7 +223,16 @@ struct page_run {
     void *finish_arg;
     struct timer deadline;
     uint64_t started_us;
-    size_t running;
+    uint64_t deadline_ms; /* on the loop's clock */
+    expand_get_fn *get;   /* values of the request */
+    void *get_arg;
+    const struct header_set *header_sets; /* a set for each of page.header_lists */
+    struct ask *asks;
+    struct tape *tapes;            /* in use */
+    struct ask_table *table;       /* page.repeats */
+    uint64_t waiting, ended;       /* parts, a bit for each index */
+    size_t running;                /* parts that haven't ended, the waiting ones included */
+    const struct part_run *failed; /* a required part without data: the page is an error */
     bool over;
     enum expand_result refused; /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;
@@ -124,15 +242,22 @@ struct page_run {
 /* Where the values in the parts' URLs come from: a request's, for pages; arg: struct http_request.
  */
 expand_get_fn run_variable;
-/* Starts every part of the page. `get` is done when this returns; `finish` may run before that (a
- * page without parts, a refused value). The run lives in the request's pool and ends with it. */
+/* Starts the page's parts. `get` is called until the run is over; `finish` may run before this
+ * returns (a page without parts, a refused value). The run lives in the request's pool and ends
+ * with it. */
 struct page_run *run_start(struct page *page, struct http_request *request, expand_get_fn *get,
                            void *get_arg, page_finish_fn *finish, void *finish_arg);
 /* Gives calls and tapes back before the request ends; data and bodies are gone then. */
 void run_release(struct page_run *run);
 bool run_is_complete(const struct page_run *run);
-/* The required part whose failure decides the page's status; NULL = none failed. */
+/* The required part without data that decides the page's status; NULL = there is none. */
 const struct part_run *run_failed_required(const struct page_run *run);
+/* That status: a part's that was skipped for want of an input is the input's. */
+int run_page_status(const struct part_run *failed);
+/* For elements.c: an `each` is over; one without data may yet be stood in for. */
+void run_part_ends(struct part_run *part, enum part_state state);
+/* Logs, once a minute, that a part is less than it should be. */
+void run_warn(struct part_run *part);
 
 /* The parts' data as one object, in configured order. */
 struct json_value view_data(struct page_run *run);

@@ -10,20 +10,20 @@
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    return up_call_header(handle->call, line, size * count) ? size * count : 0;
+    return attempt_header(handle->attempt, line, size * count) ? size * count : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    return up_call_body(handle->call, bytes, size * count) ? size * count : 0;
+    return attempt_body(handle->attempt, bytes, size * count) ? size * count : 0;
 }
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
     struct handle *handle = arg;
-    if (!up_call_connects(handle->call))
+    if (!attempt_connects(handle->attempt))
         return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
@@ -33,7 +33,7 @@ static int on_send(void *arg, char *their_ip, char *our_ip, int their_port, int 
 {
     (void)their_ip, (void)our_ip, (void)their_port, (void)our_port;
     struct handle *handle = arg;
-    return up_call_sends(handle->call) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    return attempt_sends(handle->attempt) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 /* Called when curl has no address for a name. It always has (see give_addresses), and must never
@@ -182,9 +182,10 @@ static void set_method(struct handle *handle, const struct up_call *call)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
 }
 
-void handle_prepare(struct handle *handle, struct lane *lane, struct up_call *call)
+void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *attempt)
 {
-    handle->call = call;
+    const struct up_call *call = attempt->call;
+    handle->attempt = attempt;
     curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
     if (call->method != NULL)
         set_method(handle, call);

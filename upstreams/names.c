@@ -123,8 +123,8 @@ static void look_up(struct offload_job *job)
         }
     }
     atomic_store(&name->ask_at_us, clock_us() + wait_us);
-    while (!h2o_linklist_is_empty(&name->room.calls))
-        room_let_out(H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, name->room.calls.next));
+    while (!h2o_linklist_is_empty(&name->room.attempts))
+        room_let_out(H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, name->room.attempts.next));
     pthread_mutex_unlock(&name->room.lock);
 }
 
@@ -138,7 +138,7 @@ static void ask(struct name *name, struct offload *offload, uint64_t now_us)
 }
 
 enum name_answer name_get(struct name *name, struct offload *offload, uint64_t now_us,
-                          struct addresses **known, struct up_call *call, const char **error_r)
+                          struct addresses **known, struct attempt *attempt, const char **error_r)
 {
     if (now_us < atomic_load(&name->ask_at_us) && *known != NULL &&
         (*known)->version == atomic_load(&name->version))
@@ -153,8 +153,8 @@ enum name_answer name_get(struct name *name, struct offload *offload, uint64_t n
         *known = addresses_ref(name->current);
         answer = NAME_KNOWN;
     } else if (name->asking) {
-        if (call != NULL)
-            room_enter(&name->room, call);
+        if (attempt != NULL)
+            room_enter(&name->room, attempt);
         answer = NAME_WAITING;
     } else {
         *error_r = name->error;
@@ -163,10 +163,10 @@ enum name_answer name_get(struct name *name, struct offload *offload, uint64_t n
     return answer;
 }
 
-bool name_leave(struct name *name, struct up_call *call)
+bool name_leave(struct name *name, struct attempt *attempt)
 {
     pthread_mutex_lock(&name->room.lock);
-    bool left = room_leave(call);
+    bool left = room_leave(attempt);
     pthread_mutex_unlock(&name->room.lock);
     return left;
 }

@@ -38,20 +38,18 @@ static void resolve(struct attempt *attempt)
 {
     struct lane *lane = attempt->lane;
     const char *error = NULL;
-    enum name_answer answer = NAME_KNOWN;
-    if (lane->upstream->name != NULL)
-        answer = name_get(lane->upstream->name, lane->client->names, clock_us(), &lane->addresses,
-                          attempt, &error);
-    switch (answer) {
-    case NAME_KNOWN:
+    switch (endpoints_get(lane->upstream, lane->client->names, clock_us(), &lane->endpoints,
+                          attempt, &error)) {
+    case ENDPOINTS_KNOWN:
+        attempt->endpoint = endpoint_pick(lane, &attempt->call->tried);
         attempt->step = ATTEMPT_READY;
         h2o_linklist_insert(&lane->ready, &attempt->waiting);
         lane_defer(lane);
         break;
-    case NAME_WAITING:
+    case ENDPOINTS_AWAITED:
         attempt->step = ATTEMPT_RESOLVING;
         break;
-    case NAME_FAILED:
+    case ENDPOINTS_UNKNOWN:
         finish(attempt, UP_FAILED, "dns_error", error);
         break;
     }
@@ -233,7 +231,7 @@ static void on_timer(struct timer *timer)
             finish(attempt, UP_SHED, "connection_limit_reached", "no slot was free in time");
         break; /* else a slot comes in this very moment */
     case ATTEMPT_RESOLVING:
-        if (name_leave(up->name, attempt))
+        if (endpoints_leave(up, attempt))
             finish(attempt, UP_TIMEOUT, "dns_timeout", "the name was not looked up in time");
         else
             timer_start(loop, &attempt->timer, 1);
@@ -279,6 +277,9 @@ static void finish(struct attempt *attempt, enum up_end end, const char *error, 
     snprintf(result->detail, sizeof(result->detail), "%s", detail);
     result->body = buf_str(&attempt->body);
     result->content_type = str_from(attempt->content_type);
+    if (attempt->endpoint != NULL)
+        endpoint_done(attempt->lane, &attempt->endpoint,
+                      end == UP_ANSWERED && result->status < 500 ? REPORT_GOOD : REPORT_BAD);
     result->times.total = since_start(attempt->call, clock_us());
     call_attempt_over(attempt); /* may free the attempt: nothing after this */
 }
@@ -299,7 +300,7 @@ void attempt_cancel(struct attempt *attempt)
         attempt->has_slot = waits_for_message;
         break;
     case ATTEMPT_RESOLVING:
-        waits_for_message = !name_leave(up->name, attempt);
+        waits_for_message = !endpoints_leave(up, attempt);
         break;
     case ATTEMPT_IN_FLIGHT:
         lane_remove(attempt->lane, attempt, false);
@@ -308,6 +309,8 @@ void attempt_cancel(struct attempt *attempt)
     case ATTEMPT_GONE:
         return;
     }
+    if (attempt->endpoint != NULL)
+        endpoint_done(attempt->lane, &attempt->endpoint, REPORT_NOTHING);
     if (waits_for_message) {
         attempt->step = ATTEMPT_GONE;
         attempt->lane->client->gone++;

@@ -58,8 +58,7 @@ void calls_free_spare(struct up_client *client)
 
 /* -- start -- */
 
-/* What may stand in a request line, RFC 9112 section 3.2. */
-static bool is_target(struct str target)
+bool is_target(struct str target)
 {
     if (target.n != 0 && target.p[0] != '/' && target.p[0] != '?')
         return false;
@@ -122,6 +121,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : up->config->timeout_ms;
     call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
     call->upload = request->body;
+    call->tried.count = 0;
     call->started_us = clock_us();
     if (!write_request(call, request))
         buf_clear(&call->request); /* told at the end of the turn, like everything */

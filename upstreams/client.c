@@ -126,7 +126,14 @@ static void on_lane_timer(struct timer *timer)
     lane_defer(CONTAINER_OF(timer, struct lane, timer));
 }
 
-static void lane_open(struct lane *lane)
+void lane_init(struct lane *lane, struct up_client *client, struct upstream *up)
+{
+    *lane = (struct lane){.client = client, .upstream = up};
+    timer_init(&lane->timer, on_lane_timer);
+    h2o_linklist_init_anchor(&lane->ready);
+}
+
+void lane_open(struct lane *lane)
 {
     lane->multi = curl_multi_init();
     gw_assert(lane->multi != NULL);
@@ -220,7 +227,10 @@ static void lane_run(struct lane *lane)
         struct handle *handle = NULL;
         CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
-        attempt_ended(handle->attempt, code);
+        if (handle->check != NULL)
+            check_ended(handle->check, code);
+        else
+            attempt_ended(handle->attempt, code);
     }
     curl_multi_timeout(lane->multi, &wait_ms);
     if (wait_ms >= 0)
@@ -275,19 +285,25 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
     h2o_linklist_init_anchor(&client->calls);
     for (size_t i = 0; i < ups->count; i++) {
         struct lane *lane = &client->lanes[i];
-        *lane = (struct lane){.client = client, .upstream = &ups->all[i]};
-        timer_init(&lane->timer, on_lane_timer);
-        h2o_linklist_init_anchor(&lane->ready);
         const char *error;
-        if (lane->upstream->name != NULL)
-            name_get(lane->upstream->name, names, clock_us(), &lane->addresses, NULL, &error);
+        lane_init(lane, client, &ups->all[i]);
+        endpoints_get(lane->upstream, names, clock_us(), &lane->endpoints, NULL, &error);
     }
+    pthread_mutex_lock(&ups->lock);
+    bool makes_checks = !ups->checked;
+    ups->checked = true;
+    h2o_linklist_insert(&ups->clients, &client->link);
+    pthread_mutex_unlock(&ups->lock);
+    if (makes_checks)
+        client->checks = checks_create(client);
     return client;
 }
 
-static void lane_close(struct lane *lane)
+void lane_close(struct lane *lane)
 {
     timer_stop(lane->client->loop, &lane->timer);
+    if (h2o_linklist_is_linked(&lane->link))
+        h2o_linklist_unlink(&lane->link);
     while (lane->idle != NULL) {
         struct handle *handle = lane->idle;
         lane->idle = handle->next_idle;
@@ -297,7 +313,8 @@ static void lane_close(struct lane *lane)
         curl_multi_cleanup(lane->multi);
     if (lane->sessions != NULL)
         curl_share_cleanup(lane->sessions);
-    addresses_unref(&lane->addresses);
+    endpoints_unref(&lane->endpoints);
+    free(lane->candidates);
 }
 
 void up_client_destroy(struct up_client **client_p)
@@ -310,6 +327,10 @@ void up_client_destroy(struct up_client **client_p)
         struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, all, client->calls.next);
         up_call_cancel(&call);
     }
+    checks_destroy(&client->checks);
+    pthread_mutex_lock(&client->upstreams->lock);
+    h2o_linklist_unlink(&client->link);
+    pthread_mutex_unlock(&client->upstreams->lock);
     /* What other threads posted to attempts that are gone is in the inbox already. */
     while (client->gone != 0)
         loop_turn(client->loop, 0);

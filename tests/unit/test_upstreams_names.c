@@ -292,26 +292,6 @@ static void test_all_addresses_of_a_name_are_tried(void **state)
     }
 }
 
-/* Should curl ever lack an address that upstreams/ thought it had, the call fails; curl may not go
- * and look it up. */
-static void test_curl_may_not_look_up_by_itself(void **state)
-{
-    (void)state;
-    struct fixture f;
-    struct ask ask = {0};
-    begin(&f, "127.0.0.1");
-    fixture_start(&f, 1);
-    wait_for_lookups(&f, 1);
-    upstream_find(f.ups, STR("a"))->resolve[0] = 'P'; /* spoils the key that curl would find */
-    upstream_find(f.ups, STR("a"))->resolve[1] = 'x';
-    struct up_result result = ask_for(&f, &ask, 0, "/hello");
-    assert_int_equal(result.end, UP_FAILED);
-    assert_string_equal(result.error, "dns_error");
-    ask_release(&ask);
-    assert_int_equal(atomic_load(&lookups), 1);
-    fixture_stop(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,7 +302,6 @@ int main(void)
         cmocka_unit_test(test_addresses_are_refreshed_behind_the_calls),
         cmocka_unit_test(test_a_refresh_that_fails_keeps_the_old_addresses),
         cmocka_unit_test(test_all_addresses_of_a_name_are_tried),
-        cmocka_unit_test(test_curl_may_not_look_up_by_itself),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

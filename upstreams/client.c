@@ -287,14 +287,13 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
         struct lane *lane = &client->lanes[i];
         const char *error;
         lane_init(lane, client, &ups->all[i]);
+        pthread_mutex_lock(&lane->upstream->lanes_lock);
+        h2o_linklist_insert(&lane->upstream->lanes, &lane->beside);
+        pthread_mutex_unlock(&lane->upstream->lanes_lock);
         endpoints_get(lane->upstream, names, clock_us(), &lane->endpoints, NULL, &error);
     }
-    pthread_mutex_lock(&ups->lock);
-    bool makes_checks = !ups->checked;
-    ups->checked = true;
-    h2o_linklist_insert(&ups->clients, &client->link);
-    pthread_mutex_unlock(&ups->lock);
-    if (makes_checks)
+    client->makes_checks = !atomic_exchange(&ups->checked, true);
+    if (client->makes_checks)
         client->checks = checks_create(client);
     return client;
 }
@@ -328,15 +327,19 @@ void up_client_destroy(struct up_client **client_p)
         up_call_cancel(&call);
     }
     checks_destroy(&client->checks);
-    pthread_mutex_lock(&client->upstreams->lock);
-    h2o_linklist_unlink(&client->link);
-    pthread_mutex_unlock(&client->upstreams->lock);
+    if (client->makes_checks)
+        atomic_store(&client->upstreams->checked, false);
     /* What other threads posted to attempts that are gone is in the inbox already. */
     while (client->gone != 0)
         loop_turn(client->loop, 0);
     task_cancel(&client->task);
-    for (size_t i = 0; i < client->upstreams->count; i++)
+    for (size_t i = 0; i < client->upstreams->count; i++) {
+        struct upstream *up = &client->upstreams->all[i];
+        pthread_mutex_lock(&up->lanes_lock);
+        h2o_linklist_unlink(&client->lanes[i].beside);
+        pthread_mutex_unlock(&up->lanes_lock);
         lane_close(&client->lanes[i]);
+    }
     calls_free_spare(client);
     close(client->ended);
     h2o_socket_close(client->epoll_socket); /* closes the epoll set too */

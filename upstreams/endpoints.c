@@ -116,8 +116,8 @@ struct sources_state {
 };
 
 /* A new set of what the sources come to now; it may be empty. */
-static struct endpoints *read_sources(const struct directory *directory,
-                                      struct sources_state *state_r)
+static struct endpoints *read_sources(const struct directory *directory, struct offload *offload,
+                                      uint64_t now_us, struct sources_state *state_r)
 {
     size_t capacity = 0;
     for (size_t i = 0; i < directory->source_count; i++)
@@ -132,7 +132,7 @@ static struct endpoints *read_sources(const struct directory *directory,
             continue;
         }
         struct ip ips[MAX_IPS];
-        struct name_state state = name_read(source->name, ips);
+        struct name_state state = name_read(source->name, offload, now_us, ips);
         for (unsigned n = 0; n < state.count; n++)
             add(set, directory->current, ips[n].text, source->port, source->weight);
         state_r->asking |= state.asking;
@@ -144,10 +144,11 @@ static struct endpoints *read_sources(const struct directory *directory,
     return set;
 }
 
-static struct sources_state refresh(struct directory *directory)
+static struct sources_state refresh(struct directory *directory, struct offload *offload,
+                                    uint64_t now_us)
 {
     struct sources_state state;
-    struct endpoints *set = read_sources(directory, &state);
+    struct endpoints *set = read_sources(directory, offload, now_us, &state);
     if (set->count != 0 && (directory->current == NULL || !is_same(set, directory->current))) {
         set->version = atomic_load(&directory->version) + 1;
         endpoints_unref(&directory->current);
@@ -162,7 +163,7 @@ static struct sources_state refresh(struct directory *directory)
 void directory_open(struct directory *directory)
 {
     room_init(&directory->room);
-    refresh(directory);
+    refresh(directory, NULL, 0);
 }
 
 void directory_close(struct directory *directory)
@@ -178,7 +179,7 @@ void endpoints_changed(struct upstream *up)
 {
     struct directory *directory = &up->directory;
     pthread_mutex_lock(&directory->room.lock);
-    struct sources_state state = refresh(directory);
+    struct sources_state state = refresh(directory, NULL, 0);
     /* While another name is asked there is still hope for those that wait. */
     if (directory->current != NULL || !state.asking)
         while (!h2o_linklist_is_empty(&directory->room.attempts))
@@ -198,10 +199,7 @@ enum endpoints_answer endpoints_get(struct upstream *up, struct offload *offload
 
     enum endpoints_answer answer = ENDPOINTS_UNKNOWN;
     pthread_mutex_lock(&directory->room.lock);
-    for (size_t i = 0; i < directory->source_count; i++)
-        if (directory->sources[i].name != NULL)
-            name_ask(directory->sources[i].name, offload, now_us);
-    struct sources_state state = refresh(directory);
+    struct sources_state state = refresh(directory, offload, now_us);
     if (directory->current != NULL) {
         endpoints_unref(known);
         *known = set_ref(directory->current);

@@ -95,16 +95,15 @@ void names_destroy(struct names **names);
  * endpoints_changed(). Before threads start. */
 struct name *names_add(struct names *names, const char *host, struct upstream *user);
 
-/* Begins a look-up when it is time. Any thread. */
-void name_ask(struct name *name, struct offload *offload, uint64_t now_us);
-
 struct name_state {
     unsigned count; /* addresses, sorted; 0 = none is known */
     bool asking;
     uint64_t ask_at_us; /* when the next look-up is due; UINT64_MAX while asking */
     const char *error;  /* of the last look-up that failed; constant, NULL = none did */
 };
-struct name_state name_read(struct name *name, struct ip ips_r[MAX_IPS]);
+/* What is known. Begins a look-up when it is time, unless offload is NULL. Any thread. */
+struct name_state name_read(struct name *name, struct offload *offload, uint64_t now_us,
+                            struct ip ips_r[MAX_IPS]);
 
 /* -- endpoints ----------------------------------------------------------------------------------
  */
@@ -209,6 +208,10 @@ struct upstream {
     bool is_direct;      /* its one address stands in the URL: curl needn't be told where to go */
     X509_STORE *trusted; /* https: who signs its certificate; ref */
     struct slots slots;
+    struct window window;
+    struct breaker breaker;
+    pthread_mutex_t lanes_lock;
+    h2o_linklist_t lanes; /* lane.beside, of all loops */
 };
 
 struct upstreams {
@@ -216,9 +219,7 @@ struct upstreams {
     struct upstream *all;
     size_t count;
     struct names *names;
-    pthread_mutex_t lock;   /* guards what follows */
-    h2o_linklist_t clients; /* up_client.link */
-    bool checked;           /* one of them makes the checks */
+    _Atomic bool checked; /* a client makes the checks */
 };
 
 /* -- clients ------------------------------------------------------------------------------------
@@ -247,7 +248,8 @@ struct lane {
     CURLM *multi;     /* made at the first call */
     CURLSH *sessions; /* https: TLS sessions, so that any handle resumes what another began */
     struct timer timer;
-    h2o_linklist_t link; /* in client.due when curl has work that needs no socket */
+    h2o_linklist_t beside; /* in upstream.lanes, unless it is for checks */
+    h2o_linklist_t link;   /* in client.due when curl has work that needs no socket */
     h2o_linklist_t
         ready; /* attempts with slot and addresses that the end of the turn hands to curl */
     struct endpoints *endpoints;  /* ref; NULL before any is known */
@@ -276,10 +278,10 @@ struct up_client {
     h2o_linklist_t due;     /* lanes */
     h2o_linklist_t calls;   /* all of them, up_call.all */
     struct up_call *spare;
-    size_t spare_bytes;    /* capacity of the spare calls' buffers */
-    uint32_t gone;         /* attempts in ATTEMPT_GONE */
-    h2o_linklist_t link;   /* in upstreams.clients */
-    struct checks *checks; /* NULL when another client makes them */
+    size_t spare_bytes; /* capacity of the spare calls' buffers */
+    uint32_t gone;      /* attempts in ATTEMPT_GONE */
+    bool makes_checks;
+    struct checks *checks; /* NULL when there are none to make */
     struct lane lanes[];
 };
 

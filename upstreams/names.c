@@ -110,23 +110,22 @@ static void look_up(struct offload_job *job)
         endpoints_changed(user->upstream);
 }
 
-void name_ask(struct name *name, struct offload *offload, uint64_t now_us)
+static void ask(struct name *name, struct offload *offload, uint64_t now_us)
 {
-    pthread_mutex_lock(&name->lock);
-    if (!name->asking && now_us >= name->ask_at_us) {
-        name->job = (struct offload_job){.work = look_up};
-        name->asking = offload_submit(offload, &name->job);
-        if (!name->asking) {
-            name->error = "too many names wait to be looked up";
-            name->ask_at_us = now_us + FULL_US;
-        }
-    }
-    pthread_mutex_unlock(&name->lock);
+    name->job = (struct offload_job){.work = look_up};
+    name->asking = offload_submit(offload, &name->job);
+    if (name->asking)
+        return;
+    name->error = "too many names wait to be looked up";
+    name->ask_at_us = now_us + FULL_US;
 }
 
-struct name_state name_read(struct name *name, struct ip ips_r[MAX_IPS])
+struct name_state name_read(struct name *name, struct offload *offload, uint64_t now_us,
+                            struct ip ips_r[MAX_IPS])
 {
     pthread_mutex_lock(&name->lock);
+    if (offload != NULL && !name->asking && now_us >= name->ask_at_us)
+        ask(name, offload, now_us);
     struct name_state state = {.count = name->count,
                                .asking = name->asking,
                                .ask_at_us = name->asking ? UINT64_MAX : name->ask_at_us,

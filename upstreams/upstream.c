@@ -275,8 +275,6 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
     struct upstreams *ups = h2o_mem_alloc(sizeof(*ups));
     *ups = (struct upstreams){.config = config, .count = config->upstream_count};
     ups->names = names_create();
-    pthread_mutex_init(&ups->lock, NULL);
-    h2o_linklist_init_anchor(&ups->clients);
     ups->all = h2o_mem_alloc((ups->count + 1) * sizeof(*ups->all));
     for (size_t i = 0; i < ups->count; i++) {
         const struct config_upstream *configured = &config->upstreams[i];
@@ -285,6 +283,9 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         up->slots.max_inflight = configured->max_inflight;
         up->slots.max_queue = configured->max_queue;
         room_init(&up->slots.room);
+        breaker_init(&up->breaker, &configured->breaker);
+        pthread_mutex_init(&up->lanes_lock, NULL);
+        h2o_linklist_init_anchor(&up->lanes);
         up->curl_url = curl_url();
         gw_assert(up->curl_url != NULL);
 
@@ -326,6 +327,7 @@ void upstreams_destroy(struct upstreams **ups_p)
         gw_assert(atomic_load(&up->slots.inflight) == 0);
         room_fini(&up->slots.room);
         directory_close(&up->directory);
+        pthread_mutex_destroy(&up->lanes_lock);
         curl_url_cleanup(up->curl_url);
         free(up->lines);
         X509_STORE_free(up->trusted);
@@ -334,7 +336,6 @@ void upstreams_destroy(struct upstreams **ups_p)
         free(up->socket_path);
     }
     names_destroy(&ups->names);
-    pthread_mutex_destroy(&ups->lock);
     free(ups->all);
     free(ups);
 }

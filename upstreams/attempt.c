@@ -38,20 +38,18 @@ static void resolve(struct attempt *attempt)
 {
     struct lane *lane = attempt->lane;
     const char *error = NULL;
-    enum name_answer answer = NAME_KNOWN;
-    if (lane->upstream->name != NULL)
-        answer = name_get(lane->upstream->name, lane->client->names, clock_us(), &lane->addresses,
-                          attempt, &error);
-    switch (answer) {
-    case NAME_KNOWN:
+    switch (endpoints_get(lane->upstream, lane->client->names, clock_us(), &lane->endpoints,
+                          attempt, &error)) {
+    case ENDPOINTS_KNOWN:
+        attempt->endpoint = endpoint_pick(lane, &attempt->call->tried);
         attempt->step = ATTEMPT_READY;
         h2o_linklist_insert(&lane->ready, &attempt->waiting);
         lane_defer(lane);
         break;
-    case NAME_WAITING:
+    case ENDPOINTS_AWAITED:
         attempt->step = ATTEMPT_RESOLVING;
         break;
-    case NAME_FAILED:
+    case ENDPOINTS_UNKNOWN:
         finish(attempt, UP_FAILED, "dns_error", error);
         break;
     }
@@ -278,7 +276,7 @@ static void on_timer(struct timer *timer)
             finish(attempt, UP_SHED, "connection_limit_reached", "no slot was free in time");
         break;
     case ATTEMPT_RESOLVING:
-        if (name_leave(up->name, attempt))
+        if (endpoints_leave(up, attempt))
             time_out(attempt, "dns_timeout", "the name was not looked up in time");
         else
             timer_start(loop, &attempt->timer, 1);
@@ -343,7 +341,7 @@ void attempt_cancel(struct attempt *attempt)
         attempt->has_slot = waits_for_message;
         break;
     case ATTEMPT_RESOLVING:
-        waits_for_message = !name_leave(up->name, attempt);
+        waits_for_message = !endpoints_leave(up, attempt);
         break;
     case ATTEMPT_IN_FLIGHT:
         lane_remove(attempt->lane, attempt, false);

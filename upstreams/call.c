@@ -109,6 +109,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     call->may_hedge = call->repeatable && (up->rules.hedge_by_p95 || up->rules.hedge_after_ms != 0);
     call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
     call->upload = request->body;
+    call->tried.count = 0;
     call->started_us = clock_us();
     if (!call_write_request(call, request))
         buf_clear(&call->request); /* told at the end of the turn, like everything */
@@ -164,6 +165,8 @@ static bool is_closed(const struct upstream *up, uint64_t at_us)
 static void report(struct attempt *attempt, enum breaker_report verdict, uint64_t at_us)
 {
     struct upstream *up = attempt->lane->upstream;
+    if (attempt->endpoint != NULL)
+        endpoint_done(attempt->lane, &attempt->endpoint, verdict);
     if (verdict != REPORT_NOTHING)
         window_count(&up->window, COUNT_ANSWERS, at_us);
     if (verdict == REPORT_BAD)
@@ -292,23 +295,24 @@ static void wait_for_other(struct up_call *call, struct attempt *failed)
     call->step = CALL_TRYING;
 }
 
-/* Addresses that this call hasn't tried are tried at once, when it is the connecting that failed:
- * nobody was burdened. */
+/* When it is the connecting that failed, nobody was burdened and nothing was done: any call may be
+ * made again, and addresses that it hasn't tried are tried at once. */
 static bool may_try_again(struct up_call *call, uint64_t *wait_us_r)
 {
     struct lane *lane = call->lane;
     struct upstream *up = lane->upstream;
     const struct config_retry *limits = &up->config->retry;
     const struct attempt *best = call->best;
-    unsigned addresses = lane->addresses != NULL ? lane->addresses->count : 1;
+    size_t addresses = lane->endpoints != NULL ? lane->endpoints->count : 1;
     unsigned attempts = limits->attempts != 0 ? limits->attempts : addresses > 1 ? 2 : 1;
     uint64_t at_us = now_us(call), deadline_us = call->deadline_ms * 1000;
-    if (!call->repeatable || call->retries + 1 >= attempts ||
+    bool unconnected = outcome_meaning(&best->result).reason == REASON_CONNECT && !best->sent;
+    if ((!call->repeatable && !unconnected) || call->retries + 1 >= attempts ||
         !rules_try_again(&up->rules, &best->result) || !is_closed(up, at_us))
         return false;
 
     unsigned number = ++call->retries;
-    bool at_once = outcome_meaning(&best->result).reason == REASON_CONNECT && addresses > number;
+    bool at_once = unconnected && endpoint_is_left(lane, &call->tried);
     uint64_t wait_us = at_once ? 0 : backoff_us(limits, number, chance(lane->client));
     if (wait_us < best->retry_after_us)
         wait_us = best->retry_after_us;

@@ -126,7 +126,14 @@ static void on_lane_timer(struct timer *timer)
     lane_defer(CONTAINER_OF(timer, struct lane, timer));
 }
 
-static void lane_open(struct lane *lane)
+void lane_init(struct lane *lane, struct up_client *client, struct upstream *up)
+{
+    *lane = (struct lane){.client = client, .upstream = up};
+    timer_init(&lane->timer, on_lane_timer);
+    h2o_linklist_init_anchor(&lane->ready);
+}
+
+void lane_open(struct lane *lane)
 {
     lane->multi = curl_multi_init();
     gw_assert(lane->multi != NULL);
@@ -222,7 +229,10 @@ static void lane_run(struct lane *lane)
         struct handle *handle = NULL;
         CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
-        attempt_ended(handle->attempt, code);
+        if (handle->check != NULL)
+            check_ended(handle->check, code);
+        else
+            attempt_ended(handle->attempt, code);
     }
     curl_multi_timeout(lane->multi, &wait_ms);
     if (wait_ms >= 0)
@@ -278,19 +288,24 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
     h2o_linklist_init_anchor(&client->calls);
     for (size_t i = 0; i < ups->count; i++) {
         struct lane *lane = &client->lanes[i];
-        *lane = (struct lane){.client = client, .upstream = &ups->all[i]};
-        timer_init(&lane->timer, on_lane_timer);
-        h2o_linklist_init_anchor(&lane->ready);
         const char *error;
-        if (lane->upstream->name != NULL)
-            name_get(lane->upstream->name, names, clock_us(), &lane->addresses, NULL, &error);
+        lane_init(lane, client, &ups->all[i]);
+        pthread_mutex_lock(&lane->upstream->lanes_lock);
+        h2o_linklist_insert(&lane->upstream->lanes, &lane->beside);
+        pthread_mutex_unlock(&lane->upstream->lanes_lock);
+        endpoints_get(lane->upstream, names, clock_us(), &lane->endpoints, NULL, &error);
     }
+    client->makes_checks = !atomic_exchange(&ups->checked, true);
+    if (client->makes_checks)
+        client->checks = checks_create(client);
     return client;
 }
 
-static void lane_close(struct lane *lane)
+void lane_close(struct lane *lane)
 {
     timer_stop(lane->client->loop, &lane->timer);
+    if (h2o_linklist_is_linked(&lane->link))
+        h2o_linklist_unlink(&lane->link);
     while (lane->idle != NULL) {
         struct handle *handle = lane->idle;
         lane->idle = handle->next_idle;
@@ -300,7 +315,8 @@ static void lane_close(struct lane *lane)
         curl_multi_cleanup(lane->multi);
     if (lane->sessions != NULL)
         curl_share_cleanup(lane->sessions);
-    addresses_unref(&lane->addresses);
+    endpoints_unref(&lane->endpoints);
+    free(lane->candidates);
 }
 
 void up_client_destroy(struct up_client **client_p)
@@ -313,12 +329,20 @@ void up_client_destroy(struct up_client **client_p)
         struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, all, client->calls.next);
         up_call_cancel(&call);
     }
+    checks_destroy(&client->checks);
+    if (client->makes_checks)
+        atomic_store(&client->upstreams->checked, false);
     /* What other threads posted to attempts that are gone is in the inbox already. */
     while (client->gone != 0)
         loop_turn(client->loop, 0);
     task_cancel(&client->task);
-    for (size_t i = 0; i < client->upstreams->count; i++)
+    for (size_t i = 0; i < client->upstreams->count; i++) {
+        struct upstream *up = &client->upstreams->all[i];
+        pthread_mutex_lock(&up->lanes_lock);
+        h2o_linklist_unlink(&client->lanes[i].beside);
+        pthread_mutex_unlock(&up->lanes_lock);
         lane_close(&client->lanes[i]);
+    }
     calls_free_spare(client);
     close(client->ended);
     h2o_socket_close(client->epoll_socket); /* closes the epoll set too */

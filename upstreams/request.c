@@ -3,8 +3,7 @@
 
 enum { DEADLINE_DIGITS = 10 };
 
-/* What may stand in a request line, RFC 9112 section 3.2. */
-static bool is_target(struct str target)
+bool is_target(struct str target)
 {
     if (target.n != 0 && target.p[0] != '/' && target.p[0] != '?')
         return false;

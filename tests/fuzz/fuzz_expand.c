@@ -39,7 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct expand_param params[] = {{"id", 0}, {"name", 1}};
     static const struct str fields[] = {STR("name"), STR("city")};
-    static const struct expand_scope scope = {params, COUNT(params), fields, COUNT(fields)};
+    static const struct expand_scope scope = {.params = params,
+                                              .param_count = COUNT(params),
+                                              .fields = fields,
+                                              .field_count = COUNT(fields)};
     const uint8_t *newline = size != 0 ? memchr(data, '\n', size) : NULL;
     size_t path_n = newline ? (size_t)(newline - data) : size;
     /* in memory of exactly their size */

@@ -255,7 +255,7 @@ static void test_check_tells_what_is_wrong_with_parts(void **state)
          "\"path.id\"?\n"},
         {PART("a", "/{form.name}", ""), "gateway.toml:13:11: error: unknown namespace \"form\" "
                                         "(known: path, query, header, cookie, "
-                                        "field)\n"},
+                                        "field and the page's parts)\n"},
         {PART("a", "/{field.nmae}", ""), "gateway.toml:13:11: error: no field \"nmae\" comes from "
                                          "the request; did you mean \"field.name\"?\n"},
         {"[certificates.course.parts.a]\nupstream = \"v\"\n",

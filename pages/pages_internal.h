@@ -191,6 +191,7 @@ enum part_rung { RUNG_FRESH, RUNG_FALLBACK, RUNG_STATIC, RUNG_ABSENT };
 enum part_skip {
     SKIP_NONE,
     SKIP_WHEN,  /* its `when` doesn't hold: nothing is missing */
+    SKIP_ALONG, /* its input's `when` (part_run.because) doesn't: nothing either */
     SKIP_INPUT, /* part_run.because has no data for it */
     SKIP_CUT    /* nobody waits for it any more, or nothing was asked at all */
 };

@@ -59,6 +59,12 @@ bool run_has_data(const struct part_run *part)
            part->partial;
 }
 
+/* Skipped, and nothing is missing for it. */
+static bool is_unwanted(const struct part_run *part)
+{
+    return part->state == PART_SKIPPED && (part->skip == SKIP_WHEN || part->skip == SKIP_ALONG);
+}
+
 /* Its page can't do without it, and has to. */
 static bool is_lacking(const struct part_run *part)
 {
@@ -70,7 +76,7 @@ bool run_is_complete(const struct page_run *run)
 {
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
-        if (part->state != PART_OK && !(part->state == PART_SKIPPED && part->skip == SKIP_WHEN))
+        if (part->state != PART_OK && !is_unwanted(part))
             return false;
     }
     return true;
@@ -135,7 +141,7 @@ static void end_part(struct part_run *part, enum part_state state)
     run->waiting &= ~bit_of(part);
     run->ended |= bit_of(part);
     run->running--;
-    if (state != PART_OK && part->skip != SKIP_WHEN && part->skip != SKIP_CUT)
+    if (state != PART_OK && part->skip != SKIP_CUT && !is_unwanted(part))
         warn(part);
     run->failed |= is_lacking(part);
 }
@@ -305,6 +311,11 @@ static const struct part_run *lacking_input(const struct part_run *part)
 
 static void skip_without(struct part_run *part, const struct part_run *input)
 {
+    if (is_unwanted(input)) {
+        part->because = input;
+        skip(part, SKIP_ALONG);
+        return;
+    }
     static const char *const texts[] = {
         [PART_TIMEOUT] = "timed out", [PART_ERROR] = "failed",        [PART_OPEN] = "wasn't asked",
         [PART_SHED] = "was shed",     [PART_SKIPPED] = "was skipped",

@@ -31,7 +31,7 @@ static void test_check_names_each_mistake_in_a_graph(void **state)
              PART("b", "each = \"c.list\"\n")
                  PART("c", "method = \"POST\"\nbody = '{\"id\": \"{a.id}\"}'\n"),
          "gateway.toml:16:8: error: parts need each other in a circle: a -> b -> c -> a\n"},
-        {PART("a", "") FALLBACK("a", "path = \"/{b.id}\"\n")
+        {PART("a", "timeout = \"9ms\"\n") FALLBACK("a", "path = \"/{b.id}\"\n")
              PART("b", "") "[pages.home.parts.b.headers]\nX-A = \"{a.id}\"\n",
          "gateway.toml:15:8: error: parts need each other in a circle: a -> b -> a\n"},
         /* two of them */

@@ -38,7 +38,8 @@ static struct json_value array_with(h2o_mem_pool_t *pool, struct json_value arra
 static struct json_value object_with(h2o_mem_pool_t *pool, struct json_value object,
                                      const struct place_key *key, struct json_value value)
 {
-    const struct place_path path = {.keys = (struct place_key *)(uintptr_t)key, .count = 1};
+    struct place_key only = *key;
+    const struct place_path path = {.keys = &only, .count = 1};
     if (json_type(value) == JSON_OBJECT) /* would be merged with what it replaces */
         object = json_merge(pool, object, place_wrap(pool, &path, json_null()), NULL);
     return json_merge(pool, object, place_wrap(pool, &path, value), NULL);

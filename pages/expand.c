@@ -193,7 +193,7 @@ static enum expand_result expand_values(struct expander *x, const struct expansi
     enum expand_result result = read_values(x, expansion, culprit_r);
     if (result != EXPAND_OK)
         return result;
-    char *start = h2o_mem_alloc_pool(x->pool, x->fixed + (encoded ? 3 : 2) * x->varying);
+    char *start = h2o_mem_alloc_pool(x->pool, x->fixed + (encoded ? 3 : 1) * x->varying);
     char *to = start;
     bool begun = false;
     for (size_t i = 0, n = 0; i < expansion->count; i++) {

@@ -5,8 +5,7 @@
 #include "pages/json_body.h"
 
 #include "base/text.h"
-
-enum { MAX_DEPTH = 128 }; /* as an answer's */
+#include "pages/outcome.h"
 
 /* -- compiling -------------------------------------------------------------------------------- */
 
@@ -144,10 +143,14 @@ bool body_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_sco
         return true;
     struct compiler c = {
         .pool = pool, .text = text, .scope = scope, .at = at, .diag = diag, .body = body_r};
+    if (text.n > BODY_MAX) {
+        FAIL(&c, 0, "a body is at most %d bytes long", (int)BODY_MAX);
+        return false;
+    }
     struct json_doc doc;
     size_t error_at;
     json_doc_init(&doc);
-    enum json_error error = json_parse(&doc, text.p, text.n, MAX_DEPTH, &error_at);
+    enum json_error error = json_parse(&doc, text.p, text.n, OUTCOME_JSON_DEPTH, &error_at);
     if (error != JSON_OK) {
         fail_json(&c, error, error_at);
     } else {
@@ -215,16 +218,18 @@ static void write_whole(struct writer *w, const struct expand_variable *variable
 }
 
 /* A scalar's text, within a string. False: it is none. */
-static bool write_scalar(struct out *out, struct json_value v)
+static bool write_scalar(struct writer *w, struct json_value v, bool comma)
 {
     bool escaped;
     struct str text = json_text(v, &escaped);
     if (text.p == NULL || json_type(v) == JSON_NULL)
         return false;
+    if (comma)
+        out_str(&w->out, STR(","));
     if (escaped)
-        out_refer(out, text.p, text.n); /* as this string needs it */
+        out_refer(&w->out, text.p, text.n); /* as this string needs it */
     else
-        out_json_escaped(out, text);
+        out_json_escaped(&w->out, text);
     return true;
 }
 
@@ -236,16 +241,10 @@ static bool write_within(struct writer *w, const struct expand_variable *variabl
         return true;
     }
     if (!variable->list)
-        return write_scalar(&w->out, w->value(w->arg, variable, 0));
+        return write_scalar(w, w->value(w->arg, variable, 0), false);
     bool written = false;
-    for (size_t i = 0; i < w->items && !is_too_long(w); i++) {
-        struct json_value v = w->value(w->arg, variable, i);
-        if (place_text(v, w->out.pool).p == NULL)
-            continue;
-        if (written)
-            out_str(&w->out, STR(","));
-        written = write_scalar(&w->out, v);
-    }
+    for (size_t i = 0; i < w->items && !is_too_long(w); i++)
+        written |= write_scalar(w, w->value(w->arg, variable, i), written);
     return written;
 }
 
@@ -274,7 +273,7 @@ enum expand_result body_write(const struct json_body *body, expand_get_fn *text,
     }
     struct writer w = {.text = text, .value = value, .arg = arg, .items = items};
     out_init(&w.out, pool, body->literal_bytes + 1024);
-    for (size_t i = 0; i < body->count; i++) {
+    for (size_t i = 0; i < body->count && !is_too_long(&w); i++) {
         const struct body_step *step = &body->steps[i];
         out_str(&w.out, step->literal);
         if (step->variable == NULL)
@@ -284,9 +283,9 @@ enum expand_result body_write(const struct json_body *body, expand_get_fn *text,
             write_whole(&w, step->variable);
         else if (!write_within(&w, step->variable))
             return EXPAND_MISSING;
-        if (is_too_long(&w))
-            return EXPAND_TOO_LONG;
     }
+    if (is_too_long(&w))
+        return EXPAND_TOO_LONG;
     *culprit_r = NULL;
     if (body->count != 0)
         *body_r = joined(&w.out);

@@ -6,9 +6,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "pages/outcome.h"
 #include "pages/place.h"
-
-enum { MAX_DEPTH = 128 }; /* as an answer's */
 
 /* Reads all of it into the pool. An error's text; NULL = done. */
 static const char *read_all(h2o_mem_pool_t *pool, int fd, struct str *text_r)
@@ -77,7 +76,7 @@ bool static_data_load(h2o_mem_pool_t *pool, const struct config *config,
     struct json_doc doc;
     size_t at;
     json_doc_init(&doc);
-    enum json_error error = json_parse(&doc, text.p, text.n, MAX_DEPTH, &at);
+    enum json_error error = json_parse(&doc, text.p, text.n, OUTCOME_JSON_DEPTH, &at);
     if (error == JSON_OK) {
         *doc_r = doc;
         doc_r->nodes = h2o_mem_alloc_pool(pool, doc.count * sizeof(*doc.nodes));
@@ -86,8 +85,10 @@ bool static_data_load(h2o_mem_pool_t *pool, const struct config *config,
     } else if (is_file) {
         diag_error(diag, in_file(fallback->static_file.p, text, at), "%s", json_error_text(error));
     } else {
-        diag_error(diag, place_inside(config_pos(config, &fallback->value), at),
-                   "static data is JSON: %s", json_error_text(error));
+        struct pos start = config_pos(config, &fallback->value);
+        bool same_line = memchr(text.p, '\n', at) == NULL;
+        diag_error(diag, same_line ? place_inside(start, at) : start, "static data is JSON: %s",
+                   json_error_text(error));
     }
     json_doc_fini(&doc);
     return error == JSON_OK;

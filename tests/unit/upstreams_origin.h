@@ -29,6 +29,7 @@ struct origin {
     _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
+    _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
 };
 
 struct visit {
@@ -126,6 +127,11 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
         return reset(fd), false;
     if (IS("/500-body"))
         return say(fd, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops");
+    if (IS("/health") && atomic_load(&visit->origin->health) != 0) {
+        snprintf(text, sizeof(text), "HTTP/1.1 %d Health\r\nContent-Length: 0\r\n\r\n",
+                 atomic_load(&visit->origin->health));
+        return say(fd, text);
+    }
     if (IS("/late-body"))
         return wait_for_close(fd), false;
     if (strncmp(path, "/json", 5) == 0) { /* {"target":"/json…"} */
@@ -206,7 +212,7 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
             sent = say(fd, "x");
         return false;
     }
-    if (IS("/late"))
+    if (IS("/late") || IS("/health"))
         return wait_for_close(fd), false;
     if (IS("/cut"))
         return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"hel") && false;
@@ -314,30 +320,40 @@ static inline void *origin_accept(void *arg)
     return NULL;
 }
 
+static inline void origin_listen(struct origin *origin, int family, const void *address,
+                                 socklen_t length)
+{
+    int one = 1;
+    *origin = (struct origin){.listener = socket(family, SOCK_STREAM, 0)};
+    setsockopt(origin->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(origin->listener, address, length) != 0 || listen(origin->listener, 512) != 0 ||
+        pthread_create(&origin->thread, NULL, origin_accept, origin) != 0)
+        abort();
+}
+
+/* port: 0 = one that is free. */
+static inline void origin_start_at(struct origin *origin, const char *ip, int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    socklen_t length = sizeof(address);
+    inet_pton(AF_INET, ip, &address.sin_addr);
+    origin_listen(origin, AF_INET, &address, length);
+    if (getsockname(origin->listener, (struct sockaddr *)&address, &length) != 0)
+        abort();
+    origin->port = ntohs(address.sin_port);
+}
+
 /* socket_path: NULL = a port of 127.0.0.1 that is free. */
 static inline void origin_start(struct origin *origin, const char *socket_path)
 {
-    *origin = (struct origin){.listener = -1};
-    if (socket_path != NULL) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
-        unlink(socket_path);
-        origin->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (bind(origin->listener, (struct sockaddr *)&address, sizeof(address)) != 0)
-            abort();
-    } else {
-        struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t length = sizeof(address);
-        origin->listener = socket(AF_INET, SOCK_STREAM, 0);
-        if (bind(origin->listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-            getsockname(origin->listener, (struct sockaddr *)&address, &length) != 0)
-            abort();
-        origin->port = ntohs(address.sin_port);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (socket_path == NULL) {
+        origin_start_at(origin, "127.0.0.1", 0);
+        return;
     }
-    if (listen(origin->listener, 512) != 0 ||
-        pthread_create(&origin->thread, NULL, origin_accept, origin) != 0)
-        abort();
+    strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+    unlink(socket_path);
+    origin_listen(origin, AF_UNIX, &address, sizeof(address));
 }
 
 /* After the clients' connections are closed. */

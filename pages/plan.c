@@ -313,6 +313,7 @@ static void compile_part(struct page *page, const struct config_part *part,
     if (part->each.n != 0) {
         if (check_as(config, part, scope, diag))
             with_item.item = part->as;
+        with_item.batch = part->batch != 0;
         compile_each(pages, part, scope, diag, &plan->each);
     } else {
         check_without_each(config, part, diag);

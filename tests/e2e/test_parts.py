@@ -255,7 +255,7 @@ def test_each_without_into_is_a_list_and_names_its_failures(gateway, services):
     (None, "skipped", None, 502),
     ({"a": 1}, "error", None, 502),
     ("text", "error", None, 502),
-    ([{"id": "bad"}, {"id": "bad"}], "error", [None, None], 502),
+    ([{"id": "bad"}, {"id": "bad"}], "error", None, 502),
     ([{"id": "bad"}, {"id": 1}], "error", [None, {"a": 1}], 200),
     ([{}, {"x": 1}], "skipped", None, 502),
     ([{}, {"id": 1}], "ok", [None, {"a": 1}], 200),
@@ -273,8 +273,7 @@ def test_each_over_anything(gateway, services, items, state, value, status):
         assert answer.status_code == expected
         if expected == 200:
             assert answer.json()["meta"]["parts"]["each"]["state"] == state
-            if value is not None or state == "skipped":
-                assert answer.json()["data"]["each"] == value
+            assert answer.json()["data"]["each"] == value
 
 
 def test_more_elements_than_max_items_are_shed(gateway, services):
@@ -318,7 +317,6 @@ def test_each_of_each(gateway, services):
     ))
     data, _ = fetch(one)
     assert data == {"list": {"items": [
-        {"id": i, "stock": {"depot": f"d{i}", "depot": {"name": f"D{i}"}}} if False else
         {"id": i, "stock": {"depot": {"name": f"D{i}"}}} for i in (1, 2)]}}
 
 
@@ -348,8 +346,7 @@ def test_batches_join_keys_and_spread_answers(gateway, services):
         {"id": i, "price": None if i in (5, None) else {"price": int(i) * 10}} for i in ids]
     assert data["stock"] == [None if i is None else {"n": str(i)} for i in ids]
     posts = [json.loads(body) for method, _, body in services.asked if method == "POST"]
-    assert [set(map(str, p["ids"])) for p in posts] == [{"3", "1"}, {"2", "5"}, {"4"}] or \
-        len(posts) == 3
+    assert sorted(p["ids"] for p in posts) == [[2, 5], [3, 1], [4]]
     assert all(p["currency"] == '"EUR"' for p in posts)
     assert services.paths("/stock") == ["/stock?ids=3,1,2,5,4"]
     assert meta["completed"] is True
@@ -362,7 +359,7 @@ def test_a_batch_whose_answer_has_the_wrong_type_fails(gateway, services):
     one = gateway(page(services, part("list", 'path = "/items"')
                        + part("p", 'path = "/p{?item.id*}"\nbatch = 5\nby = "id"\neach = "list"')))
     data, meta = fetch(one)
-    assert data["p"] == [None]
+    assert data["p"] is None
     assert meta["parts"]["p"]["error"] == "http_protocol_error"
     assert services.paths("/p") == ["/p?id=1"]
 
@@ -541,7 +538,7 @@ def test_what_stands_in_for_an_each_is_one_value(gateway, services):
         services,
         part("list", 'path = "/items"')
         + part("stock", 'path = "/x/{item.id}"\neach = "list"\ninto = "stock"')
-        + fallback("stock", 'static = "unknown"')
+        + fallback("stock", 'static = \'"unknown"\'')
         + part("more", 'path = "/y/{item.id}"\neach = "list"\nneed = "required"')
         + fallback("more", 'path = "/all"'),
     ))

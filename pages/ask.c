@@ -101,7 +101,9 @@ static void deliver(struct ask *ask, struct asker *asker, const struct up_result
 {
     struct page_run *run = ask->run;
     struct shared *shared = ask->shared;
-    struct answer answer = {.result = result, .shared = joined};
+    struct answer answer;
+    answer.result = result;
+    answer.shared = joined;
     if (shared != NULL && shared->placement == asker->placement) {
         answer.outcome = shared->outcome;
     } else {

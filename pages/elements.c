@@ -10,8 +10,7 @@
 #include "pages/pages_internal.h"
 
 enum {
-    MAX_BYTES = 64 << 20, /* of a part's calls and answers, in a run */
-    MAX_LISTED = 10000,   /* results, those of elements that weren't asked for included */
+    MAX_BYTES = 64 << 20 /* of a part's calls and answers, in a run */
 };
 
 enum slot_state { SLOT_WAITING, SLOT_OK, SLOT_FAILED, SLOT_SKIPPED };

@@ -28,6 +28,7 @@
 enum {
     MAX_LOOPS = 1024, /* the configuration's most workers */
     MAX_SPARE_TAPES = 64,
+    MAX_LISTED = 10000, /* results of an each, those of elements that weren't asked for included */
     COLLISIONS_LOGGED = 16, /* keys a page names in the log, ever */
 };
 
@@ -257,7 +258,6 @@ struct page_run {
     uint64_t waiting, ended; /* parts, a bit for each index */
     size_t running;          /* parts that haven't ended, the waiting ones included */
     bool failed;             /* a required part has no data: the page is an error */
-    bool late;               /* the deadline passed: nobody is asked any more */
     bool over;
     enum expand_result refused; /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;

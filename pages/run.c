@@ -123,7 +123,9 @@ static void warn(struct part_run *part)
     if ((last != 0 && now < last + EVERY_US) ||
         !atomic_compare_exchange_strong(&plan->warned_us, &last, now))
         return;
-    struct str error = part->record->error ? str_from(part->record->error) : STR("status");
+    struct str error = part->record->error           ? str_from(part->record->error)
+                       : part->state == PART_SKIPPED ? STR("input")
+                                                     : STR("status");
     log_event(LOG_WARN, "part failed", "page=%s part=%s state=%s error=%s detail=%s",
               log_quote(part->run->page->config->name), log_quote(plan->config->name),
               part->record->state, log_quote(error), log_quote(part->detail));
@@ -215,7 +217,7 @@ static bool ask_fallback(struct part_run *part)
     struct page_run *run = part->run;
     const struct expand_variable *culprit;
     struct written written;
-    if (plan->upstream == NULL || run->late ||
+    if (plan->upstream == NULL || loop_now_ms(run->loop->loop) >= run->deadline_ms ||
         write_call(part, plan, NULL, 1, &written, &culprit) != EXPAND_OK)
         return false;
     part->rung = RUNG_FALLBACK;
@@ -348,7 +350,6 @@ static void cut_late(struct part_run *part, bool begun)
 static void deadline_passed(struct timer *timer)
 {
     struct page_run *run = CONTAINER_OF(timer, struct page_run, deadline);
-    run->late = true;
     ask_cancel_all(run);
     for (size_t n = 0; n < run->page->part_count && run->running != 0; n++) {
         struct part_run *part = &run->parts[run->page->order[n]];
@@ -356,7 +357,9 @@ static void deadline_passed(struct timer *timer)
         if (part->state != PART_RUNNING)
             continue;
         const struct part_run *input = begun ? NULL : lacking_input(part);
-        if (input != NULL)
+        if (!begun && part->plan->when.parts != 0 && !write_when_holds(part))
+            skip(part, SKIP_WHEN);
+        else if (input != NULL)
             skip_without(part, input);
         else
             cut_late(part, begun);

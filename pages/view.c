@@ -21,6 +21,7 @@ static void scatter(struct page_run *run, const struct part_run *part, struct js
     h2o_mem_pool_t *pool = run->request->pool;
     struct json_value *input = &values[plan->each.input], value = values[part - run->parts];
     size_t count = json_count(place_select(*input, &plan->each.at)), n = 0;
+    count = count < MAX_LISTED ? count : MAX_LISTED;
     bool stands_in = part->state == PART_FALLBACK || part->state == PART_STATIC;
     struct json_value *results = h2o_mem_alloc_pool(pool, count * sizeof(*results));
     if (stands_in || json_type(value) != JSON_ARRAY)
@@ -54,7 +55,7 @@ static struct json_object *listed(struct page_run *run, size_t room)
     const struct json_value *values = page->scattered ? shown(run) : NULL;
     struct json_object *root = json_object_create(run->request->pool, page->part_count + room);
     for (size_t i = 0; i < page->part_count; i++)
-        if (!part_is_scattered(&page->parts[i]))
+        if (values == NULL || !part_is_scattered(&page->parts[i]))
             root->members[root->count++] = (struct json_member){
                 page->parts[i].config->name, values != NULL ? values[i] : run->parts[i].value};
     return root;

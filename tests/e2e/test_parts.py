@@ -517,6 +517,7 @@ def test_at_the_deadline_static_data_stands_in_at_once(gateway, services):
         + part("c", 'path = "/late?c"\ntimeout = "100ms"') + fallback("c", 'path = "/late?d"\nstatic = 3')
         + part("d", 'path = "/late?{late.x}"')
         + part("late", 'path = "/late?late"')
+        + part("e", 'path = "/x/1?e"\nwhen = "late.x"')
         + part("list", 'path = "/items"')
         + part("each", 'path = "/x/{item}"\neach = "list"'),
     ).replace('deadline = "10s"', 'deadline = "500ms"'))
@@ -525,7 +526,8 @@ def test_at_the_deadline_static_data_stands_in_at_once(gateway, services):
     assert time.monotonic() - began < (3 if SANITIZED else 0.8)
     states = {name: it["state"] for name, it in meta["parts"].items()}
     assert states == {"a": "static", "b": "timeout", "c": "static", "d": "skipped",
-                      "late": "timeout", "list": "ok", "each": "timeout"}
+                      "late": "timeout", "e": "skipped", "list": "ok", "each": "timeout"}
+    assert meta["parts"]["e"]["because"] == "when"
     assert data["a"] == {"s": 1} and data["c"] == 3 and data["each"] == [{"a": 1}, None]
     assert meta["parts"]["c"]["attempts"] == 2
     until(lambda: services.open == 0 or services.busy == 0, "the cut calls' end")

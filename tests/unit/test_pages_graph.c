@@ -34,6 +34,9 @@ static void test_check_names_each_mistake_in_a_graph(void **state)
         {PART("a", "timeout = \"9ms\"\n") FALLBACK("a", "path = \"/{b.id}\"\n")
              PART("b", "") "[pages.home.parts.b.headers]\nX-A = \"{a.id}\"\n",
          "gateway.toml:15:8: error: parts need each other in a circle: a -> b -> a\n"},
+        {PART("a", "") "[pages.home.parts.a.headers]\nX-A = \"1\"\nX-B = \"{b.id}\"\n" PART(
+             "b", "when = \"a\""),
+         "gateway.toml:15:7: error: parts need each other in a circle: a -> b -> a\n"},
         /* two of them */
         {PART("a", "path = \"/{a.id}\"\n") PART("b", "path = \"/{b.id}\"\n"),
          "gateway.toml:13:8: error: parts need each other in a circle: a -> a\n"

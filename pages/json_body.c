@@ -21,42 +21,22 @@ struct compiler {
     size_t capacity;
 };
 
-/* In a text of several lines only the line where it begins is known: TOML may have taken a line end
- * from its front. */
-static struct pos position(const struct compiler *c, size_t offset)
-{
-    struct pos at = place_inside(c->at, offset);
-    if (memchr(c->text.p, '\n', offset) != NULL)
-        at.column = 0;
-    return at;
-}
-
 #define FAIL(c, offset, ...) \
-    ((c)->failed = true, diag_error((c)->diag, position((c), (offset)), __VA_ARGS__))
+    ((c)->failed = true, diag_error((c)->diag, place_inside((c)->at, (offset)), __VA_ARGS__))
 
 static void fail_json(struct compiler *c, enum json_error error, size_t at)
 {
-    size_t line = 1, start = 0;
-    for (size_t i = 0; i < at; i++) {
-        if (c->text.p[i] == '\n') {
-            line++;
-            start = i + 1;
-        }
-    }
-    char where[64] = "";
-    if (line != 1)
-        snprintf(where, sizeof(where), " (line %zu, column %zu of it)", line, at - start + 1);
     if (error != JSON_SYNTAX)
-        FAIL(c, at, "a body is JSON: %s%s", json_error_text(error), where);
+        FAIL(c, at, "a body is JSON: %s", json_error_text(error));
     else if (at == c->text.n)
-        FAIL(c, at, "a body is JSON, and this one ends too early%s", where);
+        FAIL(c, at, "a body is JSON, and this one ends too early");
     else if (at != 0 && c->text.p[at - 1] == '{' && is_letter(c->text.p[at]))
-        FAIL(c, at - 1, "in a body a variable stands in a string: \"{query.user}\"%s", where);
+        FAIL(c, at - 1, "in a body a variable stands in a string: \"{query.user}\"");
     else if (c->text.p[at] > 0x20 && c->text.p[at] < 0x7f)
-        FAIL(c, at, "a body is JSON, in which '%c' can't stand here%s", c->text.p[at], where);
+        FAIL(c, at, "a body is JSON, in which '%c' can't stand here", c->text.p[at]);
     else
-        FAIL(c, at, "a body is JSON, in which byte 0x%02x can't stand here%s",
-             (unsigned)(unsigned char)c->text.p[at], where);
+        FAIL(c, at, "a body is JSON, in which byte 0x%02x can't stand here",
+             (unsigned)(unsigned char)c->text.p[at]);
 }
 
 /* The text up to `to`, then perhaps a variable; goes on at `next`. */
@@ -83,9 +63,7 @@ static const struct expand_variable *compile_variable(struct compiler *c, size_t
 {
     struct expand_variable *variable = h2o_mem_alloc_pool(c->pool, sizeof(*variable));
     struct str name = {c->text.p + from, to - from};
-    bool known = position(c, from).column != 0;
-    struct pos at = {c->at.file, c->at.line, known ? c->at.column : 0};
-    if (!expand_compile_variable(c->pool, name, c->scope, at, from, c->diag, variable))
+    if (!expand_compile_variable(c->pool, name, c->scope, c->at, from, c->diag, variable))
         c->failed = true;
     return variable;
 }

@@ -85,10 +85,8 @@ bool static_data_load(h2o_mem_pool_t *pool, const struct config *config,
     } else if (is_file) {
         diag_error(diag, in_file(fallback->static_file.p, text, at), "%s", json_error_text(error));
     } else {
-        struct pos start = config_pos(config, &fallback->value);
-        bool same_line = memchr(text.p, '\n', at) == NULL;
-        diag_error(diag, same_line ? place_inside(start, at) : start, "static data is JSON: %s",
-                   json_error_text(error));
+        diag_error(diag, place_inside(config_pos(config, &fallback->value), at),
+                   "static data is JSON: %s", json_error_text(error));
     }
     json_doc_fini(&doc);
     return error == JSON_OK;

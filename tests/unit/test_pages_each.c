@@ -215,11 +215,11 @@ static void test_a_batchs_answer_goes_to_whose_it_is(void **state)
     }
 }
 
-/* Comparisons would be a hundred million; a list that is looked through from its start for each
- * element is caught by the clock of any machine, this one by what it took. */
-static void test_ten_thousand_elements_take_no_time(void **state)
+/* Ten times what a page may have. Looked up one by one they would be compared ten thousand million
+ * times, which takes any machine longer than the limit; sorted it is a tenth of a second. */
+static void test_many_elements_take_no_time(void **state)
 {
-    enum { MANY = 10000 };
+    enum { MANY = 100000 };
     (void)state;
     struct fixture f;
     setup(&f);
@@ -252,7 +252,7 @@ static void test_ten_thousand_elements_take_no_time(void **state)
         assert_int_equal(number, strtoul(keys[i].p, NULL, 10) + 1);
     }
     printf("%d elements: %llu us\n", (int)MANY, (unsigned long long)us);
-    assert_true(us < 1000 * 1000);
+    assert_true(us < 5 * 1000 * 1000);
     free(results);
     free(keys);
     free(list);
@@ -267,7 +267,7 @@ int main(void)
         cmocka_unit_test(test_results_go_into_their_elements),
         cmocka_unit_test(test_results_go_into_elements_that_have_some_already),
         cmocka_unit_test(test_a_batchs_answer_goes_to_whose_it_is),
-        cmocka_unit_test(test_ten_thousand_elements_take_no_time),
+        cmocka_unit_test(test_many_elements_take_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,38 +55,79 @@ static void resolve(struct attempt *attempt)
     }
 }
 
+static uint64_t left_before_deadline(const struct attempt *attempt)
+{
+    uint64_t deadline_ms = attempt->call->deadline_ms;
+    uint64_t now_ms = loop_now_ms(attempt->lane->client->loop);
+    return deadline_ms == 0 ? UINT64_MAX : deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+}
+
+/* However far it came, a call that has no time left ends in one way. */
+static void time_out(struct attempt *attempt, const char *error, const char *detail)
+{
+    attempt->cut = left_before_deadline(attempt) == 0;
+    finish(attempt, UP_TIMEOUT, attempt->cut ? "http_response_timeout" : error, detail);
+}
+
 static void got_slot(struct attempt *attempt)
 {
     struct loop *loop = attempt->lane->client->loop;
+    uint64_t timeout_ms = attempt->call->timeout_ms;
+    uint64_t left_ms = left_before_deadline(attempt);
     attempt->has_slot = true;
-    attempt->call->attempts++;
-    attempt->deadline_ms = loop_now_ms(loop) + attempt->call->timeout_ms;
-    timer_start(loop, &attempt->timer, attempt->call->timeout_ms);
+    if (left_ms == 0) {
+        time_out(attempt, "http_response_timeout", "the deadline passed before a slot was free");
+        return;
+    }
+    attempt->began_ms = loop_now_ms(loop);
+    timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
+    attempt->deadline_ms = attempt->began_ms + timeout_ms;
+    timer_start(loop, &attempt->timer, timeout_ms);
+    call_attempt_began(attempt);
     resolve(attempt);
+}
+
+static void wait_in_queue(struct attempt *attempt)
+{
+    uint64_t timeout_ms = attempt->lane->upstream->config->queue_timeout_ms;
+    uint64_t left_ms = left_before_deadline(attempt);
+    attempt->step = ATTEMPT_QUEUED;
+    timer_start(attempt->lane->client->loop, &attempt->timer,
+                left_ms < timeout_ms ? left_ms : timeout_ms);
 }
 
 void attempt_start(struct attempt *attempt)
 {
-    struct upstream *up = attempt->lane->upstream;
-    attempt->posted = attempt->has_slot = attempt->new_connection = false;
+    struct up_call *call = attempt->call;
+    struct slots *slots = &call->lane->upstream->slots;
+    attempt->lane = call->lane;
+    attempt->began_ms = 0;
+    attempt->posted = attempt->has_slot = attempt->cut = attempt->new_connection = false;
     attempt->head_complete = attempt->sent = false;
     attempt->refused = REFUSED_NOTHING;
     attempt->header_lines = attempt->header_bytes = 0;
-    attempt->body.max = up->config->max_body;
+    attempt->retry_after_us = 0;
+    attempt->body.max = call->lane->upstream->config->max_body;
     buf_clear(&attempt->body);
     attempt->content_type[0] = '\0';
     attempt->result = (struct up_result){.body = {NULL, 0}};
-    if (attempt->call->request.n == 0) {
+    if (call->request.n == 0) {
         finish(attempt, UP_FAILED, "http_request_error", "malformed or too long request");
         return;
     }
-    switch (slots_take(&up->slots, attempt)) {
+    if (attempt->is_hedge) { /* not worth anybody's waiting */
+        if (slots_take_free(slots))
+            got_slot(attempt);
+        else
+            finish(attempt, UP_SHED, "connection_limit_reached", "no slot was free");
+        return;
+    }
+    switch (slots_take(slots, attempt)) {
     case SLOT_TAKEN:
         got_slot(attempt);
         break;
     case SLOT_QUEUED:
-        attempt->step = ATTEMPT_QUEUED;
-        timer_start(attempt->lane->client->loop, &attempt->timer, up->config->queue_timeout_ms);
+        wait_in_queue(attempt);
         break;
     case SLOT_REFUSED:
         finish(attempt, UP_SHED, "connection_limit_reached", "the queue is full");
@@ -227,19 +268,23 @@ static void on_timer(struct timer *timer)
     struct upstream *up = attempt->lane->upstream;
     switch (attempt->step) {
     case ATTEMPT_QUEUED:
-        if (slots_leave(&up->slots, attempt))
+        if (!slots_leave(&up->slots, attempt))
+            break; /* a slot comes in this very moment */
+        if (left_before_deadline(attempt) == 0)
+            time_out(attempt, "http_response_timeout", "no slot was free in time");
+        else
             finish(attempt, UP_SHED, "connection_limit_reached", "no slot was free in time");
-        break; /* else a slot comes in this very moment */
+        break;
     case ATTEMPT_RESOLVING:
         if (endpoints_leave(up, attempt))
-            finish(attempt, UP_TIMEOUT, "dns_timeout", "the name was not looked up in time");
+            time_out(attempt, "dns_timeout", "the name was not looked up in time");
         else
             timer_start(loop, &attempt->timer, 1);
         break;
     case ATTEMPT_RESOLVED:
     case ATTEMPT_READY:
         h2o_linklist_unlink(&attempt->waiting);
-        finish(attempt, UP_TIMEOUT, "dns_timeout", "the name was looked up too late");
+        time_out(attempt, "dns_timeout", "the name was looked up too late");
         break;
     case ATTEMPT_IN_FLIGHT: {
         bool connecting = is_connecting(attempt);
@@ -255,10 +300,9 @@ static void on_timer(struct timer *timer)
                                               [UNANSWERED] = "no whole answer in time"};
         bool unsent = info(attempt, CURLINFO_SIZE_UPLOAD_T) < attempt->call->upload.n;
         enum unfinished what = connecting ? UNCONNECTED : unsent ? UNSENT : UNANSWERED;
-        struct outcome outcome = outcome_of_timeout(what);
         read_answer(attempt);
         lane_remove(attempt->lane, attempt, false);
-        finish(attempt, outcome.end, outcome.error, details[what]);
+        time_out(attempt, outcome_of_timeout(what).error, details[what]);
         break;
     }
     default:
@@ -277,9 +321,6 @@ static void finish(struct attempt *attempt, enum up_end end, const char *error, 
     snprintf(result->detail, sizeof(result->detail), "%s", detail);
     result->body = buf_str(&attempt->body);
     result->content_type = str_from(attempt->content_type);
-    if (attempt->endpoint != NULL)
-        endpoint_done(attempt->lane, &attempt->endpoint,
-                      end == UP_ANSWERED && result->status < 500 ? REPORT_GOOD : REPORT_BAD);
     result->times.total = since_start(attempt->call, clock_us());
     call_attempt_over(attempt); /* may free the attempt: nothing after this */
 }
@@ -309,8 +350,6 @@ void attempt_cancel(struct attempt *attempt)
     case ATTEMPT_GONE:
         return;
     }
-    if (attempt->endpoint != NULL)
-        endpoint_done(attempt->lane, &attempt->endpoint, REPORT_NOTHING);
     if (waits_for_message) {
         attempt->step = ATTEMPT_GONE;
         attempt->lane->client->gone++;

@@ -206,6 +206,8 @@ static void lane_start_attempts(struct lane *lane)
         h2o_linklist_unlink(&attempt->waiting);
         attempt->step = ATTEMPT_IN_FLIGHT;
         attempt->added_us = now_us;
+        if (attempt->call->deadline_at != 0)
+            call_tell_deadline(attempt, now_us / 1000);
         lane_add(lane, attempt);
     }
     limit_connections(lane);
@@ -278,6 +280,7 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
         h2o_evloop_socket_create(loop_h2o(loop), client->epoll, H2O_SOCKET_FLAG_DONT_READ);
     client->epoll_socket->data = client;
     h2o_socket_read_start(client->epoll_socket, on_events);
+    client->chance = (uint32_t)clock_us() * 2654435761u ^ loop_index(loop);
     task_init(&client->task, end_of_turn);
     h2o_linklist_init_anchor(&client->started);
     h2o_linklist_init_anchor(&client->going);

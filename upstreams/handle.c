@@ -62,7 +62,7 @@ static void set_tls_options(CURL *easy, struct upstream *up)
     }
 }
 
-/* Turns off the header lines that curl would write; see write_request() in call.c. */
+/* Turns off the header lines that curl would write; see request.c. */
 static struct curl_slist no_encoding = {(char[]){"Accept-Encoding:"}, NULL};
 static struct curl_slist no_accept = {(char[]){"Accept:"}, &no_encoding};
 static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};

@@ -9,7 +9,9 @@
  *   status.c    all of this for people: `GET /upstreams`
  *   client.c    a loop's curl multis, sockets and pools; the turn's work in one task
  *   handle.c    curl's easy handles, one for each attempt in flight
- *   call.c      a call: what its attempts make of it
+ *   call.c      a call: breaker, attempts, retries and hedging in one table
+ *   rules.c     what the configuration says of retries and hedging
+ *   request.c   what a call sends
  *   attempt.c   the life of one attempt, step by step
  *   transfer.c  what curl reports of an attempt in flight
  *   outcome.c   what curl or the system said -> how the call ended, in RFC 9209's words
@@ -70,6 +72,8 @@ struct slots {
     struct room room;
 };
 enum slot_answer { SLOT_TAKEN, SLOT_QUEUED, SLOT_REFUSED };
+/* A slot that nobody waits for; or false. */
+bool slots_take_free(struct slots *slots);
 /* SLOT_QUEUED: the attempt stands in the room and comes back through attempt_admitted(). */
 enum slot_answer slots_take(struct slots *slots, struct attempt *attempt);
 /* Gives a slot back and hands it to whoever waits longest. Any thread. */
@@ -190,6 +194,24 @@ void endpoint_done(struct lane *lane, struct endpoint **endpoint, enum breaker_r
 /* Whether there is a good one that the call hasn't tried. */
 bool endpoint_is_left(const struct lane *lane, const struct tried *tried);
 
+/* -- rules --------------------------------------------------------------------------------------
+ */
+
+/* Why an attempt gave no answer, as far as trying again goes. */
+enum reason { REASON_CONNECT = 1, REASON_RESET = 2, REASON_TIMEOUT = 4 };
+enum { FIRST_STATUS = 400, LAST_STATUS = 599 };
+
+struct rules {
+    uint8_t reasons;         /* retry.on: enum reason */
+    bool hedge_by_p95;       /* hedge.after */
+    uint64_t hedge_after_ms; /* likewise; 0 = not by a fixed delay */
+    uint64_t statuses[(LAST_STATUS - FIRST_STATUS) / 64 + 1]; /* retry.on: a bit each */
+};
+void rules_read(struct rules *rules, const struct config *config, const struct config_upstream *up,
+                struct diag *diag);
+/* Whether what an attempt came to is among what is tried again. */
+bool rules_try_again(const struct rules *rules, const struct up_result *result);
+
 /* -- upstreams ----------------------------------------------------------------------------------
  */
 
@@ -202,12 +224,13 @@ struct upstream {
     char *socket_path; /* unix socket; or NULL */
     char *prefix;      /* "" or "/v1": goes before each target */
     size_t prefix_length;
-    char *lines; /* "\r\nName: value" for each header that every request has; see write_request() */
+    char *lines; /* "\r\nName: value" for each header that every request has; see request.c */
     size_t lines_length;
     struct directory directory;
     bool is_direct;      /* its one address stands in the URL: curl needn't be told where to go */
     X509_STORE *trusted; /* https: who signs its certificate; ref */
     struct slots slots;
+    struct rules rules;
     struct window window;
     struct breaker breaker;
     pthread_mutex_t lanes_lock;
@@ -255,12 +278,14 @@ struct lane {
     struct endpoints *endpoints;  /* ref; NULL before any is known */
     struct candidate *candidates; /* of endpoints, one each; this loop's turns among them */
     uint32_t candidates_of;       /* the version that they were made for */
-    struct latency latency;       /* of answers, as this loop saw them */
     struct handle *idle;
     uint32_t idle_count;
-    uint32_t busy;        /* handles in the multi */
-    long max_connects;    /* what the multi was told last */
-    uint32_t answer_size; /* bytes that an answer takes lately, headers included */
+    uint32_t busy;              /* handles in the multi */
+    long max_connects;          /* what the multi was told last */
+    uint32_t answer_size;       /* bytes that an answer takes lately, headers included */
+    struct latency latency;     /* of answers, as this loop saw them */
+    uint64_t usual_at_us;       /* when these were read from it: */
+    uint32_t median_us, p95_us; /* 0 = too few answers */
 };
 
 struct up_client {
@@ -277,6 +302,7 @@ struct up_client {
     h2o_linklist_t going;   /* attempts, attempt.waiting, that take their next step then */
     h2o_linklist_t due;     /* lanes */
     h2o_linklist_t calls;   /* all of them, up_call.all */
+    uint32_t chance;        /* state of its random numbers */
     struct up_call *spare;
     size_t spare_bytes; /* capacity of the spare calls' buffers */
     uint32_t gone;      /* attempts in ATTEMPT_GONE */
@@ -329,6 +355,9 @@ struct attempt {
     enum attempt_step step;
     bool posted; /* let out of a room, the message under way; changed under the room's lock */
     bool has_slot;
+    bool is_probe;                       /* the breaker waits for its report */
+    bool is_hedge;                       /* the second beside the first: doesn't queue for a slot */
+    bool cut;                            /* by the call's deadline, not its own timeout */
     bool new_connection;                 /* curl opened one for this attempt */
     bool head_complete;                  /* the answer's header section came to its end */
     bool sent;                           /* curl began to send a request that isn't a GET */
@@ -337,13 +366,15 @@ struct attempt {
     struct up_call *call;
     struct lane *lane;         /* the call's */
     struct handle *handle;     /* while in flight */
-    struct endpoint *endpoint; /* where it goes, from ready on; endpoint_done() */
+    struct endpoint *endpoint; /* where it goes, from ready on */
     struct timer timer;        /* queue_timeout, then connect_timeout or the attempt's end */
-    uint64_t deadline_ms;      /* of the attempt, on the loop's clock */
+    uint64_t began_ms;         /* when it had its slot, on the loop's clock */
+    uint64_t deadline_ms;      /* of the attempt, likewise */
     uint64_t connect_by_ms;    /* when new_connection */
     uint64_t added_us;         /* clock_us() of the handing over to curl */
     h2o_linklist_t waiting;    /* in the one list where it waits in this step */
     struct message message;
+    uint64_t retry_after_us; /* what the answer's Retry-After says */
     struct buf body;
     char content_type[96];
     struct up_result result; /* complete but for what is the call's to say */
@@ -351,10 +382,15 @@ struct attempt {
 
 /* Once, in memory that is all zero. */
 void attempt_init(struct attempt *attempt, struct up_call *call);
-/* Begins; the end is told by call_attempt_over(), maybe from in here. */
+/* Begins, with is_probe and is_hedge set; the end is told by call_attempt_over(), maybe from in
+ * here. */
 void attempt_start(struct attempt *attempt);
 /* Ends it in whatever step it is, without telling. */
 void attempt_cancel(struct attempt *attempt);
+static inline bool attempt_runs(const struct attempt *attempt)
+{
+    return attempt->step != ATTEMPT_IDLE && attempt->step != ATTEMPT_GONE;
+}
 void attempt_admitted(struct message *message);             /* let out of a room */
 void attempt_go(struct attempt *attempt);                   /* at the end of the turn: on */
 void attempt_ended(struct attempt *attempt, CURLcode code); /* curl is done with it */
@@ -369,41 +405,57 @@ bool attempt_sends(struct attempt *attempt);
 
 enum call_step {
     CALL_STARTED, /* in client.started, until the end of the turn */
-    CALL_TRYING,  /* an attempt is under way */
+    CALL_TRYING,  /* one attempt is under way */
+    CALL_HEDGED,  /* two are */
+    CALL_RESTING, /* none is: the next one waits for its backoff */
     CALL_DONE,    /* done() was called or is being called */
     CALL_GONE     /* cancelled or released; freed when no attempt's message is under way */
 };
 
-/* What its attempts share is read-only while one is under way. */
+/* Attempts that go on at the same time share nothing but what is read-only meanwhile: the request,
+ * whose deadline header is written just before curl copies it. */
 struct up_call {
     enum call_step step;
+    bool repeatable;
+    bool may_hedge;         /* it has had no second attempt beside the first */
+    unsigned made, retries; /* attempts that got a slot; retries that were decided */
     struct lane *lane;
     up_done_fn *done;
     void *arg;
-    unsigned attempts;   /* that got a slot so far */
-    uint64_t timeout_ms; /* of an attempt */
-    uint64_t started_us; /* clock_us() */
-    h2o_linklist_t all;  /* in client.calls */
+    struct timer timer;   /* the hedge's delay, or the backoff */
+    uint64_t timeout_ms;  /* of an attempt */
+    uint64_t deadline_ms; /* on the loop's clock; 0 = none */
+    uint64_t started_us;  /* clock_us() */
+    h2o_linklist_t all;   /* in client.calls */
     h2o_linklist_t waiting;
     struct up_call *next_spare;
     const char *method; /* NULL = GET without a body */
     struct str upload;  /* the request's body, borrowed */
-    struct buf request; /* its lines, NUL-terminated; see write_request() */
+    struct buf request; /* its lines, NUL-terminated; see request.c */
+    size_t deadline_at; /* of the deadline header's value in it; 0 = none */
     struct tried tried;
-    struct attempt attempt;
+    struct attempt *best; /* of those that are over */
+    struct attempt attempts[2];
 };
 
 void call_begin(struct up_call *call); /* at the end of the turn in which it was started */
+/* From attempt.c: it has its slot, or is over. */
+void call_attempt_began(struct attempt *attempt);
 void call_attempt_over(struct attempt *attempt);
 /* The message of a cancelled attempt arrived. The call may be gone then. */
 void call_attempt_gone(struct attempt *attempt);
 void calls_free_spare(struct up_client *client);
+/* request.c. False: what is asked for can't be said in HTTP, or is too long. */
+bool call_write_request(struct up_call *call, const struct up_request *request);
+/* Writes what the attempt has left into the request, before curl copies it; where the upstream
+ * wants to know, that is deadline_at isn't 0. */
+void call_tell_deadline(const struct attempt *attempt, uint64_t now_ms);
 static inline uint32_t since_start(const struct up_call *call, uint64_t at_us)
 {
     return (uint32_t)(at_us - call->started_us);
 }
 
-/* call.c. What may stand in a request line, RFC 9112 section 3.2. */
+/* request.c. What may stand in a request line, RFC 9112 section 3.2. */
 bool is_target(struct str target);
 
 /* -- checks -------------------------------------------------------------------------------------
@@ -423,6 +475,12 @@ struct outcome {
     const char *error;
 };
 struct outcome outcome_of(CURLcode code, long os_errno, const char *text);
+/* What the end of an attempt says of its upstream, and whether it may be tried again. */
+struct meaning {
+    uint8_t reason; /* enum reason; 0 = not one that is tried again */
+    enum breaker_report report;
+};
+struct meaning outcome_meaning(const struct up_result *result);
 enum unfinished { UNCONNECTED, UNSENT, UNANSWERED };
 struct outcome outcome_of_timeout(enum unfinished what);
 

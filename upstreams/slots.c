@@ -63,9 +63,14 @@ static void serve(struct slots *slots)
     }
 }
 
+bool slots_take_free(struct slots *slots)
+{
+    return atomic_load(&slots->queued) == 0 && take(slots);
+}
+
 enum slot_answer slots_take(struct slots *slots, struct attempt *attempt)
 {
-    if (atomic_load(&slots->queued) == 0 && take(slots))
+    if (slots_take_free(slots))
         return SLOT_TAKEN;
     pthread_mutex_lock(&slots->room.lock);
     bool room_left = atomic_load(&slots->queued) < slots->max_queue;

@@ -2,6 +2,16 @@
  * stop the transfer; why, stands in attempt->refused. */
 #include "upstreams/internal.h"
 
+/* What an upstream that is busy asks for: RFC 9110 section 10.2.3. */
+static void read_retry_after(struct attempt *attempt, const char *line, size_t n)
+{
+    struct str name = STR("Retry-After:");
+    if (n <= name.n || !str_caseeq((struct str){line, name.n}, name))
+        return;
+    struct str value = {line + name.n, n - name.n};
+    attempt->retry_after_us = backoff_retry_after_us(value, clock_unix_ms() / 1000);
+}
+
 bool attempt_header(struct attempt *attempt, const char *line, size_t n)
 {
     attempt->header_bytes += (uint32_t)n;
@@ -9,6 +19,8 @@ bool attempt_header(struct attempt *attempt, const char *line, size_t n)
         attempt->head_complete = true;
     else if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
         attempt->head_complete = false; /* what came before was a 1xx. Trailers come here too */
+    else if ((line[0] | ' ') == 'r')
+        read_retry_after(attempt, line, n);
     if (attempt->header_bytes <= MAX_HEADER_BYTES && ++attempt->header_lines <= MAX_HEADER_LINES)
         return true;
     attempt->refused = REFUSED_HEADERS;

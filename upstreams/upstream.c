@@ -173,6 +173,13 @@ static bool is_ours(struct str name)
     return false;
 }
 
+/* Those that the gateway writes itself unless they are set. */
+static bool is_own(struct str name)
+{
+    return is_ours(name) || str_caseeq(name, STR("Host")) || str_caseeq(name, STR("Accept")) ||
+           str_caseeq(name, STR("Accept-Encoding"));
+}
+
 /* The last line, behind which curl writes " HTTP/1.1": as the end of a User-Agent that names two
  * products (RFC 9110 section 10.1.5), unless somebody else's goes upstream. */
 static void add_last_line(struct upstream *up, struct buf *lines)
@@ -203,12 +210,33 @@ static void read_headers(struct upstreams *ups, struct upstream *up, struct buf 
         struct str name = config->forward_headers.items[i];
         if (!is_token(name))
             diag_error(diag, at, "'%s' isn't a header's name", name.p);
-        else if (is_ours(name) || str_caseeq(name, STR("Host")) ||
-                 str_caseeq(name, STR("Accept")) || str_caseeq(name, STR("Accept-Encoding")))
+        else if (is_own(name))
             diag_error(diag, at, "header '%s' can't be forwarded: it is the gateway's own", name.p);
         else if (is_line_of(lines, name))
             diag_error(diag, at, "header '%s' is both set and forwarded", name.p);
     }
+}
+
+/* After read_headers(): `lines` are what is set. */
+static void check_deadline_header(struct upstreams *ups, struct upstream *up,
+                                  const struct buf *lines, struct diag *diag)
+{
+    struct str name = up->config->deadline_header;
+    struct pos at = config_pos(ups->config, &up->config->deadline_header);
+    const struct config_strings *forwarded = &up->config->forward_headers;
+    if (name.n == 0)
+        return;
+    if (!is_token(name))
+        diag_error(diag, at, "'%s' isn't a header's name", name.p);
+    else if (is_own(name) || str_caseeq(name, STR("User-Agent")) ||
+             str_caseeq(name, STR("Authorization")))
+        diag_error(diag, at, "header '%s' can't tell the deadline: it has a meaning of its own",
+                   name.p);
+    else if (is_line_of(lines, name))
+        diag_error(diag, at, "header '%s' is both set and the deadline's", name.p);
+    for (size_t i = 0; i < forwarded->count; i++)
+        if (str_caseeq(forwarded->items[i], name))
+            diag_error(diag, at, "header '%s' is both forwarded and the deadline's", name.p);
 }
 
 /* -- TLS -- */
@@ -283,6 +311,7 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         up->slots.max_inflight = configured->max_inflight;
         up->slots.max_queue = configured->max_queue;
         room_init(&up->slots.room);
+        rules_read(&up->rules, config, configured, diag);
         breaker_init(&up->breaker, &configured->breaker);
         pthread_mutex_init(&up->lanes_lock, NULL);
         h2o_linklist_init_anchor(&up->lanes);
@@ -292,6 +321,7 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         struct buf lines;
         buf_init(&lines, MAX_LINES);
         read_headers(ups, up, &lines, diag);
+        check_deadline_header(ups, up, &lines, diag);
         struct str url = configured->url;
         bool is_unix = url.n > 5 && memcmp(url.p, "unix:", 5) == 0;
         const char *error = url.n == 0 ? NULL /* config/ has told it */

@@ -486,6 +486,43 @@ static void test_an_address_that_fails_is_put_aside_and_comes_back(void **state)
     fixture_stop(&f);
 }
 
+/* Whatever it is, since nothing was sent; what was sent and got no answer isn't sent again. */
+static void test_a_post_goes_where_somebody_listens(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct str on[] = {STR("connect"), STR("reset")};
+    struct str listed[] = {STR("127.0.0.1:1"), str_from(texts[0])};
+    begin(&f, listed, COUNT(listed));
+    set_url(&f, 0, "http://promo.example");
+    f.configured[0].retry =
+        (struct config_retry){.on = {on, COUNT(on)}, .budget = 100, .budget_floor = 100};
+    f.configured[0].ejection.consecutive = 0;
+    fixture_start(&f, 1);
+    unsigned twice = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        struct ask ask = {0};
+        struct up_request request = {.upstream = upstream_find(f.ups, STR("a")),
+                                     .target = STR("/body"),
+                                     .method = "POST",
+                                     .body = STR("x")};
+        ask_request(&f, &ask, &request);
+        ask_wait(&f, &ask);
+        assert_int_equal(ask.result.status, 200);
+        twice += ask.result.attempts == 2;
+        ask_release(&ask);
+        unsigned asked = atomic_load(&origins[0].asked);
+        request.target = STR("/cut-unread");
+        ask_request(&f, &ask, &request);
+        ask_wait(&f, &ask);
+        assert_int_equal(ask.result.end, UP_FAILED);
+        assert_int_equal(atomic_load(&origins[0].asked), asked + 1);
+        ask_release(&ask);
+    }
+    assert_int_not_equal(twice, 0);
+    fixture_stop(&f);
+}
+
 static void test_an_only_address_is_never_put_aside(void **state)
 {
     (void)state;
@@ -659,6 +696,7 @@ int main(void)
         cmocka_unit_test(test_a_name_that_hangs_keeps_nobody_from_the_other_addresses),
         cmocka_unit_test(test_calls_wait_until_no_name_is_left_to_hope_for),
         cmocka_unit_test(test_an_address_that_fails_is_put_aside_and_comes_back),
+        cmocka_unit_test(test_a_post_goes_where_somebody_listens),
         cmocka_unit_test(test_an_only_address_is_never_put_aside),
         cmocka_unit_test(test_upstreams_are_seen_as_json),
         cmocka_unit_test(test_loops_use_addresses_while_they_change),

@@ -212,9 +212,12 @@ static void test_all_addresses_of_a_name_are_tried(void **state)
         "127.0.0.1 127.0.0.2 127.0.0.3 ::1",
         "::1 127.0.0.1",
     };
+    struct str on[] = {STR("connect")};
     for (size_t i = 0; i < COUNT(sets); i++) {
         struct fixture f;
         begin(&f, sets[i]);
+        f.configured[0].retry = (struct config_retry){
+            .attempts = 4, .on = {on, COUNT(on)}, .budget = 100, .budget_floor = 100};
         f.configured[0].max_idle = 0;
         fixture_start(&f, 1);
         for (int n = 0; n < 3; n++) {

@@ -112,7 +112,7 @@ static void print_fallback(const struct part_plan *part, struct http_request *re
     const struct config_fallback *fallback = &part->config->fallback;
     if (part->fallback.upstream != NULL)
         print_call("fallback ", &part->fallback, fallback->path, request, to);
-    if (part->stand_in != NULL)
+    if (part->stand_in.count != 0)
         fprintf(to, "      static %s\n",
                 fallback->static_file.n != 0 ? fallback->static_file.p : fallback->value.p);
 }

@@ -28,6 +28,7 @@
 enum {
     MAX_LOOPS = 1024, /* the configuration's most workers */
     MAX_SPARE_TAPES = 64,
+    MAX_LISTED = 10000, /* results of an each, those of elements that weren't asked for included */
     COLLISIONS_LOGGED = 16, /* keys a page names in the log, ever */
 };
 
@@ -50,22 +51,23 @@ struct call_plan {
     size_t header_list; /* index in page.header_lists */
     uint64_t timeout_ms;
     bool repeatable;
-    bool reads_data; /* of parts or elements: can't be written before these are there */
-    bool reads_request;
-    bool may_repeat; /* another call of the page may be the same, byte for byte */
+    bool reads_data;    /* of parts or elements: can't be written before these are there */
+    bool reads_request; /* its target does */
+    bool may_repeat;    /* another call of the page may be the same, byte for byte */
 };
 
 struct each_plan {
-    size_t input; /* the part whose data has the array; with one, config.each isn't "" */
+    size_t input; /* the part whose data has the array; SIZE_MAX: there is no each */
     struct place_path at;
     const struct expand_variable *key; /* of a batch: what its answer names elements by */
+    struct placement answer;           /* select alone: the rest is for the results, one by one */
 };
 
 struct part_plan {
     const struct config_part *config;
     struct call_plan call;
     struct call_plan fallback;
-    struct json_doc *stand_in; /* static data; NULL = none */
+    struct json_doc stand_in; /* static data; count == 0: none */
     struct when when;
     struct each_plan each;
     struct placement placement;
@@ -107,6 +109,7 @@ struct page {
     _Atomic size_t html_size;                 /* what a page came to lately, in bytes */
     _Atomic uint64_t collisions;
     _Atomic uint32_t collisions_logged[COLLISIONS_LOGGED]; /* hashes of their paths */
+    struct page *next;                                     /* of pages.gathering */
 };
 
 /* A tape with its place among the spare ones of its loop. */
@@ -131,20 +134,25 @@ struct pages {
     h2o_mem_pool_t pool; /* owns the plans */
     struct page *pages;
     size_t page_count;
+    struct page *gathering;             /* those of pages_add_parts() */
     struct page_loop *loops[MAX_LOOPS]; /* owned; each set and used by its own thread only */
 };
 
 /* "request", "page", "parts": what the template's root holds beside data. */
 bool page_name_is_reserved(struct str name);
 
+/* Which part needs which: needs, awaits, order, may_repeat of a page whose parts are compiled.
+ * Errors: circles, deadlines that can't be kept. */
+void graph_compile(struct page *page, struct diag *diag);
+
 /* -- runs: one request's, on its loop -----------------------------------------------------------
  */
 
 struct page_run;
 struct part_run;
-struct header_set;
 struct ask_table;
 struct elements;
+struct memo;
 struct shared;
 
 /* What a call came to, for one of those who wait for it. */
@@ -158,6 +166,7 @@ struct answer {
 struct asker {
     struct asker *next; /* behind it, for the same */
     struct part_run *part;
+    const struct placement *placement; /* what it takes of the answer */
     void (*answered)(struct asker *asker, const struct answer *answer);
 };
 
@@ -171,7 +180,6 @@ struct written {
 /* A call under way or over, until the run is. */
 struct ask {
     struct page_run *run;
-    const struct call_plan *plan;
     struct up_call *call;  /* until the body is no longer needed */
     struct asker *first;   /* NULL = it was answered */
     struct ask *next;      /* of the run's */
@@ -184,8 +192,17 @@ enum part_rung { RUNG_FRESH, RUNG_FALLBACK, RUNG_STATIC, RUNG_ABSENT };
 enum part_skip {
     SKIP_NONE,
     SKIP_WHEN,  /* its `when` doesn't hold: nothing is missing */
+    SKIP_ALONG, /* its input's `when` (part_run.because) doesn't: nothing either */
     SKIP_INPUT, /* part_run.because has no data for it */
     SKIP_CUT    /* nobody waits for it any more, or nothing was asked at all */
+};
+
+/* What a part's own calls failed with. */
+struct failure {
+    enum part_state state;
+    const char *error;
+    int status;
+    struct str detail;
 };
 
 struct part_run {
@@ -199,17 +216,25 @@ struct part_run {
     struct up_times times; /* of the call that decided */
     uint32_t began_us;     /* from the page's start to the moment in which its inputs were in */
     enum part_state state;
+    enum part_state failed; /* what its own calls ended in, before anything stood in for it */
     enum part_rung rung;
     enum part_skip skip;
     const struct part_run *because; /* the input that had no data for it; NULL = not for that */
-    unsigned calls, calls_failed; /* calls made, those of an `each` and of the fallback included */
-    uint32_t retry_in_ms;         /* open: until the breaker tries again */
-    bool hedged;                  /* the answer is a second call's */
-    bool has_data;                /* perhaps not all of it: some element's calls failed */
-    struct elements *elements;    /* of an `each` that has begun */
+    unsigned calls, calls_over, calls_failed; /* made; of an each and of the fallback too */
+    uint32_t retry_in_ms;                     /* open: until the breaker tries again */
+    bool hedged;                              /* the answer is a second call's */
+    bool partial;                             /* of an each that failed: some elements have data */
+    struct elements *elements;                /* of an each that has begun */
+    struct memo *memos;                       /* ... with MAX_MEMOS of them */
     struct written written;
     struct asker asker;
     struct ask ask; /* the part's own call */
+};
+
+/* Request headers that go to all upstreams which have the same list of them. */
+struct header_set {
+    struct up_header *headers;
+    size_t count;
 };
 
 /* Called once: all parts have ended, or a value was refused. Not called when the client left. */
@@ -228,11 +253,11 @@ struct page_run {
     void *get_arg;
     const struct header_set *header_sets; /* a set for each of page.header_lists */
     struct ask *asks;
-    struct tape *tapes;            /* in use */
-    struct ask_table *table;       /* page.repeats */
-    uint64_t waiting, ended;       /* parts, a bit for each index */
-    size_t running;                /* parts that haven't ended, the waiting ones included */
-    const struct part_run *failed; /* a required part without data: the page is an error */
+    struct tape *tapes;      /* in use */
+    struct ask_table *table; /* page.repeats */
+    uint64_t waiting, ended; /* parts, a bit for each index */
+    size_t running;          /* parts that haven't ended, the waiting ones included */
+    bool failed;             /* a required part has no data: the page is an error */
     bool over;
     enum expand_result refused; /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;
@@ -254,10 +279,65 @@ bool run_is_complete(const struct page_run *run);
 const struct part_run *run_failed_required(const struct page_run *run);
 /* That status: a part's that was skipped for want of an input is the input's. */
 int run_page_status(const struct part_run *failed);
-/* For elements.c: an `each` is over; one without data may yet be stood in for. */
-void run_part_ends(struct part_run *part, enum part_state state);
-/* Logs, once a minute, that a part is less than it should be. */
-void run_warn(struct part_run *part);
+
+/* For ask.c and elements.c: starts what can start now, and finishes the run when all is over. To be
+ * called last: the request may be gone afterwards. */
+void run_advance(struct page_run *run);
+/* Counts what an answer cost. */
+void run_count_answer(struct part_run *part, const struct answer *answer);
+/* The part has all the data that it will get from its own calls. failure: NULL = nothing failed;
+ * with part->partial or without one its value stands, else the fallback is next. */
+void run_part_asked(struct part_run *part, const struct failure *failure);
+/* Without data of `because`, of which `detail` tells what is missing. */
+void run_part_skipped(struct part_run *part, const struct part_run *because, struct str detail);
+bool run_has_data(const struct part_run *part);
+/* A detail in the request's pool. */
+struct str run_text(struct page_run *run, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+struct tape *tape_take(struct page_run *run);
+
+/* -- writing calls (write.c) -- */
+
+/* What an `each` remembers of the values that are the same for all its elements. */
+struct memo {
+    const struct expand_variable *variable;
+    struct json_value value;
+    struct str text;
+    bool has_value, has_text;
+};
+enum { MAX_MEMOS = 2 * EXPAND_MAX_VARIABLES };
+
+/* items: the elements that the call is for, NULL without an `each`. On a refusal *culprit_r says
+ * whose value it was. */
+enum expand_result write_call(struct part_run *part, const struct call_plan *plan,
+                              const struct json_value *items, size_t count,
+                              struct written *written_r, const struct expand_variable **culprit_r);
+/* Whether the request's values fit into the target, before the others are known. */
+enum expand_result write_check(struct part_run *part, const struct call_plan *plan,
+                               const struct expand_variable **culprit_r);
+bool write_when_holds(struct part_run *part);
+/* What a batch's answer calls this element; {NULL, 0} = nothing. */
+struct str write_key(struct part_run *part, const struct json_value *item);
+/* What a refused value means for people: 'promo has no "category"'. */
+struct str write_refusal(struct part_run *part, enum expand_result result,
+                         const struct expand_variable *culprit);
+
+/* -- asking (ask.c) -- */
+
+/* Makes the call for `asker`, or lets it join who made the same. answered() runs once, unless the
+ * run is cut; maybe before this returns, when the answer is there already. memory: for a call that
+ * isn't there yet; NULL = the pool's. */
+void ask(struct asker *asker, const struct call_plan *plan, const struct written *written,
+         struct ask *memory);
+/* Ends what is under way, without answers. */
+void ask_cancel_all(struct page_run *run);
+
+/* -- the calls of an each (elements.c) -- */
+
+void elements_start(struct part_run *part);
+/* The page's deadline: what is missing counts as timed out. */
+void elements_cut(struct part_run *part);
 
 /* The parts' data as one object, in configured order. */
 struct json_value view_data(struct page_run *run);

@@ -4,7 +4,7 @@
 #include <time.h>
 #include "base/text.h"
 
-#define DAY_S 86400
+enum { DAY_S = 86400 };
 
 uint64_t backoff_us(const struct config_retry *retry, unsigned number, uint32_t chance)
 {
@@ -34,7 +34,7 @@ static const char *const day_names[] = {"Sunday",   "Monday", "Tuesday", "Wednes
 static const char *const month_names[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-/* All but the last one takes exactly so many digits; `blank`: the first may be a blank. */
+/* Exactly so many digits; `blank`: the first may be one. */
 static bool take_number(struct str *text, size_t digits, bool blank, int *number_r)
 {
     int number = 0;
@@ -122,6 +122,8 @@ static bool read_date(struct str text, int64_t now_s, int64_t *date_r)
         tm.tm_year += year - year % 100;
         if (tm.tm_year > year + 50)
             tm.tm_year -= 100;
+        else if (tm.tm_year <= year - 50)
+            tm.tm_year += 100;
     } else if (!matches(text, "w, d m Y h:i:s GMT", &tm) && !matches(text, "w m e h:i:s Y", &tm)) {
         return false;
     }

@@ -34,7 +34,7 @@ enum counted {
     COUNTED
 };
 
-/* All zero to begin with. Private to window.c. */
+/* A ring of seconds that any thread counts in. All zero to begin with; window.c knows how. */
 struct window {
     _Atomic uint64_t numbers[WINDOW_SECONDS + 1][COUNTED]; /* of a second: the second, how many */
 };

@@ -29,9 +29,9 @@ struct origin {
     _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
+    _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
     const char *const *script;        /* what "/script" is, request by request; ends with NULL */
     _Atomic unsigned scripted;        /* those that came; past the end it is "/hello" */
-    _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
 };
 
 struct visit {

@@ -44,6 +44,12 @@ static void deliver(struct message *message)
     job->done(job);
 }
 
+static void deliver_dropped(struct message *message)
+{
+    struct offload_job *job = CONTAINER_OF(message, struct offload_job, message);
+    job->dropped(job);
+}
+
 static void *work(void *arg)
 {
     struct offload *offload = arg;
@@ -113,6 +119,15 @@ void offload_stop(struct offload *offload)
     pthread_mutex_unlock(&offload->lock);
     while (offload->running != 0) /* nobody starts threads once it is ending */
         pthread_join(offload->threads[--offload->running], NULL);
+    for (struct offload_job *job = offload->first, *next; job != NULL; job = next) {
+        next = job->next; /* dropped() may free it */
+        job->message.fn = deliver_dropped;
+        if (job->dropped != NULL && job->loop != NULL)
+            loop_post(job->loop, &job->message);
+        else if (job->dropped != NULL)
+            job->dropped(job);
+    }
+    offload->first = NULL;
 }
 
 void offload_destroy(struct offload **offload_p)

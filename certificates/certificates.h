@@ -14,8 +14,8 @@
  *   register.h         what was issued: kept, found, revoked
  *   verify*.c          verify pages; a PDF that is sent to be verified
  *
- * Drawing and signing run on the threads of `compute`, what reads the register on `reads`; nothing
- * here waits on a loop. */
+ * Drawing, signing and looking at files that are to be verified run on the threads of `compute`,
+ * what reads the register on `reads`; nothing here waits on a loop. */
 #ifndef GW_CERTIFICATES_H
 #define GW_CERTIFICATES_H
 
@@ -34,7 +34,7 @@ struct certificates;
 struct certificates_needs {
     const struct config *config;
     struct store *store;     /* NULL while a configuration is only checked, or without register */
-    struct offload *compute; /* threads that draw and sign */
+    struct offload *compute; /* threads that draw, sign, look at files */
     struct offload *reads;   /* threads that read the register */
     struct template_set *templates;
     struct upstreams *upstreams;

@@ -143,9 +143,16 @@ static void done(struct offload_job *job)
                                 record_json(request->pool, order->record.serial, &order->record)));
 }
 
+static void dropped(struct offload_job *job)
+{
+    CONTAINER_OF(job, struct order, job)->result = REGISTER_BUSY;
+    done(job);
+}
+
 static void start(struct order *order, void (*work)(struct offload_job *job))
 {
-    order->job = (struct offload_job){.work = work, .done = done, .loop = order->request->loop};
+    order->job = (struct offload_job){
+        .work = work, .done = done, .dropped = dropped, .loop = order->request->loop};
     order->working = offload_submit(order->control->reads, &order->job);
     if (!order->working) {
         order->result = REGISTER_BUSY;

@@ -23,12 +23,6 @@ struct form_page {
     char policy_text[256];
 };
 
-static bool no_partials(void *arg, struct str name, struct str *text_r)
-{
-    (void)arg, (void)name, (void)text_r;
-    return false;
-}
-
 struct form_page *form_page_create(const struct fields *fields, struct diag *diag)
 {
     struct form_page *page = h2o_mem_alloc(sizeof(*page));
@@ -37,7 +31,7 @@ struct form_page *form_page_create(const struct fields *fields, struct diag *dia
     bool by_query = false, otherwise = false;
     *page = (struct form_page){.fields = fields, .set = template_set_create(NULL)};
     page->template = template_compile(page->set, "the form of certificates",
-                                      EMBEDDED(certificate_form_html), no_partials, NULL, diag);
+                                      EMBEDDED(certificate_form_html), NULL, NULL, diag);
     for (size_t i = 0; i < fields->count; i++) {
         by_query |= fields->items[i].from == FIELD_QUERY;
         otherwise |= fields->items[i].from == FIELD_FORM;
@@ -63,16 +57,6 @@ void form_page_destroy(struct form_page **page)
 }
 
 /* -- what the page says ------------------------------------------------------------------------ */
-
-/* "first_name" -> "first name"; the style makes the first letter a capital. */
-static struct str label(h2o_mem_pool_t *pool, struct str name)
-{
-    h2o_iovec_t words = h2o_strdup(pool, name.p, name.n);
-    for (size_t i = 0; i < words.len; i++)
-        if (words.base[i] == '_' || words.base[i] == '-')
-            words.base[i] = ' ';
-    return (struct str){words.base, words.len};
-}
 
 /* What was sent, as far as a form can show it. */
 static struct str sent(const struct field *field, const struct input *input)
@@ -107,8 +91,7 @@ static struct json_value field_value(const struct field *field, const struct inp
     snprintf(digits, 16, "%u", (unsigned)field->config->max_length);
     struct str fault = fault_of(faults, field->config->name);
     json_object_set(pool, value, STR("name"), record_json_text(pool, field->path[0]));
-    json_object_set(pool, value, STR("label"),
-                    record_json_text(pool, label(pool, field->config->name)));
+    json_object_set(pool, value, STR("label"), record_json_label(pool, field->config->name));
     json_object_set(pool, value, STR("value"), record_json_text(pool, sent(field, input)));
     json_object_set(pool, value, STR("max_length"), record_json_text(pool, str_from(digits)));
     json_object_set(pool, value, STR("required"),
@@ -148,8 +131,7 @@ static struct json_value page_value(const struct form_page *page, struct http_re
         if (asked_for)
             continue;
         struct json_object *other = json_object_create(pool, 2);
-        json_object_set(pool, other, STR("label"),
-                        record_json_text(pool, label(pool, fault->field)));
+        json_object_set(pool, other, STR("label"), record_json_label(pool, fault->field));
         json_object_set(pool, other, STR("fault"), record_json_text(pool, fault->detail));
         json_array_add(pool, others, json_from_object(other));
     }

@@ -263,11 +263,11 @@ static enum issue_next (*const steps[])(struct issue *issue) = {
     [STEP_TAKE_FIELDS] = take_fields, /* all that is wrong with them is told at once */
     [STEP_ASK_PARTS] = ask_parts,     /* services, for fields that they know */
     [STEP_MAKE_FIELDS] = make_fields, /* serial, time, verify page */
-    [STEP_FIND] = issue_find,         /* issued before? the same bytes: reply */
+    [STEP_FIND] = issue_find,         /* issued before? the same bytes: keep only the key */
     [STEP_DRAW] = issue_draw,         /* and sign */
     [STEP_STAMP] = issue_stamp,       /* the authority's time stamp of the signature */
     [STEP_SEAL] = issue_seal,         /* into the hole that the signature left */
-    [STEP_KEEP] = issue_keep,         /* somebody was faster: find */
+    [STEP_KEEP] = issue_keep,         /* on the disk; somebody was faster: find */
     [STEP_REPLY] = issue_reply,
 };
 
@@ -287,12 +287,12 @@ void issue_go_on(struct issue *issue)
 
 void issue_go_to_find(struct issue *issue)
 {
-    issue->step = STEP_FIND;
+    issue->step = STEP_MAKE_FIELDS;
 }
 
-void issue_go_to_reply(struct issue *issue)
+void issue_go_to_keep(struct issue *issue)
 {
-    issue->step = STEP_REPLY;
+    issue->step = STEP_KEEP;
 }
 
 /* -- work that may outlive the request --------------------------------------------------------- */
@@ -329,6 +329,14 @@ void issue_work_end(struct issue_work *work)
 {
     if (work->issue != NULL)
         issue_go_on(work->issue);
+    h2o_mem_release_shared(work);
+}
+
+void issue_work_dropped(struct offload_job *job)
+{
+    struct issue_work *work = CONTAINER_OF(job, struct issue_work, job);
+    if (work->issue != NULL)
+        issue_refuse_busy(work->issue);
     h2o_mem_release_shared(work);
 }
 

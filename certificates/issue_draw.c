@@ -120,8 +120,10 @@ static enum issue_next draw_on_thread(struct issue *issue)
 {
     struct issue_work *work = issue_work(issue);
     copy_drawing(work, &issue->drawing);
-    work->job =
-        (struct offload_job){.work = draw_work, .done = draw_done, .loop = issue->request->loop};
+    work->job = (struct offload_job){.work = draw_work,
+                                     .done = draw_done,
+                                     .dropped = issue_work_dropped,
+                                     .loop = issue->request->loop};
     if (!offload_submit(issue->section->all->needs.compute, &work->job))
         return issue_refuse_busy(issue);
     issue_work_begin(work);

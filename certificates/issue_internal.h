@@ -24,10 +24,6 @@ enum {
     ISSUE_LOOPS_MAX = 1024            /* the configuration's most workers */
 };
 
-/* Fields that are made for each certificate stand behind the configured ones, in this order. */
-enum made_field { MADE_SERIAL, MADE_TIMESTAMP, MADE_VERIFY_URL, MADE_SIGNER, MADE_FIELDS };
-extern const struct str made_field_names[MADE_FIELDS];
-
 /* A text of the configuration in which {{name}} stands for a field. */
 struct words {
     const struct template *template; /* NULL: there is no {{ in it */
@@ -124,14 +120,17 @@ struct issue_work {
     struct offload_job job;
     bool found; /* `find` holds what was issued */
     struct register_find find;
+    struct certificate_record record;
+    struct certificate_key key;
     struct register_add add;
 };
 
 /* Goes on with the next step, from whatever the last one waited for. */
 void issue_go_on(struct issue *issue);
-/* Goes back to looking into the register, or on to the reply. */
+/* Goes back to looking into the register, as if for the first time; or on to what is left to do
+ * with a certificate that is there. */
 void issue_go_to_find(struct issue *issue);
-void issue_go_to_reply(struct issue *issue);
+void issue_go_to_keep(struct issue *issue);
 
 /* Fills in what is made: of a serial and an instant. */
 void issue_make_fields(struct issue *issue, const char *serial, int64_t when_ms);
@@ -140,6 +139,8 @@ struct issue_work *issue_work(struct issue *issue);
 /* Around what goes on without the issue: begun; ended, on the loop. */
 void issue_work_begin(struct issue_work *work);
 void issue_work_end(struct issue_work *work);
+/* For the work's job: ends what it would have done. */
+void issue_work_dropped(struct offload_job *job);
 
 /* Steps in files of their own. */
 enum issue_next issue_find(struct issue *issue);  /* issue_keep.c */
@@ -160,6 +161,7 @@ enum issue_next issue_refuse(struct issue *issue, int status, const char *type, 
                              struct str detail);
 enum issue_next issue_refuse_fields(struct issue *issue, const struct field_faults *faults);
 enum issue_next issue_refuse_busy(struct issue *issue);
+enum issue_next issue_refuse_keys(struct issue *issue);
 enum issue_next issue_refuse_broken(struct issue *issue);
 
 #endif

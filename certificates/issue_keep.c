@@ -1,5 +1,6 @@
 /* The register: what was issued for the same fields, or with the same Idempotency-Key, is found and
- * sent again; what is new is on the disk before it is sent.
+ * sent again; what is new is on the disk before it is sent, be it a certificate or a key that came
+ * for one that was there.
  *
  * Drawing or signing for long is worth a look into the register first. What costs microseconds is
  * drawn at once: the database itself tells, as it adds the row, that there is one already. */
@@ -7,18 +8,18 @@
 
 enum { ROUNDS_MAX = 3 }; /* between a row that is there and one that can't be found */
 
-static void write_codes(const struct issue *issue, uint8_t fields_r[32], uint8_t key_r[32])
+static void write_fields_code(const struct issue *issue, uint8_t code_r[32])
 {
     const struct section *section = issue->section;
-    const struct registry *registry = section->all->registry;
-    struct http_request *request = issue->request;
-    registry_fields_code(registry, section->config->name, issue->values, section->fields->count,
-                         fields_r);
-    memset(key_r, 0, 32);
-    if (issue->key.n != 0)
-        registry_key_code(registry, section->config->name,
-                          request->user.n != 0 ? request->user : request->client, issue->key,
-                          key_r);
+    registry_fields_code(section->all->registry, section->config->name, issue->values,
+                         section->fields->count, code_r);
+}
+
+static void write_key_codes(const struct issue *issue, struct certificate_key *key_r)
+{
+    const struct key_sender sender = {issue->request->user, issue->request->client};
+    registry_key_codes(issue->section->all->registry, issue->section->config->name, &sender,
+                       issue->key, key_r);
 }
 
 /* -- finding ----------------------------------------------------------------------------------- */
@@ -41,6 +42,8 @@ static enum issue_next refuse_result(struct issue *issue, enum register_result r
     case REGISTER_FULL:
         return issue_refuse(issue, 507, "register-full", "There is no room for more certificates",
                             STR("nothing was issued"));
+    case REGISTER_TOO_MANY:
+        return issue_refuse_keys(issue);
     case REGISTER_BUSY:
         return issue_refuse_busy(issue);
     default:
@@ -74,7 +77,7 @@ static void found(struct register_find *find)
         memcpy(serial, find->record.serial.p, find->record.serial.n);
         issue_make_fields(issue, serial, find->record.issued_ms);
         memcpy(issue->sha256, find->record.sha256, sizeof(issue->sha256));
-        issue_go_to_reply(issue);
+        issue_go_to_keep(issue);
     } else if (find->result != REGISTER_ABSENT) {
         next = refuse_result(issue, find->result);
     } else if (issue->prefetch) {
@@ -96,7 +99,11 @@ enum issue_next issue_find(struct issue *issue)
     struct issue_work *work = issue_work(issue);
     work->find =
         (struct register_find){.with_pdf = true, .done = found, .loop = issue->request->loop};
-    write_codes(issue, work->find.fields, work->find.key);
+    write_fields_code(issue, work->find.fields);
+    if (issue->key.n != 0) {
+        write_key_codes(issue, &work->key);
+        memcpy(work->find.key, work->key.key, sizeof(work->find.key));
+    }
     if (!register_find(section->all->registry, &work->find))
         return issue_refuse_busy(issue);
     issue_work_begin(work);
@@ -128,43 +135,64 @@ static void kept(struct register_add *add)
 {
     struct issue_work *work = CONTAINER_OF(add, struct issue_work, add);
     struct issue *issue = work->issue;
+    bool moved = add->result == REGISTER_EXISTS || add->result == REGISTER_ABSENT;
     if (issue == NULL || add->result == REGISTER_OK) {
         issue_work_end(work);
-    } else if (add->result == REGISTER_EXISTS && ++issue->rounds < ROUNDS_MAX) {
+    } else if (moved && ++issue->rounds < ROUNDS_MAX) {
         issue->must_find = true;
         buf_clear(&work->pdf);
+        if (work->found)
+            register_release(&work->find);
+        work->found = false;
         issue_go_to_find(issue);
         issue_work_end(work);
     } else {
-        refuse_result(issue, add->result == REGISTER_EXISTS ? REGISTER_BUSY : add->result);
+        refuse_result(issue, moved ? REGISTER_BUSY : add->result);
         h2o_mem_release_shared(work);
     }
+}
+
+static void write_record(struct issue *issue, struct certificate_record *record)
+{
+    const struct section *section = issue->section;
+    struct issue_work *work = issue->work;
+    h2o_iovec_t serial = h2o_strdup(&work->pool, issue->serial, SIZE_MAX);
+    *record = (struct certificate_record){.serial = {serial.base, serial.len},
+                                          .route = section->config->name,
+                                          .shown = shown(issue, &work->pool),
+                                          .size = work->pdf.n,
+                                          .issued_ms = issue->when_ms,
+                                          .status = CERTIFICATE_VALID,
+                                          .reason = STR(""),
+                                          .superseded_by = STR("")};
+    write_fields_code(issue, record->fields);
+    memcpy(record->sha256, issue->sha256, sizeof(issue->sha256));
+    memcpy(record->signed_sha256, work->signed_sha256, sizeof(work->signed_sha256));
 }
 
 enum issue_next issue_keep(struct issue *issue)
 {
     const struct section *section = issue->section;
+    struct issue_work *work = issue->work;
     if (!section->config->registered)
         return ISSUE_NEXT;
-    struct issue_work *work = issue->work;
-    struct register_add *add = &work->add;
-    h2o_iovec_t serial = h2o_strdup(&work->pool, issue->serial, SIZE_MAX);
-    *add = (struct register_add){.record = {.serial = {serial.base, serial.len},
-                                            .route = section->config->name,
-                                            .shown = shown(issue, &work->pool),
-                                            .size = work->pdf.n,
-                                            .issued_ms = issue->when_ms,
-                                            .status = CERTIFICATE_VALID,
-                                            .reason = STR(""),
-                                            .superseded_by = STR("")},
-                                 .pdf = buf_str(&work->pdf),
-                                 .quota = section->config->quota,
-                                 .done = kept,
-                                 .loop = issue->request->loop};
-    write_codes(issue, add->record.fields, add->record.key);
-    memcpy(add->record.sha256, issue->sha256, sizeof(issue->sha256));
-    memcpy(add->record.signed_sha256, work->signed_sha256, sizeof(work->signed_sha256));
-    if (!register_add(section->all->registry, add))
+    bool ties = issue->key.n != 0 && !(work->found && work->find.by_key);
+    if (work->found && !ties)
+        return ISSUE_NEXT;
+    work->add = (struct register_add){
+        .quota = section->config->quota, .done = kept, .loop = issue->request->loop};
+    if (!work->found) {
+        write_record(issue, &work->record);
+        work->add.record = &work->record;
+        work->add.pdf = buf_str(&work->pdf);
+    }
+    if (ties) {
+        write_key_codes(issue, &work->key);
+        work->key.serial = work->found ? work->find.record.serial : work->record.serial;
+        work->key.made_ms = clock_unix_ms();
+        work->add.key = &work->key;
+    }
+    if (!register_add(section->all->registry, &work->add))
         return issue_refuse_busy(issue);
     issue_work_begin(work);
     return ISSUE_WAITS;

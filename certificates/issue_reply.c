@@ -116,6 +116,19 @@ enum issue_next issue_refuse_busy(struct issue *issue)
     return refuse(issue, &problem);
 }
 
+/* Nothing tells when the first of them has had its day. */
+enum issue_next issue_refuse_keys(struct issue *issue)
+{
+    const struct http_problem problem = {
+        .status = 429,
+        .type = "too-many-keys",
+        .title = "Too many of your Idempotency-Keys are being kept",
+        .detail = STR("nothing was issued; each is kept for a day"),
+        .json_only = wants_json(issue),
+        .retry_after_s = 60 * 60};
+    return refuse(issue, &problem);
+}
+
 enum issue_next issue_refuse_broken(struct issue *issue)
 {
     return issue_refuse(issue, 500, "certificate-failed", "The certificate can't be made",

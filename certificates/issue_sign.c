@@ -171,8 +171,10 @@ enum issue_next issue_seal(struct issue *issue)
     if (section->authority == NULL)
         return ISSUE_NEXT;
     struct issue_work *work = issue->work;
-    work->job =
-        (struct offload_job){.work = seal_work, .done = seal_done, .loop = issue->request->loop};
+    work->job = (struct offload_job){.work = seal_work,
+                                     .done = seal_done,
+                                     .dropped = issue_work_dropped,
+                                     .loop = issue->request->loop};
     if (!offload_submit(section->all->needs.compute, &work->job))
         return issue_refuse_busy(issue);
     issue_work_begin(work);

@@ -6,11 +6,6 @@
 
 static const struct str sample_serial = {"00000-00000-00000-00000", 23};
 
-const struct str made_field_names[MADE_FIELDS] = {[MADE_SERIAL] = {"serial", 6},
-                                                  [MADE_TIMESTAMP] = {"timestamp", 9},
-                                                  [MADE_VERIFY_URL] = {"verify_url", 10},
-                                                  [MADE_SIGNER] = {"signer", 6}};
-
 struct str section_value_name(const struct section *section, size_t i)
 {
     size_t own = section->fields->count;

@@ -15,6 +15,15 @@ struct json_value record_json_text(h2o_mem_pool_t *pool, struct str text)
     return json_from_text(kept);
 }
 
+struct json_value record_json_label(h2o_mem_pool_t *pool, struct str name)
+{
+    h2o_iovec_t words = h2o_strdup(pool, name.p, name.n);
+    for (size_t i = 0; i < words.len; i++)
+        if (words.base[i] == '_' || words.base[i] == '-')
+            words.base[i] = ' ';
+    return record_json_text(pool, (struct str){words.base, words.len});
+}
+
 struct json_value record_json_copy(h2o_mem_pool_t *pool, const char *text, size_t n)
 {
     h2o_iovec_t copy = h2o_strdup(pool, text, n);

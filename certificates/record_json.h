@@ -14,5 +14,8 @@ struct json_object *record_json(h2o_mem_pool_t *pool, struct str serial,
 /* A string in the pool, of a copy or of text that stays; for those who add members. */
 struct json_value record_json_copy(h2o_mem_pool_t *pool, const char *text, size_t n);
 struct json_value record_json_text(h2o_mem_pool_t *pool, struct str text);
+/* A field's name as pages show it: "first_name" -> "first name"; their style makes the first letter
+ * a capital. */
+struct json_value record_json_label(h2o_mem_pool_t *pool, struct str name);
 
 #endif

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <h2o/memory.h>
 #include "base/log.h"
+#include "http/rate_limit.h"
 
 struct registry {
-    struct store *store;    /* borrowed */
-    struct offload *reads;  /* borrowed */
-    struct key fields, key; /* of the codes */
+    struct store *store;            /* borrowed */
+    struct offload *reads;          /* borrowed */
+    struct key fields, key, sender; /* of the codes */
 };
 
 struct registry *registry_create(struct store *store, struct offload *reads,
@@ -23,6 +24,7 @@ struct registry *registry_create(struct store *store, struct offload *reads,
     if (secret != NULL) {
         registry->fields = secret_key(secret, "certificate-fields");
         registry->key = secret_key(secret, "certificate-key");
+        registry->sender = secret_key(secret, "certificate-key-sender");
     }
     return registry;
 }
@@ -56,11 +58,18 @@ void registry_fields_code(const struct registry *registry, struct str route,
     mac_make(&registry->fields, parts, n, code_r);
 }
 
-void registry_key_code(const struct registry *registry, struct str route, struct str who,
-                       struct str key, uint8_t code_r[32])
+void registry_key_codes(const struct registry *registry, struct str route,
+                        const struct key_sender *sender, struct str key,
+                        struct certificate_key *key_r)
 {
-    const struct str parts[] = {route, who, key};
-    mac_make(&registry->key, parts, COUNT(parts), code_r);
+    bool has_user = sender->user.n != 0;
+    uint64_t customer = has_user ? 0 : rate_client(sender->address);
+    const struct str whole[] = {route, has_user ? sender->user : sender->address, key},
+                     share[] = {has_user ? STR("token") : STR("address"),
+                                has_user ? sender->user
+                                         : (struct str){(const char *)&customer, sizeof(customer)}};
+    mac_make(&registry->key, whole, COUNT(whole), key_r->key);
+    mac_make(&registry->sender, share, COUNT(share), key_r->client);
 }
 
 /* -- finding -- */
@@ -77,6 +86,8 @@ static enum register_result result_of(enum store_result result)
     case STORE_QUOTA:
     case STORE_FULL:
         return REGISTER_FULL;
+    case STORE_SHARE:
+        return REGISTER_TOO_MANY;
     case STORE_BUSY:
         return REGISTER_BUSY;
     case STORE_FAILED:
@@ -99,6 +110,7 @@ static void find_on_disk(struct offload_job *job)
     enum store_result result = STORE_ABSENT;
     if (memcmp(find->key, none, sizeof(none)) != 0)
         result = look(find, BY_KEY, find->key);
+    find->by_key = result == STORE_OK;
     if (result == STORE_OK && memcmp(find->record.fields, find->fields, 32) != 0) {
         register_release(find);
         find->result = REGISTER_KEY_REUSED;
@@ -121,7 +133,9 @@ bool register_find(struct registry *registry, struct register_find *find)
     find->record = (struct certificate_record){0};
     find->pdf = (struct str){NULL, 0};
     find->result = REGISTER_BUSY;
-    find->job = (struct offload_job){.work = find_on_disk, .done = found, .loop = find->loop};
+    find->by_key = false;
+    find->job = (struct offload_job){
+        .work = find_on_disk, .done = found, .dropped = found, .loop = find->loop};
     return offload_submit(registry->reads, &find->job);
 }
 
@@ -144,10 +158,10 @@ static void added(struct store_write *write)
 
 bool register_add(struct registry *registry, struct register_add *add)
 {
-    add->registry = registry;
     add->result = REGISTER_BUSY;
-    add->write = (struct store_write){.add_certificate = &add->record,
+    add->write = (struct store_write){.add_certificate = add->record,
                                       .certificate_pdf = add->pdf,
+                                      .tie_key = add->key,
                                       .certificate_quota = add->quota,
                                       .done = added,
                                       .loop = add->loop};

@@ -30,11 +30,18 @@ struct registry *registry_create(struct store *store, struct offload *reads,
 void registry_destroy(struct registry **registry);
 
 /* The codes; any thread. Fields in the configuration's order, without serial, timestamp and
- * verify_url. `who` keeps one client's keys from another's: a token's user, else the address. */
+ * verify_url. */
 void registry_fields_code(const struct registry *registry, struct str route,
                           const struct field_value *fields, size_t count, uint8_t code_r[32]);
-void registry_key_code(const struct registry *registry, struct str route, struct str who,
-                       struct str key, uint8_t code_r[32]);
+/* Who sends an Idempotency-Key: user: a token's, or "" and the address counts. */
+struct key_sender {
+    struct str user, address;
+};
+/* Of a key, which is one sender's own; and of whose share it counts to, which is one for all
+ * addresses that a customer has (IPv6: a /64). */
+void registry_key_codes(const struct registry *registry, struct str route,
+                        const struct key_sender *sender, struct str key,
+                        struct certificate_key *key_r);
 
 enum register_result {
     REGISTER_OK,
@@ -43,6 +50,7 @@ enum register_result {
     REGISTER_KEY_REUSED, /* the Idempotency-Key was used for other fields; answer 422 */
     REGISTER_CONFLICT,   /* it can't become so; answer 409 */
     REGISTER_FULL,       /* the disk, or the route's quota; answer 507 */
+    REGISTER_TOO_MANY,   /* of the client's keys hold; answer 429 */
     REGISTER_BUSY,       /* answer 503 */
     REGISTER_FAILED      /* was logged; answer 500 */
 };
@@ -56,6 +64,7 @@ struct register_find {
     void (*done)(struct register_find *find);
     struct loop *loop;
     enum register_result result; /* OK, ABSENT, KEY_REUSED, BUSY, FAILED */
+    bool by_key;                 /* the key is tied to what was found */
     struct certificate_record record;
     struct str pdf;
     struct registry *registry; /* private, as what follows */
@@ -64,16 +73,18 @@ struct register_find {
 bool register_find(struct registry *registry, struct register_find *find);
 void register_release(struct register_find *find);
 
-/* Keeps one: on the disk when done() says REGISTER_OK. Embed it; record and PDF stay until then. */
+/* Keeps a certificate, its key, or both at once: on the disk when done() says REGISTER_OK. Embed
+ * it; what it points to stays until then. */
 struct register_add {
-    struct certificate_record record;
+    const struct certificate_record *record; /* NULL = only the key */
     struct str pdf;
-    uint64_t quota; /* bytes of the route in all; 0 = no limit */
+    const struct certificate_key *key; /* NULL = none */
+    uint64_t quota;                    /* bytes of the route in all; 0 = no limit */
     void (*done)(struct register_add *add);
     struct loop *loop;
-    enum register_result result; /* OK, EXISTS (find it then), FULL, BUSY, FAILED */
-    struct registry *registry;   /* private, as what follows */
-    struct store_write write;
+    enum register_result
+        result;               /* OK; EXISTS, ABSENT (find it then); FULL, TOO_MANY, BUSY, FAILED */
+    struct store_write write; /* private */
 };
 bool register_add(struct registry *registry, struct register_add *add);
 

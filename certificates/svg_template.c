@@ -125,8 +125,10 @@ static bool draw(const struct svg_template *template, const struct drawing *draw
 
 static bool is_automatic(struct str name)
 {
-    return str_eq(name, STR("serial")) || str_eq(name, STR("timestamp")) ||
-           str_eq(name, STR("verify_url")) || str_eq(name, STR("signer"));
+    for (size_t i = 0; i < MADE_FIELDS; i++)
+        if (str_eq(name, made_field_names[i]))
+            return true;
+    return false;
 }
 
 static bool is_in_markup(const struct svg_source *source, struct str name)

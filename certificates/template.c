@@ -3,6 +3,11 @@
 
 #include <stdlib.h>
 
+const struct str made_field_names[MADE_FIELDS] = {[MADE_SERIAL] = {"serial", 6},
+                                                  [MADE_TIMESTAMP] = {"timestamp", 9},
+                                                  [MADE_VERIFY_URL] = {"verify_url", 10},
+                                                  [MADE_SIGNER] = {"signer", 6}};
+
 struct cert_template {
     struct svg_template *svg; /* one of the two is NULL */
     struct pdf_template *pdf;

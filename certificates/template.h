@@ -16,9 +16,14 @@ struct field_value {
     struct str name, value;
 };
 
+/* Those that are made for each certificate; they stand behind the configured ones, in this order.
+ */
+enum made_field { MADE_SERIAL, MADE_TIMESTAMP, MADE_VERIFY_URL, MADE_SIGNER, MADE_FIELDS };
+extern const struct str made_field_names[MADE_FIELDS];
+
 /* All that a certificate is made of. Borrowed while it is drawn. */
 struct drawing {
-    const struct field_value *fields; /* serial, timestamp and verify_url among them */
+    const struct field_value *fields; /* those that are made among them */
     size_t field_count;
     struct str title;      /* of the document; "" = the template's own */
     struct str verify_url; /* what the QR code says; "" = there is none */

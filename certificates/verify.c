@@ -72,7 +72,7 @@ static void refuse_file(struct http_request *request, const struct verification 
                                         .detail = str_from(verification->malformed)});
 }
 
-static void reply(struct verification *verification)
+void verification_reply(struct verification *verification)
 {
     struct http_request *request = verification->request;
     if (verification->too_large || verification->malformed != NULL) {
@@ -99,19 +99,29 @@ static void done(struct offload_job *job)
 {
     struct verification *verification = CONTAINER_OF(job, struct verification, job);
     verification->working = false;
-    buf_fini(&verification->body);
-    buf_init(&verification->body, 0);
     if (verification->request != NULL)
-        reply(verification);
+        verification->then(verification);
+    else
+        release(verification);
+}
+
+static void dropped(struct offload_job *job)
+{
+    struct verification *verification = CONTAINER_OF(job, struct verification, job);
+    verification->working = false;
+    if (verification->request != NULL)
+        refuse_busy(verification->request);
     else
         release(verification);
 }
 
 bool verification_start(struct verification *verification, struct offload *offload,
-                        void (*work)(struct offload_job *job))
+                        void (*work)(struct offload_job *job),
+                        void (*then)(struct verification *verification))
 {
-    verification->job =
-        (struct offload_job){.work = work, .done = done, .loop = verification->request->loop};
+    verification->then = then;
+    verification->job = (struct offload_job){
+        .work = work, .done = done, .dropped = dropped, .loop = verification->request->loop};
     verification->working = offload_submit(offload, &verification->job);
     if (!verification->working)
         refuse_busy(verification->request);
@@ -151,7 +161,7 @@ static void show_serial(struct http_request *request, void *arg)
     }
     struct verification *verification = verification_create(request, verify);
     memcpy(verification->serial, serial, sizeof(serial));
-    verification_start(verification, verify->needs.reads, find_serial);
+    verification_start(verification, verify->needs.reads, find_serial, verification_reply);
 }
 
 /* The form; with ?serial=…, as the form sends it, the way to that serial's page. */

@@ -23,7 +23,7 @@ struct verify;
 struct verify_needs {
     const struct config *config;
     struct store *store;     /* NULL while a configuration is only checked */
-    struct offload *compute; /* where files are looked at */
+    struct offload *compute; /* where files are looked at: digests, signatures */
     struct offload *reads;   /* where the register is read */
     struct template_set *templates;
     struct http_server *server;

@@ -3,10 +3,13 @@
  * Two things can tell. Its digest, when the register has it: then it is what was issued, to the
  * byte. And a signature of ours in it, which speaks for the bytes that it covers even when others
  * were added after them. The file is a stranger's: signatures are looked for in bounded work and
- * nothing of the PDF is rendered. It is kept nowhere. */
+ * nothing of the PDF is rendered. It is kept nowhere.
+ *
+ * First all digests are made, among those that draw and sign; then the register is read, where
+ * others read it. Threads of `compute` yield to all others: one that held a reader of the database
+ * meanwhile would keep it from those who are in a hurry. */
 #include <stdlib.h>
 #include "base/text.h"
-#include "certificates/pdf_read.h"
 #include "certificates/verify_internal.h"
 #include "http/multipart.h"
 
@@ -115,20 +118,6 @@ static enum signature_found check_one(const struct verify *verify, struct str pd
     return best;
 }
 
-static bool find_front(struct verification *verification, struct str front)
-{
-    uint8_t digest[32];
-    sha256(front.p, front.n, digest);
-    return verification_find(verification, BY_SHA256, (struct str){(char *)digest, sizeof(digest)});
-}
-
-static bool find_signed(struct verification *verification, const struct cms_found *cms)
-{
-    uint8_t digest[32];
-    sha256(cms->message_digest, digest_size(cms->digest_kind), digest);
-    return verification_find(verification, BY_SIGNED, (struct str){(char *)digest, sizeof(digest)});
-}
-
 /* Later signatures speak for more: of equally good ones the last counts. */
 static void check_signatures(struct verification *verification, struct str pdf)
 {
@@ -145,14 +134,16 @@ static void check_signatures(struct verification *verification, struct str pdf)
         findings->to_the_end = found[i].end == pdf.n;
         cms = one;
     }
-    bool known = findings->signature == SIGNATURE_GOOD || findings->signature == SIGNATURE_ALTERED;
-    verification->by_signature = known;
-    if (findings->whole_known || (known && find_signed(verification, &cms)))
+    verification->by_signature =
+        findings->signature == SIGNATURE_GOOD || findings->signature == SIGNATURE_ALTERED;
+    if (verification->by_signature) {
+        sha256(cms.message_digest, digest_size(cms.digest_kind), verification->signed_sha256);
         return;
+    }
     /* What was signed by a key that we have no more is still in the register. */
-    for (size_t i = count; i-- > 0 && !findings->front_known;)
+    for (size_t i = count; i-- > 0;)
         if (found[i].end < pdf.n)
-            findings->front_known = find_front(verification, (struct str){pdf.p, found[i].end});
+            sha256(pdf.p, found[i].end, verification->fronts_sha256[verification->front_count++]);
 }
 
 /* -- the work ---------------------------------------------------------------------------------- */
@@ -167,8 +158,39 @@ static void look_at_file(struct offload_job *job)
     if (verification->malformed != NULL || verification->too_large)
         return;
     struct str pdf = buf_str(&verification->body);
-    verification->findings.whole_known = find_front(verification, pdf);
+    sha256(pdf.p, pdf.n, verification->whole_sha256);
     check_signatures(verification, pdf);
+}
+
+static bool find_digest(struct verification *verification, enum certificate_by by,
+                        const uint8_t digest[32])
+{
+    return verification_find(verification, by, (struct str){(const char *)digest, 32});
+}
+
+static void find_file(struct offload_job *job)
+{
+    struct verification *verification = CONTAINER_OF(job, struct verification, job);
+    struct file_findings *findings = &verification->findings;
+    findings->whole_known = find_digest(verification, BY_SHA256, verification->whole_sha256);
+    if (findings->whole_known)
+        return;
+    if (verification->by_signature)
+        find_digest(verification, BY_SIGNED, verification->signed_sha256);
+    for (size_t i = 0; i < verification->front_count && !findings->front_known; i++)
+        findings->front_known =
+            find_digest(verification, BY_SHA256, verification->fronts_sha256[i]);
+}
+
+static void looked_at(struct verification *verification)
+{
+    buf_fini(&verification->body);
+    buf_init(&verification->body, 0);
+    if (verification->malformed != NULL || verification->too_large)
+        verification_reply(verification);
+    else
+        verification_start(verification, verification->verify->needs.reads, find_file,
+                           verification_reply);
 }
 
 /* Memory is what is short, and who sends slowly has taken little of it: so bytes are counted as
@@ -228,7 +250,7 @@ static void body_end(struct http_body_reader *reader, enum http_body_end how)
     }
     if (verification->body.n == 0)
         verification->malformed = "it has no body";
-    verification_start(verification, verification->verify->needs.compute, look_at_file);
+    verification_start(verification, verification->verify->needs.compute, look_at_file, looked_at);
 }
 
 /* False: it was refused. */

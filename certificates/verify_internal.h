@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include "base/buf.h"
+#include "certificates/pdf_read.h"
 #include "certificates/verdict.h"
 #include "certificates/verify.h"
 #include "certificates/verify_page.h"
@@ -29,6 +30,7 @@ struct verification {
     struct http_request *request; /* NULL: the client has left */
     bool working;                 /* a thread has it */
     struct offload_job job;
+    void (*then)(struct verification *verification); /* after the job */
     char serial[SERIAL_ROOM]; /* as asked for, or of the file's record; "" = none */
 
     struct certificate_record record; /* `memory` NULL: none */
@@ -44,12 +46,20 @@ struct verification {
     uint64_t memory; /* its part of verify->memory */
     struct file_findings findings;
     bool by_signature; /* the signature tells which certificate it is, or that it is ours */
+    /* What the register is asked for: the digests of the whole file, of what our signature signed
+     * when there is one, else of the file's fronts up to the ends of others. */
+    uint8_t whole_sha256[32], signed_sha256[32], fronts_sha256[PDF_MAX_SIGNATURES][32];
+    size_t front_count;
 };
 
 struct verification *verification_create(struct http_request *request, struct verify *verify);
-/* Hands it to a thread, then replies. work: on that thread. False: 503 was replied. */
+/* Hands it to a thread; when that has done its work: then(), unless the client left meanwhile, on
+ * the loop. False: 503 was replied. */
 bool verification_start(struct verification *verification, struct offload *offload,
-                        void (*work)(struct offload_job *job));
+                        void (*work)(struct offload_job *job),
+                        void (*then)(struct verification *verification));
+/* Says what was found, or what is wrong with the file. */
+void verification_reply(struct verification *verification);
 /* Looks into the register; not on a loop. Whether a record was found; there is none yet. */
 bool verification_find(struct verification *verification, enum certificate_by by, struct str what);
 

@@ -23,12 +23,6 @@ struct verify_page {
     char max_size[24];
 };
 
-static bool no_partials(void *arg, struct str name, struct str *text_r)
-{
-    (void)arg, (void)name, (void)text_r;
-    return false;
-}
-
 /* A template of the user's may use what the site serves. */
 static void make_policy(struct verify_page *page)
 {
@@ -67,7 +61,7 @@ struct verify_page *verify_page_create(const struct config *config, struct str u
     } else {
         page->built_in = template_set_create(NULL);
         page->template = template_compile(page->built_in, "the built-in verify page",
-                                          EMBEDDED(verify_page_html), no_partials, NULL, diag);
+                                          EMBEDDED(verify_page_html), NULL, NULL, diag);
     }
     print_size(from->max_file, page->max_size, sizeof(page->max_size));
     make_policy(page);
@@ -113,23 +107,13 @@ static struct json_value date_value(h2o_mem_pool_t *pool, int64_t ms)
     return record_json_copy(pool, text, (size_t)n);
 }
 
-/* "first_name" -> "first name" */
-static struct json_value label_value(h2o_mem_pool_t *pool, struct str name)
-{
-    h2o_iovec_t label = h2o_strdup(pool, name.p, name.n);
-    for (size_t i = 0; i < label.len; i++)
-        if (label.base[i] == '_' || label.base[i] == '-')
-            label.base[i] = ' ';
-    return record_json_text(pool, (struct str){label.base, label.len});
-}
-
 static struct json_value rows_value(h2o_mem_pool_t *pool, struct json_value fields)
 {
     struct json_array *rows = json_array_create(pool, json_count(fields));
     for (struct json_iter it = json_iter(fields); json_next(&it);) {
         struct json_object *row = json_object_create(pool, 3);
         set(pool, row, "name", it.key);
-        set(pool, row, "label", label_value(pool, json_string(it.key, pool)));
+        set(pool, row, "label", record_json_label(pool, json_string(it.key, pool)));
         set(pool, row, "value", it.value);
         json_array_add(pool, rows, json_from_object(row));
     }

@@ -216,12 +216,6 @@ static void make_policy(struct upload_page *page)
 
 /* ---------------------------------------------------------------------------------------------- */
 
-static bool no_partials(void *arg, struct str name, struct str *text_r)
-{
-    (void)arg, (void)name, (void)text_r;
-    return false;
-}
-
 struct upload_page *upload_page_create(const struct config *config,
                                        const struct config_upload *upload,
                                        struct template_set *templates, struct diag *diag)
@@ -235,7 +229,7 @@ struct upload_page *upload_page_create(const struct config *config,
     } else {
         page->built_in = template_set_create(NULL);
         page->template = template_compile(page->built_in, "the built-in upload page",
-                                          EMBEDDED(upload_page_html), no_partials, NULL, diag);
+                                          EMBEDDED(upload_page_html), NULL, NULL, diag);
     }
     fix(page);
     make_policy(page);

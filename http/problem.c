@@ -43,22 +43,16 @@ static const char BUILT_IN[] =
     "</body>\n"
     "</html>\n";
 
-static bool no_partials(void *arg, struct str name, struct str *text_r)
-{
-    (void)arg, (void)name, (void)text_r;
-    return false;
-}
-
 bool problem_init(struct http_server *server, struct diag *diag)
 {
     const struct config *config = server->config;
     const struct str *name = &config->server.error_template;
     server->templates = template_set_create(config->templates_dir.p);
     server->error_page =
-        name->n != 0 ? template_load(server->templates, name->p, config_pos(config, name), diag)
-                     : template_compile(server->templates, "the built-in error page",
-                                        (struct str){BUILT_IN, sizeof(BUILT_IN) - 1}, no_partials,
-                                        NULL, diag);
+        name->n != 0
+            ? template_load(server->templates, name->p, config_pos(config, name), diag)
+            : template_compile(server->templates, "the built-in error page",
+                               (struct str){BUILT_IN, sizeof(BUILT_IN) - 1}, NULL, NULL, diag);
     return server->error_page != NULL;
 }
 

@@ -32,9 +32,9 @@ void template_set_destroy(struct template_set **set);
 struct template *template_load(struct template_set *set, const char *name, struct pos at,
                                struct diag *diag);
 
-/* Compiles from memory; partials come from `lookup` (NULL result = no such partial = empty, as the
- * specification says), dynamic names reach what the set holds. For tests, fuzzing and built-in
- * pages. */
+/* Compiles from memory; partials come from `lookup` (false = no such partial = empty, as the
+ * specification says; `lookup` NULL = there are none), dynamic names reach what the set holds. For
+ * tests, fuzzing and built-in pages. */
 typedef bool template_lookup_fn(void *arg, struct str name, struct str *text_r);
 struct template *template_compile(struct template_set *set, const char *name, struct str text,
                                   template_lookup_fn *lookup, void *arg, struct diag *diag);

@@ -6,29 +6,26 @@
 #include <h2o/memory.h>
 
 /* The order of read_certificate(). */
-#define COLUMNS                                                                               \
-    "serial, route, shown, reason, superseded_by, fields, key, sha256, signed_sha256, size, " \
+#define COLUMNS                                                                          \
+    "serial, route, shown, reason, superseded_by, fields, sha256, signed_sha256, size, " \
     "issued_ms, changed_ms, status"
 #define FIND       "SELECT " COLUMNS ", number FROM certificates WHERE "
 #define THE_NEWEST " ORDER BY issued_ms DESC LIMIT 1"
 
 /* No row: a constraint, or the quota. */
 static const struct query add = {
-    QUERY_CERTIFICATE_ADD,
-    "INSERT INTO certificates (" COLUMNS ", current)"
-    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13 <> 2"
-    " WHERE ?14 = 0 OR ?10 + coalesce("
-    "  (SELECT bytes FROM certificate_routes WHERE route = ?2), 0) <= ?14"
-    " ON CONFLICT DO NOTHING"};
+    QUERY_CERTIFICATE_ADD, "INSERT INTO certificates (" COLUMNS ", current)"
+                           " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12 <> 2"
+                           " WHERE ?13 = 0 OR ?9 + coalesce("
+                           "  (SELECT bytes FROM certificate_routes WHERE route = ?2), 0) <= ?13"
+                           " ON CONFLICT DO NOTHING"};
 static const struct query add_pdf = {
     QUERY_CERTIFICATE_ADD_PDF,
     "INSERT INTO certificate_files (number, pdf) VALUES (last_insert_rowid(), ?1)"};
 static const struct query existing = {
-    QUERY_CERTIFICATE_EXISTING, "SELECT serial FROM certificates WHERE key = ?1"
+    QUERY_CERTIFICATE_EXISTING, "SELECT serial FROM certificates WHERE fields = ?1 AND current = 1"
                                 " UNION ALL"
-                                " SELECT serial FROM certificates WHERE fields = ?2 AND current = 1"
-                                " UNION ALL"
-                                " SELECT serial FROM certificates WHERE serial = ?3"
+                                " SELECT serial FROM certificates WHERE serial = ?2"
                                 " LIMIT 1"};
 static const struct query change_one = {
     QUERY_CERTIFICATE_CHANGE,
@@ -44,7 +41,9 @@ static const struct query change_one = {
 static const struct query finds[] = {
     [BY_SERIAL] = {QUERY_CERTIFICATE_SERIAL, FIND "serial = ?1"},
     [BY_FIELDS] = {QUERY_CERTIFICATE_FIELDS, FIND "fields = ?1 AND current = 1"},
-    [BY_KEY] = {QUERY_CERTIFICATE_KEY, FIND "key = ?1"},
+    [BY_KEY] = {QUERY_CERTIFICATE_KEY,
+                FIND "number ="
+                     " (SELECT number FROM certificate_keys WHERE key = ?1 AND made_ms > ?2)"},
     [BY_SHA256] = {QUERY_CERTIFICATE_SHA256, FIND "sha256 = ?1" THE_NEWEST},
     [BY_SIGNED] = {QUERY_CERTIFICATE_SIGNED, FIND "signed_sha256 = ?1" THE_NEWEST},
 };
@@ -73,6 +72,17 @@ static void bind_code(sqlite3_stmt *row, int parameter, const uint8_t code[CODE]
         sqlite3_bind_null(row, parameter);
 }
 
+int column_serial(sqlite3_stmt *row, int code, char serial_r[SERIAL_ROOM])
+{
+    if (code != SQLITE_ROW)
+        return code;
+    size_t n = (size_t)sqlite3_column_bytes(row, 0);
+    if (n >= SERIAL_ROOM)
+        return SQLITE_CORRUPT;
+    memcpy(serial_r, sqlite3_column_text(row, 0), n + 1);
+    return code;
+}
+
 /* Why a row was not added. */
 static enum store_result find_existing(struct connection *writer,
                                        const struct certificate_record *record,
@@ -82,17 +92,9 @@ static enum store_result find_existing(struct connection *writer,
     enum store_result result = query_begin(writer, &existing, &row);
     if (result != STORE_OK)
         return result;
-    bind_code(row, 1, record->key);
-    bind_blob(row, 2, record->fields, CODE);
-    bind_str(row, 3, record->serial);
-    int code = sqlite3_step(row);
-    if (code == SQLITE_ROW) {
-        size_t n = (size_t)sqlite3_column_bytes(row, 0);
-        if (n >= SERIAL_ROOM)
-            code = SQLITE_CORRUPT;
-        else
-            memcpy(serial_r, sqlite3_column_text(row, 0), n + 1);
-    }
+    bind_blob(row, 1, record->fields, CODE);
+    bind_str(row, 2, record->serial);
+    int code = column_serial(row, sqlite3_step(row), serial_r);
     result = query_end(writer, row, code);
     if (result != STORE_OK)
         return result;
@@ -113,15 +115,13 @@ enum store_result certificate_add(struct connection *writer, struct store_write 
     bind_str(row, 4, record->reason);
     bind_str(row, 5, record->superseded_by);
     bind_blob(row, 6, record->fields, CODE);
-    bind_code(row, 7, record->key);
-    bind_blob(row, 8, record->sha256, CODE);
-    bind_code(row, 9, record->signed_sha256);
-    sqlite3_bind_int64(row, 10, (int64_t)record->size);
-    sqlite3_bind_int64(row, 11, record->issued_ms);
-    sqlite3_bind_int64(row, 12, record->changed_ms);
-    sqlite3_bind_int(row, 13, (int)record->status);
-    uint64_t quota = write->certificate_quota;
-    sqlite3_bind_int64(row, 14, quota < INT64_MAX ? (int64_t)quota : INT64_MAX);
+    bind_blob(row, 7, record->sha256, CODE);
+    bind_code(row, 8, record->signed_sha256);
+    bind_uint(row, 9, record->size);
+    sqlite3_bind_int64(row, 10, record->issued_ms);
+    sqlite3_bind_int64(row, 11, record->changed_ms);
+    sqlite3_bind_int(row, 12, (int)record->status);
+    bind_uint(row, 13, write->certificate_quota);
     result = query_end(writer, row, sqlite3_step(row));
     if (result == STORE_OK && sqlite3_changes(writer->db) == 0)
         result = find_existing(writer, record, write->existing_serial);
@@ -185,15 +185,14 @@ static int read_certificate(sqlite3_stmt *row, struct certificate_record *record
 {
     struct str *const strs[] = {&record->serial, &record->route, &record->shown, &record->reason,
                                 &record->superseded_by};
-    int status = sqlite3_column_int(row, 12);
-    if (!read_code(row, 5, record->fields) || !read_code(row, 6, record->key) ||
-        !read_code(row, 7, record->sha256) || !read_code(row, 8, record->signed_sha256) ||
-        sqlite3_column_bytes(row, 0) >= SERIAL_ROOM || status < CERTIFICATE_VALID ||
-        status > CERTIFICATE_SUPERSEDED)
+    int status = sqlite3_column_int(row, 11);
+    if (!read_code(row, 5, record->fields) || !read_code(row, 6, record->sha256) ||
+        !read_code(row, 7, record->signed_sha256) || sqlite3_column_bytes(row, 0) >= SERIAL_ROOM ||
+        status < CERTIFICATE_VALID || status > CERTIFICATE_SUPERSEDED)
         return SQLITE_CORRUPT;
-    record->size = (uint64_t)sqlite3_column_int64(row, 9);
-    record->issued_ms = sqlite3_column_int64(row, 10);
-    record->changed_ms = sqlite3_column_int64(row, 11);
+    record->size = (uint64_t)sqlite3_column_int64(row, 8);
+    record->issued_ms = sqlite3_column_int64(row, 9);
+    record->changed_ms = sqlite3_column_int64(row, 10);
     record->status = (enum certificate_status)status;
     record->memory = column_strs(row, strs, COUNT(strs));
     return SQLITE_ROW;
@@ -236,9 +235,11 @@ enum store_result store_find_certificate(struct store *store, enum certificate_b
         bind_str(reading.row, 1, what);
     else
         bind_blob(reading.row, 1, what.p, what.n);
+    if (by == BY_KEY)
+        sqlite3_bind_int64(reading.row, 2, clock_unix_ms() - KEY_MS);
     int code = sqlite3_step(reading.row);
     if (code == SQLITE_ROW) {
-        number = sqlite3_column_int64(reading.row, 13);
+        number = sqlite3_column_int64(reading.row, 12);
         code = read_certificate(reading.row, record_r);
     }
     result = reading_end(&reading, code);
@@ -268,7 +269,7 @@ enum store_result store_list_certificates(struct store *store, const struct cert
     sqlite3_bind_int64(reading.row, 1, list->after_ms);
     bind_str(reading.row, 2, list->after_serial);
     sqlite3_bind_int(reading.row, 3, list->status);
-    sqlite3_bind_int64(reading.row, 4, list->limit < INT64_MAX ? (int64_t)list->limit : INT64_MAX);
+    bind_uint(reading.row, 4, list->limit);
     if (list->route.n != 0)
         bind_str(reading.row, 5, list->route);
     int code;

@@ -209,6 +209,11 @@ void bind_blob(sqlite3_stmt *statement, int parameter, const void *bytes, size_t
     gw_assert(code == SQLITE_OK || code == SQLITE_TOOBIG); /* then it is NULL, and refused */
 }
 
+void bind_uint(sqlite3_stmt *statement, int parameter, uint64_t value)
+{
+    sqlite3_bind_int64(statement, parameter, value < INT64_MAX ? (int64_t)value : INT64_MAX);
+}
+
 /* -- rows -- */
 
 char *column_strs(sqlite3_stmt *row, struct str *const *strs_r, size_t count)

@@ -87,7 +87,7 @@ enum store_result store_list_files(struct store *store, struct str route, int64_
     bind_str(reading.row, 1, route);
     sqlite3_bind_int64(reading.row, 2, after_ms);
     bind_str(reading.row, 3, after_id);
-    sqlite3_bind_int64(reading.row, 4, limit < INT64_MAX ? (int64_t)limit : INT64_MAX);
+    bind_uint(reading.row, 4, limit);
     int code;
     while ((code = sqlite3_step(reading.row)) == SQLITE_ROW) {
         code = read_file(reading.row, array_add(&files, &count, sizeof(**files_r)));

@@ -98,7 +98,7 @@ enum store_result store_list_expired(struct store *store, struct str route, int6
         return result;
     bind_str(reading.row, 1, route);
     sqlite3_bind_int64(reading.row, 2, now_ms);
-    sqlite3_bind_int64(reading.row, 3, limit < INT64_MAX ? (int64_t)limit : INT64_MAX);
+    bind_uint(reading.row, 3, limit);
     int code;
     while ((code = sqlite3_step(reading.row)) == SQLITE_ROW)
         read_partial(reading.row, array_add(&partials, &count, sizeof(**partials_r)));

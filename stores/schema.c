@@ -18,7 +18,13 @@ enum { APPLICATION_ID = 0x67776179 };
  * own in the order in which they came. One certificate is the current one of its fields, which the
  * index certificates_by_fields holds whoever writes; adding one makes it the successor of those of
  * the same fields that were superseded for nothing yet. Nothing here removes certificates; whoever
- * must (somebody wants to be forgotten) deletes the row and gets the rest with it. */
+ * must (somebody wants to be forgotten) deletes the row and gets the rest with it.
+ *
+ * Keys: what the writer compares with is the index of a primary key, so of requests that race one
+ * ties it, in however many processes. Each costs its route 256 bytes, about what it takes on the
+ * disk, as long as it is there; how many a client has is counted as an owner's bytes are. The
+ * column certificates.key was the step before's: a gateway of then, still running beside this one,
+ * fills it, and a trigger ties what it ties; nobody else does. */
 static const char *const steps[] = {
     "PRAGMA application_id = 0x67776179;"
     "CREATE TABLE files ("
@@ -110,6 +116,43 @@ static const char *const steps[] = {
     " DELETE FROM certificate_files WHERE number = old.number;"
     " UPDATE certificate_routes SET certificates = certificates - 1, bytes = bytes - old.size"
     "  WHERE route = old.route;"
+    "END;",
+
+    "CREATE TABLE certificate_keys ("
+    " key BLOB NOT NULL PRIMARY KEY CHECK (length(key) = 32),"
+    " client BLOB NOT NULL CHECK (length(client) = 32),"
+    " number INTEGER NOT NULL," /* of its certificate */
+    " made_ms INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX certificate_keys_by_time ON certificate_keys (made_ms);"
+    "CREATE INDEX certificate_keys_by_number ON certificate_keys (number);"
+    "CREATE TABLE certificate_clients ("
+    " client BLOB NOT NULL PRIMARY KEY,"
+    " keys INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER certificate_key_added AFTER INSERT ON certificate_keys BEGIN"
+    " INSERT INTO certificate_clients VALUES (new.client, 1)"
+    "  ON CONFLICT DO UPDATE SET keys = keys + 1;"
+    " INSERT INTO certificate_routes SELECT route, 0, 256 FROM certificates"
+    "  WHERE number = new.number"
+    "  ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes;"
+    "END;"
+    "CREATE TRIGGER certificate_key_removed AFTER DELETE ON certificate_keys BEGIN"
+    " UPDATE certificate_clients SET keys = keys - 1 WHERE client = old.client;"
+    " DELETE FROM certificate_clients WHERE client = old.client AND keys = 0;"
+    " UPDATE certificate_routes SET bytes = bytes - 256"
+    "  WHERE route = (SELECT route FROM certificates WHERE number = old.number);"
+    "END;"
+    "CREATE TRIGGER certificate_forgotten BEFORE DELETE ON certificates BEGIN"
+    " DELETE FROM certificate_keys WHERE number = old.number;"
+    "END;"
+    /* Whose they are isn't known any more: each counts as a client's only one. */
+    "INSERT INTO certificate_keys SELECT key, key, number, issued_ms FROM certificates"
+    " WHERE key IS NOT NULL AND issued_ms > unixepoch() * 1000 - 86400000;"
+    "CREATE TRIGGER certificate_added_before AFTER INSERT ON certificates"
+    " WHEN new.key IS NOT NULL BEGIN"
+    " INSERT INTO certificate_keys VALUES (new.key, new.key, new.number, new.issued_ms)"
+    "  ON CONFLICT DO NOTHING;"
     "END;",
 };
 

@@ -30,6 +30,9 @@ enum query_place {
     QUERY_CERTIFICATE_ADD_PDF,
     QUERY_CERTIFICATE_EXISTING,
     QUERY_CERTIFICATE_CHANGE,
+    QUERY_KEY_TIE,
+    QUERY_KEY_TIED,
+    QUERY_KEY_SWEEP,
     QUERY_CERTIFICATE_SERIAL,
     QUERY_CERTIFICATE_FIELDS,
     QUERY_CERTIFICATE_KEY,
@@ -86,8 +89,9 @@ enum store_result query_end(struct connection *connection, sqlite3_stmt *stateme
 /* From begin to end, for one that binds nothing and gives no rows. */
 enum store_result query_run(struct connection *connection, const struct query *query);
 void bind_str(sqlite3_stmt *statement, int parameter, struct str value);
-
 void bind_blob(sqlite3_stmt *statement, int parameter, const void *bytes, size_t n);
+/* What is more than SQLite's numbers go is their greatest. */
+void bind_uint(sqlite3_stmt *statement, int parameter, uint64_t value);
 
 /* Columns 0 … count-1 as strings in one block of memory, which is returned; free(). */
 char *column_strs(sqlite3_stmt *row, struct str *const *strs_r, size_t count);
@@ -98,7 +102,8 @@ void *array_add(void **array, size_t *count, size_t item_size);
 
 bool schema_upgrade(struct connection *connection, const char *path, const char **error_r);
 
-/* -- rows: files.c, partials.c, certificates.c; on the writer's connection, in a transaction -----
+/* -- rows: files.c, partials.c, certificates.c, certificate_keys.c; on the writer's connection, in
+ * a transaction ----------------------------------------------------------------------------------
  */
 
 enum store_result file_add(struct connection *writer, const struct file_record *file);
@@ -110,6 +115,12 @@ enum store_result partial_remove(struct connection *writer, struct str id, bool 
 enum store_result certificate_add(struct connection *writer, struct store_write *write);
 enum store_result certificate_change(struct connection *writer,
                                      const struct certificate_change *change);
+/* Column 0 as a serial, when `code` is SQLITE_ROW; gives it back, or SQLITE_CORRUPT. */
+int column_serial(sqlite3_stmt *row, int code, char serial_r[SERIAL_ROOM]);
+/* The write's key; sets its existing_serial. */
+enum store_result key_tie(struct connection *writer, struct store_write *write);
+/* Removes some of those that have had their time, more than a batch can add. */
+enum store_result keys_sweep(struct connection *writer);
 
 /* -- the store: store.c ------------------------------------------------------------------------ */
 
@@ -149,6 +160,8 @@ enum store_result reading_begin(struct store *store, const struct query *query,
 enum store_result reading_end(struct reading *reading, int code);
 
 /* -- the writer: writer.c ---------------------------------------------------------------------- */
+
+enum { BATCH_MAX = 512 }; /* writes in one commit */
 
 /* The connection is open. */
 bool writer_start(struct store *store);

@@ -33,6 +33,7 @@ enum store_result {
     STORE_ABSENT, /* there is no such row */
     STORE_EXISTS, /* there is such a row already */
     STORE_QUOTA,  /* the write's own is used up */
+    STORE_SHARE,  /* so is its client's */
     STORE_FULL,   /* the disk is; works again once there is room */
     STORE_BUSY,   /* too much waits to be written, or another process doesn't let go of the file */
     STORE_FAILED  /* was logged; an id that is there already is one cause */
@@ -69,7 +70,6 @@ enum certificate_status { CERTIFICATE_VALID, CERTIFICATE_REVOKED, CERTIFICATE_SU
 struct certificate_record {
     struct str serial, route;  /* route: name of the [certificates.NAME] section */
     uint8_t fields[32];        /* a code of the route and its fields; not superseded ones differ */
-    uint8_t key[32];           /* a code of the Idempotency-Key; all zero = none */
     struct str shown;          /* JSON object of the fields that the verify page shows */
     uint8_t sha256[32];        /* of the PDF */
     uint8_t signed_sha256[32]; /* of its message-digest attribute; all zero = not signed */
@@ -90,6 +90,16 @@ struct certificate_change {
     int64_t changed_ms;
 };
 
+/* An Idempotency-Key that was answered with a certificate. It holds for a day; how many of a
+ * client's hold at once is limited, and each costs its certificate's route KEY_BYTES meanwhile. */
+enum { KEY_MS = 24 * 60 * 60 * 1000, KEYS_OF_CLIENT_MAX = 10000, KEY_BYTES = 256 };
+struct certificate_key {
+    uint8_t key[32];    /* a code of the route, the client and the key; differ */
+    uint8_t client[32]; /* a code of whose share it counts to */
+    struct str serial;  /* its certificate's */
+    int64_t made_ms;    /* since 1970 */
+};
+
 /* -- writing ---------------------------------------------------------------------------------- */
 
 /* What happens, all of it or nothing, in this order. Embed it; it and all it points to stays as it
@@ -102,12 +112,16 @@ struct store_write {
     const struct partial_record *put_partial; /* made; or its size, offset, expiry and metadata
                                                  brought up to date */
     struct str remove_partial;                /* no matter whether it was there; "" = none */
-    /* STORE_EXISTS, with existing_serial, when one with the same fields or the same key is there;
-     * STORE_QUOTA when its route would have more than certificate_quota bytes. Superseded ones of
-     * the same fields that have no successor get this one. */
+    /* STORE_EXISTS, with existing_serial, when one with the same fields is there; STORE_QUOTA when
+     * its route would have more than certificate_quota bytes. Superseded ones of the same fields
+     * that have no successor get this one. */
     const struct certificate_record *add_certificate;
     struct str certificate_pdf; /* its bytes, kept as they are */
-    uint64_t certificate_quota; /* 0 = no limit */
+    uint64_t certificate_quota; /* 0 = no limit; of what add_certificate and tie_key take */
+    /* STORE_EXISTS, with existing_serial, when it is tied already, to whichever certificate;
+     * STORE_ABSENT when its certificate isn't there; STORE_QUOTA as above; STORE_SHARE when its
+     * client has KEYS_OF_CLIENT_MAX. */
+    const struct certificate_key *tie_key;
     /* STORE_ABSENT when it isn't there, STORE_EXISTS when it is so already or can't become so. */
     const struct certificate_change *change_certificate;
     void (*done)(struct store_write *write);
@@ -146,8 +160,8 @@ enum store_result store_each_owner(struct store *store, struct str route,
                                    void (*fn)(void *arg, struct str owner, uint64_t bytes),
                                    void *arg);
 
-/* By serial; by route's fields code; by a key's code; by the digest of the file; by that of what
- * was signed. Several could have the last two in theory: the newest. */
+/* By serial; by route's fields code; by a key's code, while it holds; by the digest of the file; by
+ * that of what was signed. Several could have the last two in theory: the newest. */
 enum certificate_by { BY_SERIAL, BY_FIELDS, BY_KEY, BY_SHA256, BY_SIGNED };
 /* what: the serial's text, or 32 bytes. BY_FIELDS finds none that was superseded. pdf_r: NULL, or
  * gets the bytes, free(). */
@@ -166,7 +180,7 @@ struct certificate_list {
 /* The array is one free(); so is each memory. */
 enum store_result store_list_certificates(struct store *store, const struct certificate_list *list,
                                           struct certificate_record **records_r, size_t *count_r);
-/* Bytes that the certificates of a route take. */
+/* Bytes that the certificates of a route and their keys take. */
 enum store_result store_certificate_bytes(struct store *store, struct str route, uint64_t *bytes_r);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <signal.h>
 
-enum { QUEUE_MAX = 8192, BATCH_MAX = 512 };
+enum { QUEUE_MAX = 8192 };
 
 static const struct query begin = {QUERY_BEGIN, "BEGIN IMMEDIATE"};
 static const struct query commit = {QUERY_COMMIT, "COMMIT"};
@@ -64,6 +64,8 @@ static enum store_result apply(struct connection *connection, struct store_write
         result = partial_remove(connection, write->remove_partial, &write->partial_removed);
     if (write->add_certificate != NULL && result == STORE_OK)
         result = certificate_add(connection, write);
+    if (write->tie_key != NULL && result == STORE_OK)
+        result = key_tie(connection, write);
     if (write->change_certificate != NULL && result == STORE_OK)
         result = certificate_change(connection, write->change_certificate);
     return result;
@@ -74,7 +76,8 @@ static bool needs_savepoint(const struct store_write *write)
 {
     size_t statements = write->add_file_count + (write->remove_file.n != 0) +
                         (write->put_partial != NULL) + (write->remove_partial.n != 0) +
-                        (write->add_certificate != NULL) * 2u + (write->change_certificate != NULL);
+                        (write->add_certificate != NULL) * 2u + (write->tie_key != NULL) +
+                        (write->change_certificate != NULL);
     return statements > 1;
 }
 
@@ -95,9 +98,18 @@ static enum store_result run_one(struct connection *connection, struct store_wri
     return guarded && all == STORE_OK ? query_run(connection, &release) : all;
 }
 
+static bool ties_keys(const struct store_write *batch)
+{
+    while (batch != NULL && batch->tie_key == NULL)
+        batch = batch->next;
+    return batch != NULL;
+}
+
 static enum store_result run(struct connection *connection, struct store_write *batch)
 {
     enum store_result all = query_run(connection, &begin);
+    if (all == STORE_OK && ties_keys(batch))
+        all = keys_sweep(connection);
     for (struct store_write *write = batch; write != NULL && all == STORE_OK; write = write->next)
         all = run_one(connection, write);
     if (all == STORE_OK)

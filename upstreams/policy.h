@@ -34,16 +34,14 @@ enum counted {
     COUNTED
 };
 
-/* A ring of seconds. Whoever counts first in a new one clears what stood there; what others count
- * in that very moment may be lost. */
+/* A ring of seconds that any thread counts in. All zero to begin with; window.c knows how. */
 struct window {
-    struct window_second {
-        _Atomic uint64_t second; /* of clock_us(), counted from 1; 0 = never used */
-        _Atomic uint32_t counts[COUNTED];
-    } seconds[WINDOW_SECONDS + 1];
+    _Atomic uint64_t numbers[WINDOW_SECONDS + 1][COUNTED]; /* of a second: the second, how many */
 };
 void window_count(struct window *window, enum counted what, uint64_t now_us);
-/* The last ten seconds, without those that ended before since_us. */
+/* Takes back what was counted at that time. */
+void window_uncount(struct window *window, enum counted what, uint64_t now_us);
+/* The running second and the nine before it, of them those that began at since_us or later. */
 void window_sum(const struct window *window, uint64_t since_us, uint64_t now_us,
                 uint32_t sums_r[COUNTED]);
 
@@ -63,8 +61,7 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN }; /* as gw
 
 struct breaker {
     const struct config_breaker *limits;
-    _Atomic uint64_t state; /* private to breaker.c: enum breaker_state and what belongs to it */
-    _Atomic uint64_t since_us;
+    _Atomic uint64_t state; /* private to breaker.c: enum breaker_state and what goes with it */
     _Atomic uint32_t consecutive; /* failures, while closed */
     _Atomic uint32_t opened;      /* how often, ever */
 };
@@ -75,8 +72,8 @@ enum breaker_answer {
     BREAKER_PROBE, /* goes through to try the upstream: one at a time; must be reported */
     BREAKER_REFUSE
 };
-/* Closed costs one relaxed load. chance: any number, spreads the end of open_for by a tenth. */
-enum breaker_answer breaker_ask(struct breaker *breaker, uint64_t now_us, uint32_t chance);
+/* Closed costs one load. */
+enum breaker_answer breaker_ask(struct breaker *breaker, uint64_t now_us);
 enum breaker_report { REPORT_GOOD, REPORT_BAD, REPORT_NOTHING /* cut or cancelled */ };
 /* Of an attempt that breaker_ask() let through, after it was counted in the window. True: it opened
  * or closed the breaker; the caller logs it. */
@@ -100,12 +97,12 @@ uint64_t backoff_retry_after_us(struct str value, int64_t now_s);
 
 /* -- latency ----------------------------------------------------------------------------------- */
 
-enum { LATENCY_BUCKETS = 128 };
-/* A histogram with buckets of about a tenth of their size, from 50 us up; what is older than 10 to
- * 20 seconds doesn't count. One thread adds, any reads. */
+enum { LATENCY_BUCKETS = 168 };
+/* A histogram from 32 us to a minute, exact to a sixteenth; what is older than 10 to 20 seconds
+ * doesn't count. One thread adds, any reads. All zero to begin with. */
 struct latency {
-    _Atomic uint32_t counts[2][LATENCY_BUCKETS]; /* this span of ten seconds, the one before */
-    _Atomic uint64_t span;
+    _Atomic uint32_t counts[2][LATENCY_BUCKETS]; /* of spans of ten seconds, in turns */
+    _Atomic uint64_t span;                       /* that is added to, counted from 1 */
 };
 void latency_add(struct latency *latency, uint32_t us, uint64_t now_us);
 /* percents ascending (50, 95); of all histograms together. 0 where fewer than 20 answers are known.
@@ -131,20 +128,24 @@ size_t balance_pick(enum config_balance how, struct candidate *candidates, size_
 
 enum health { HEALTH_UNKNOWN, HEALTH_HEALTHY, HEALTH_UNHEALTHY };
 
-struct health_state {
-    _Atomic uint64_t ejected_until_us; /* 0 = isn't */
+struct health_state {                  /* all zero to begin with */
+    _Atomic uint64_t ejected_until_us; /* the end of the last time; 0 = never was */
     _Atomic uint32_t failures;         /* one after the other */
-    _Atomic uint32_t ejections;        /* one fewer after each for_ms without one */
+    _Atomic uint32_t ejections;        /* when it was ejected last: see health_ejections() */
     _Atomic uint32_t in_a_row;         /* checks that contradict `checked` */
     _Atomic uint8_t checked;           /* enum health */
 };
 bool health_is_usable(const struct health_state *state, uint64_t now_us);
 /* Of an attempt at this address. count: how many addresses there are; others_aside: how many of the
- * others are not usable. True: it was ejected just now. */
+ * others are not usable. True: it was ejected just now. One may always be ejected unless max_share
+ * is 0, but never the last one; loops that eject at once may put aside one more than that. */
 bool health_report(struct health_state *state, bool good, const struct config_ejection *limits,
                    size_t count, size_t others_aside, uint64_t now_us);
-/* Of an active check; one thread at a time. True: its mind changed. The first check counts at once.
- */
+/* How often it was ejected lately: one fewer for each for_ms that it wasn't since. */
+uint32_t health_ejections(const struct health_state *state, const struct config_ejection *limits,
+                          uint64_t now_us);
+/* Of an active check; one thread at a time. The first one counts at once. True: the address became
+ * unhealthy, or healthy after that. */
 bool health_check(struct health_state *state, bool good, const struct config_health *limits);
 
 #endif

@@ -155,7 +155,7 @@ def test_every_script_is_text_in_embedded_fonts_and_looks_right(signed, browser)
         assert COURSE in text
         for font in judges.pdf_fonts(pdf):
             assert font["embedded"] and font["subset"] and font["unicode"], (script, font)
-        page = judges.picture(pdf, 144).resize((1188, 840), Image.BOX)  # the template's units
+        page = judges.picture(pdf, 144).resize((1188, 840), Image.BOX)  # four pixels a millimetre
         page.paste((255, 255, 255), (572, 464, 617, 488))  # the ornament under the name
         pictures[script] = ink(page.crop((150, 335, 1038, 488)))
     for script, name in SCRIPTS.items():

@@ -1,6 +1,6 @@
-/* How many records a second become durable, of files and of certificates with PDFs of 10 KB, one by
- * one and with many requests at once: each writer submits its next record when the one before was
- * answered.
+/* How many records a second become durable, of files and of certificates with PDFs of 10 KB,
+ * without and with an Idempotency-Key, one by one and with many requests at once: each writer
+ * submits its next record when the one before was answered.
  *
  *   store_speed [DIRECTORY] [seconds for each figure]
  */
@@ -17,12 +17,14 @@ static unsigned long rows, failures;
 static uint64_t next_id;
 
 enum { PDF_SIZE = 10000 };
+enum kind { FILES, CERTIFICATES, CERTIFICATES_WITH_KEY, KINDS };
 static char pdf[PDF_SIZE];
 
 struct writer {
     struct store_write write;
     struct file_record file;
     struct certificate_record certificate;
+    struct certificate_key key;
     char id[STORE_ID + 1];
 };
 
@@ -34,7 +36,9 @@ static void submit(struct writer *writer)
              (unsigned long long)next_id);
     writer->file.created_ms = (int64_t)next_id;
     memcpy(writer->certificate.fields, writer->id, 32);
-    memcpy(writer->certificate.key, writer->id, 32);
+    memcpy(writer->key.key, writer->id, 32);
+    memcpy(writer->key.client, writer->id, 32);
+    writer->key.made_ms = clock_unix_ms();
     memcpy(writer->certificate.sha256, writer->id, 32);
     memcpy(writer->certificate.signed_sha256, writer->id, 32);
     writer->certificate.issued_ms = (int64_t)next_id;
@@ -68,7 +72,7 @@ static double median(double *values, size_t count)
 }
 
 /* Rows that were written within the time, and how long it really took. */
-static unsigned long measure(bool certificates, unsigned writers, double seconds, double *took_r)
+static unsigned long measure(enum kind kind, unsigned writers, double seconds, double *took_r)
 {
     struct writer *all = calloc(writers, sizeof(*all));
     if (all == NULL)
@@ -89,7 +93,10 @@ static unsigned long measure(bool certificates, unsigned writers, double seconds
                                                          .shown = STR("{\"name\":\"Ada\"}"),
                                                          .size = PDF_SIZE};
         all[i].write = (struct store_write){.done = on_done, .loop = loop};
-        if (certificates) {
+        all[i].key.serial = all[i].certificate.serial;
+        if (kind == CERTIFICATES_WITH_KEY)
+            all[i].write.tie_key = &all[i].key;
+        if (kind != FILES) {
             all[i].write.add_certificate = &all[i].certificate;
             all[i].write.certificate_pdf = (struct str){pdf, PDF_SIZE};
         } else {
@@ -114,7 +121,8 @@ int main(int argc, char **argv)
     enum { ROUNDS = 8 }; /* in turns: disks have their moods */
     static const unsigned writers[] = {1, 16, 200};
     double seconds = argc > 2 ? atof(argv[2]) : 2;
-    double speeds[2][COUNT(writers)][ROUNDS];
+    static const char *const names[] = {"files", "certificates", "certificates with a key"};
+    double speeds[KINDS][COUNT(writers)][ROUNDS];
     char path[4096];
     const char *error;
     snprintf(path, sizeof(path), "%s/store_speed.%d.db", argc > 1 ? argv[1] : ".", (int)getpid());
@@ -125,18 +133,18 @@ int main(int argc, char **argv)
     }
     loop = loop_create(0);
     for (size_t round = 0; round < ROUNDS; round++)
-        for (size_t i = 0; i < 2 * COUNT(writers); i++) {
+        for (size_t i = 0; i < KINDS * COUNT(writers); i++) {
             double took;
             size_t at_once = i % COUNT(writers), kind = i / COUNT(writers);
-            unsigned long done = measure(kind == 1, writers[at_once], seconds / ROUNDS, &took);
+            unsigned long done =
+                measure((enum kind)kind, writers[at_once], seconds / ROUNDS, &took);
             speeds[kind][at_once][round] = (double)done / took;
         }
-    for (size_t i = 0; i < 2 * COUNT(writers); i++) {
+    for (size_t i = 0; i < KINDS * COUNT(writers); i++) {
         double *speed = speeds[i / COUNT(writers)][i % COUNT(writers)];
         double alone = median(speeds[i / COUNT(writers)][0], ROUNDS);
-        printf("%s, %3u at once: %7.0f rows/s, %5.1f x one by one\n",
-               i < COUNT(writers) ? "files       " : "certificates", writers[i % COUNT(writers)],
-               median(speed, ROUNDS), median(speed, ROUNDS) / alone);
+        printf("%-23s, %3u at once: %7.0f rows/s, %5.1f x one by one\n", names[i / COUNT(writers)],
+               writers[i % COUNT(writers)], median(speed, ROUNDS), median(speed, ROUNDS) / alone);
     }
     store_close(&store);
     loop_destroy(&loop);

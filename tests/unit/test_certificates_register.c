@@ -78,16 +78,30 @@ static void test_the_same_fields_have_the_same_code_and_no_others(void **state)
 static void test_a_key_is_its_clients_own(void **state)
 {
     (void)state;
-    static const struct str lists[][3] = {{STR("a"), STR("token:ci"), STR("1")},
-                                          {STR("b"), STR("token:ci"), STR("1")},
-                                          {STR("a"), STR("token:cd"), STR("1")},
-                                          {STR("a"), STR("token:ci"), STR("2")},
-                                          {STR("a"), STR("token:ci1"), STR("")}};
-    uint8_t codes[COUNT(lists)][32];
-    for (size_t i = 0; i < COUNT(lists); i++) {
-        registry_key_code(registry, lists[i][0], lists[i][1], lists[i][2], codes[i]);
-        for (size_t j = 0; j < i; j++)
-            assert_memory_not_equal(codes[i], codes[j], 32);
+    static const struct {
+        struct str route, user, address, key;
+        unsigned share; /* the same number: the same one */
+    } cases[] = {{STR("a"), STR("ci"), STR("192.0.2.1"), STR("1"), 1},
+                 {STR("b"), STR("ci"), STR("192.0.2.2"), STR("1"), 1},
+                 {STR("a"), STR("cd"), STR("192.0.2.1"), STR("1"), 2},
+                 {STR("a"), STR("ci"), STR("192.0.2.1"), STR("2"), 1},
+                 {STR("a"), STR("ci1"), STR("192.0.2.1"), STR(""), 3},
+                 {STR("a"), STR(""), STR("192.0.2.1"), STR("1"), 4},
+                 {STR("b"), STR(""), STR("192.0.2.1"), STR("1"), 4},
+                 {STR("a"), STR(""), STR("192.0.2.2"), STR("1"), 5},
+                 {STR("a"), STR(""), STR("2001:db8::1"), STR("1"), 6},
+                 {STR("a"), STR(""), STR("2001:db8::2"), STR("1"), 6},
+                 {STR("a"), STR(""), STR("2001:db8:0:1::1"), STR("1"), 7},
+                 {STR("a"), STR(""), STR(""), STR("1"), 8}};
+    struct certificate_key codes[COUNT(cases)];
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct key_sender sender = {cases[i].user, cases[i].address};
+        registry_key_codes(registry, cases[i].route, &sender, cases[i].key, &codes[i]);
+        for (size_t j = 0; j < i; j++) {
+            bool same = memcmp(codes[i].client, codes[j].client, 32) == 0;
+            assert_memory_not_equal(codes[i].key, codes[j].key, 32);
+            assert_int_equal(same, cases[i].share == cases[j].share);
+        }
     }
 }
 
@@ -113,19 +127,21 @@ static void turn_until(unsigned count)
         loop_turn(loop, 100);
 }
 
-/* Codes are the letter, 32 times; '\0' = no key. */
+/* Codes are the letter, 32 times; '\0' = no key. pdf NULL: only the key. */
 static enum register_result add(const char *serial, char fields, char key, const char *pdf)
 {
-    struct register_add one = {.record = {.serial = str_from(serial),
-                                          .route = STR("course"),
-                                          .size = strlen(pdf),
-                                          .issued_ms = 1},
-                               .pdf = str_from(pdf),
-                               .quota = 100,
+    struct certificate_record record = {
+        .serial = str_from(serial), .route = STR("course"), .issued_ms = 1};
+    struct certificate_key its_key = {.serial = str_from(serial), .made_ms = clock_unix_ms()};
+    struct register_add one = {.record = pdf != NULL ? &record : NULL,
+                               .pdf = str_from(pdf != NULL ? pdf : ""),
+                               .key = key != '\0' ? &its_key : NULL,
+                               .quota = 100 + 2 * KEY_BYTES,
                                .done = on_add,
                                .loop = loop};
-    memset(one.record.fields, fields, 32);
-    memset(one.record.key, key, 32);
+    record.size = one.pdf.n;
+    memset(record.fields, fields, 32);
+    memset(its_key.key, key, 32);
     answers = 0;
     assert_true(register_add(registry, &one));
     turn_until(1);
@@ -140,6 +156,17 @@ static struct register_find finding(char fields, char key, bool with_pdf)
     memset(find.fields, fields, 32);
     memset(find.key, key, 32);
     return find;
+}
+
+static bool finds_by_key(char fields, char key)
+{
+    struct register_find find = finding(fields, key, false);
+    answers = 0;
+    assert_true(register_find(registry, &find));
+    turn_until(1);
+    assert_int_equal(find.result, REGISTER_OK);
+    register_release(&find);
+    return find.by_key;
 }
 
 static void assert_finds(char fields, char key, enum register_result result, const char *serial,
@@ -168,6 +195,15 @@ static void test_what_was_added_is_found_by_fields_and_by_key(void **state)
     assert_finds('f', '\0', REGISTER_OK, "A", "one");
     assert_finds('f', 'k', REGISTER_OK, "A", "one");
     assert_finds('f', 'l', REGISTER_OK, "A", "one"); /* another key, the same fields */
+    assert_true(finds_by_key('f', 'k'));
+    assert_false(finds_by_key('f', 'l'));
+    assert_int_equal(add("A", '\0', 'l', NULL), REGISTER_OK);
+    assert_true(finds_by_key('f', 'l'));
+    assert_finds('f', 'l', REGISTER_OK, "A", "one");
+    assert_finds('g', 'l', REGISTER_KEY_REUSED, "", "");
+    assert_int_equal(add("B", '\0', 'l', NULL), REGISTER_EXISTS);
+    assert_int_equal(add("N", '\0', 'n', NULL), REGISTER_ABSENT);
+    assert_int_equal(add("A", '\0', 'm', NULL), REGISTER_FULL);
     assert_finds('g', 'k', REGISTER_KEY_REUSED, "", "");
     assert_finds('h', 'k', REGISTER_KEY_REUSED, "", "");
     assert_finds('g', '\0', REGISTER_OK, "B", "two");

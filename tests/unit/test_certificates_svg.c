@@ -1,5 +1,6 @@
 /* What is on a certificate that was drawn from an SVG, as other programs see it. */
 #include "tests/unit/certificates_svg.h"
+#include "certificates/svg_internal.h"
 
 static void test_the_default_certificate_shows_names_in_every_script(void **state)
 {
@@ -200,6 +201,25 @@ static void test_fields_that_arent_shown_may_hold_anything(void **state)
     svg_template_destroy(&template);
 }
 
+/* A line has no area, so cairo's own answer would be empty: see cairo_fill_extents. */
+static void test_no_area_is_worked_out_to_know_the_ink(void **state)
+{
+    (void)state;
+    static char text[] = SVG("<path id='line' d='M30 40h200'/>");
+    h2o_mem_pool_t pool;
+    struct out out;
+    h2o_mem_init_pool(&pool);
+    out_init(&out, &pool, 0);
+    out_write(&out, text, strlen(text));
+    RsvgHandle *svg = svg_parse(&out, NULL, NULL);
+    assert_non_null(svg);
+    RsvgRectangle ink;
+    assert_true(rsvg_handle_get_geometry_for_element(svg, "#line", &ink, NULL, NULL));
+    assert_true(ink.width == 200);
+    g_object_unref(svg);
+    h2o_mem_clear_pool(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_hostile_values_are_text_and_nothing_else),
         cmocka_unit_test(test_characters_without_a_font_are_refused_by_name),
         cmocka_unit_test(test_fields_that_arent_shown_may_hold_anything),
+        cmocka_unit_test(test_no_area_is_worked_out_to_know_the_ink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

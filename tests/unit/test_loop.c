@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/loop.h"
@@ -266,6 +267,80 @@ static void test_a_full_offload_queue_refuses(void **state)
     close(gate[1]);
 }
 
+static sem_t begun;
+
+static void begin_and_wait_at_gate(struct offload_job *job)
+{
+    sem_post(&begun);
+    wait_at_gate(job);
+}
+
+static void *stop(void *offload)
+{
+    offload_stop(offload);
+    return NULL;
+}
+
+static pthread_t dropped_on;
+static unsigned dropped;
+
+static void free_job(struct offload_job *job)
+{
+    dropped++;
+    dropped_on = pthread_self();
+    free(job);
+}
+
+static struct offload_job *queue_job(struct offload *offload, struct loop *its_loop)
+{
+    struct offload_job *job = malloc(sizeof(*job));
+    *job = (struct offload_job){
+        .work = wait_at_gate, .done = answer, .dropped = free_job, .loop = its_loop};
+    if (offload_submit(offload, job))
+        return job;
+    free(job);
+    return NULL;
+}
+
+static void test_jobs_that_never_run_are_dropped_and_those_under_way_are_not(void **state)
+{
+    (void)state;
+    enum { QUEUED = 5, PROBES = 5000 };
+    struct offload *offload = offload_create("test", 1, QUEUED + PROBES);
+    pthread_t stopper;
+    unsigned probes = 0;
+    struct offload_job running = {.work = begin_and_wait_at_gate, .done = answer, .loop = loop},
+                       plain = {.work = wait_at_gate, .done = answer, .loop = loop};
+    answered = dropped = 0;
+    running.dropped = free_job; /* would free what isn't malloc()ed */
+    assert_int_equal(pipe(gate), 0);
+    sem_init(&begun, 0, 0);
+    assert_true(offload_submit(offload, &running));
+    while (sem_wait(&begun) != 0)
+        ;
+    for (unsigned i = 0; i < QUEUED; i++)
+        assert_non_null(queue_job(offload, loop));
+    assert_true(offload_submit(offload, &plain));
+    assert_int_equal(pthread_create(&stopper, NULL, stop, offload), 0);
+    /* Once it refuses it is stopping; what is under way may end then. */
+    while (queue_job(offload, NULL) != NULL && probes++ < PROBES)
+        usleep(1000);
+    assert_int_equal(write(gate[1], "x", 1), 1);
+    pthread_join(stopper, NULL);
+    assert_int_equal(dropped, probes); /* without a loop: at once, by who stops it */
+    assert_true(probes == 0 || pthread_equal(dropped_on, stopper));
+    loop_turn(loop, 0);
+    assert_int_equal(dropped, QUEUED + probes);
+    assert_true(pthread_equal(dropped_on, pthread_self()));
+    assert_int_equal(answered, 1);
+    assert_null(queue_job(offload, loop));
+    offload_destroy(&offload);
+    loop_turn(loop, 0);
+    assert_int_equal(dropped, QUEUED + probes); /* once each */
+    close(gate[0]);
+    close(gate[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +356,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_offloaded_jobs_come_back_to_the_loop_that_asked, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_full_offload_queue_refuses, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_jobs_that_never_run_are_dropped_and_those_under_way_are_not, setup, teardown),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }

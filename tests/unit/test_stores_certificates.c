@@ -38,6 +38,8 @@ struct made {
     struct certificate_record record;
     char serial[SERIAL_ROOM], pdf[PDF_ROOM];
     struct str pdf_str;
+    bool has_key;
+    struct certificate_key key;
 };
 
 static void make_code(uint8_t code_r[32], char kind, unsigned n)
@@ -46,7 +48,7 @@ static void make_code(uint8_t code_r[32], char kind, unsigned n)
     memcpy(code_r + 4, &n, sizeof(n));
 }
 
-/* `fields`: those of that number; key: 0 = none. */
+/* `fields`: those of that number; key: 0 = none, else of its number, by client 1, now. */
 static void make(struct made *made, unsigned number, unsigned fields, unsigned key)
 {
     *made = (struct made){.record = {.route = STR("course"), .shown = STR("{\"name\":\"Ada\"}")}};
@@ -55,8 +57,11 @@ static void make(struct made *made, unsigned number, unsigned fields, unsigned k
     n = snprintf(made->pdf, sizeof(made->pdf), "%%PDF-1.7 of %u and %u", number, fields);
     made->pdf_str = (struct str){made->pdf, (size_t)n + 2}; /* a NUL or two in it */
     make_code(made->record.fields, 'f', fields);
-    if (key != 0)
-        make_code(made->record.key, 'k', key);
+    made->has_key = key != 0;
+    make_code(made->key.key, 'k', key);
+    make_code(made->key.client, 'c', 1);
+    made->key.serial = made->record.serial;
+    made->key.made_ms = clock_unix_ms();
     make_code(made->record.sha256, 'h', number);
     make_code(made->record.signed_sha256, 's', number);
     made->record.size = made->pdf_str.n;
@@ -65,7 +70,9 @@ static void make(struct made *made, unsigned number, unsigned fields, unsigned k
 
 static struct store_write adding(const struct made *made)
 {
-    return (struct store_write){.add_certificate = &made->record, .certificate_pdf = made->pdf_str};
+    return (struct store_write){.add_certificate = &made->record,
+                                .certificate_pdf = made->pdf_str,
+                                .tie_key = made->has_key ? &made->key : NULL};
 }
 
 static enum store_result add_one(unsigned number, unsigned fields, unsigned key)
@@ -142,7 +149,6 @@ static void assert_same(const struct certificate_record *is, const struct certif
     assert_str(is->reason, was->reason);
     assert_str(is->superseded_by, was->superseded_by);
     assert_memory_equal(is->fields, was->fields, 32);
-    assert_memory_equal(is->key, was->key, 32);
     assert_memory_equal(is->sha256, was->sha256, 32);
     assert_memory_equal(is->signed_sha256, was->signed_sha256, 32);
     assert_true(is->size == was->size && is->issued_ms == was->issued_ms &&
@@ -167,7 +173,7 @@ static void test_a_certificate_comes_back_as_it_was_added_by_whatever_it_is_know
             const struct certificate_record *was = &all[i]->record;
             const struct str whats[] = {[BY_SERIAL] = was->serial,
                                         [BY_FIELDS] = {(const char *)was->fields, 32},
-                                        [BY_KEY] = {(const char *)was->key, 32},
+                                        [BY_KEY] = {(const char *)all[i]->key.key, 32},
                                         [BY_SHA256] = {(const char *)was->sha256, 32},
                                         [BY_SIGNED] = {(const char *)was->signed_sha256, 32}};
             for (unsigned by = BY_SERIAL; by <= BY_SIGNED; by++) {
@@ -211,10 +217,11 @@ static void test_the_same_fields_or_key_are_there_once(void **state)
     assert_int_equal(existing_for(2, 7, 1), 1); /* the key alone */
     assert_int_equal(existing_for(1, 8, 8), 1); /* the serial */
     assert_int_equal(add_one(2, 2, 2), STORE_OK);
-    assert_int_equal(existing_for(3, 1, 2), 2); /* the key of one, the fields of another */
+    assert_int_equal(existing_for(3, 1, 2), 1); /* the key of one, the fields of another */
     assert_int_equal(add_one(3, 3, 0), STORE_OK);
     assert_int_equal(add_one(4, 4, 0), STORE_OK); /* no key is not the same key */
-    assert_int_equal(bytes_of(STR("course")), 4 * strlen("%PDF-1.7 of 1 and 1") + 4 * 2);
+    assert_int_equal(bytes_of(STR("course")),
+                     4 * strlen("%PDF-1.7 of 1 and 1") + 4 * 2 + 2 * KEY_BYTES);
     /* A refused one left nothing: neither its bytes nor half of a write. */
     struct id id = id_of(1);
     struct file_record file = file_of(&id);
@@ -416,7 +423,10 @@ static void test_lists_and_codes_are_found_by_an_index(void **state)
         const char *sql, *index;
     } cases[] = {
         {"SELECT 1 FROM certificates WHERE fields = ?1 AND current = 1", "certificates_by_fields"},
-        {"SELECT 1 FROM certificates WHERE key = ?1", "certificates_by_key"},
+        {"SELECT 1 FROM certificate_keys WHERE key = ?1 AND made_ms > ?2", "PRIMARY KEY"},
+        {"DELETE FROM certificate_keys WHERE number = ?1", "certificate_keys_by_number"},
+        {"SELECT key FROM certificate_keys WHERE made_ms <= ?1 ORDER BY made_ms LIMIT 512",
+         "certificate_keys_by_time"},
         {"SELECT 1 FROM certificates WHERE signed_sha256 = ?1", "certificates_by_signed"},
         {"UPDATE certificates SET superseded_by = '' WHERE fields = ?1 AND current = 0"
          " AND superseded_by = ''",
@@ -651,9 +661,8 @@ static void test_what_was_answered_survives_a_kill_with_its_bytes(void **state)
             struct certificate_record record;
             struct str pdf;
             make(&made, numbers[i], numbers[i], numbers[i] + 1);
-            assert_int_equal(
-                store_find_certificate(store, BY_SERIAL, made.record.serial, &record, &pdf),
-                STORE_OK);
+            struct str key = {(const char *)made.key.key, 32};
+            assert_int_equal(store_find_certificate(store, BY_KEY, key, &record, &pdf), STORE_OK);
             assert_same(&record, &made.record);
             assert_str(pdf, made.pdf_str);
             free(record.memory);

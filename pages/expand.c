@@ -152,8 +152,8 @@ static char *write_list(char *to, const struct expanded *it, bool encoded)
     return to;
 }
 
-/* x->variables isn't initialized: most of it isn't used. Inlined twice: asking what is encoded costs
- * a URL, which is the hot path, as much as the lists do. */
+/* x->variables isn't initialized: most of it isn't used. Inlined twice: asking what is encoded
+ * costs a URL, which is the hot path, as much as the lists do. */
 static inline __attribute__((always_inline)) enum expand_result
 expand_values(struct expander *x, const struct expansion *expansion, bool encoded,
               struct str *text_r, const struct expand_variable **culprit_r)

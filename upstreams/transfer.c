@@ -8,6 +8,8 @@ static void read_retry_after(struct attempt *attempt, const char *line, size_t n
     struct str name = STR("Retry-After:");
     if (n <= name.n || !str_caseeq((struct str){line, name.n}, name))
         return;
+    while (n > name.n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+        n--;
     struct str value = {line + name.n, n - name.n};
     attempt->retry_after_us = backoff_retry_after_us(value, clock_unix_ms() / 1000);
 }

@@ -30,6 +30,8 @@ struct origin {
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
     _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
+    const char *const *script;        /* what "/script" is, request by request; ends with NULL */
+    _Atomic unsigned scripted;        /* those that came; past the end it is "/hello" */
 };
 
 struct visit {
@@ -98,13 +100,44 @@ static inline bool say_gzip(int fd, const char *bytes, size_t n)
     return sent;
 }
 
+/* While nothing is under way. */
+static inline void origin_script(struct origin *origin, const char *const *script)
+{
+    origin->script = script;
+    atomic_store(&origin->scripted, 0);
+    atomic_store(&origin->asked, 0);
+}
+
+static inline const char *origin_scripted(struct origin *origin)
+{
+    unsigned at = atomic_fetch_add(&origin->scripted, 1);
+    for (unsigned i = 0; i < at; i++)
+        if (origin->script[i] == NULL)
+            return "/hello";
+    return origin->script[at] != NULL ? origin->script[at] : "/hello";
+}
+
 /* False: the connection is over. */
 static inline bool answer(struct visit *visit, const char *head, unsigned request)
 {
     char path[64] = "", text[256];
     int fd = visit->fd;
+    unsigned after_ms, status, retry_after_s;
     sscanf(head, "%*s %63s", path);
 #define IS(name) (strcmp(path, name) == 0)
+    if (IS("/script"))
+        snprintf(path, sizeof(path), "%s", origin_scripted(visit->origin));
+    if (sscanf(path, "/after-%u/%u", &after_ms, &status) == 2) { /* "/after-60/503" */
+        snprintf(text, sizeof(text), "HTTP/1.1 %u So\r\nContent-Length: 3\r\n\r\n%u", status,
+                 status);
+        return usleep(after_ms * 1000), say(fd, text);
+    }
+    if (sscanf(path, "/busy-for-%us/%u", &retry_after_s, &status) == 2) { /* "/busy-for-1s/503" */
+        snprintf(text, sizeof(text),
+                 "HTTP/1.1 %u So\r\nretry-after:  %u \r\nContent-Length: 0\r\n\r\n", status,
+                 retry_after_s);
+        return say(fd, text);
+    }
     if (IS("/hello"))
         return say_ok(fd, "", BODY, sizeof(BODY) - 1);
     if (IS("/echo"))

@@ -9,6 +9,11 @@ const struct expand_operation expand_operations[EXPAND_OPERATIONS] = {
     {'?', '?', '&', true, true, true},      {'&', '&', '&', true, true, true},
 };
 
+const bool expand_unreserved[256] = {
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['-'] = true,
+    ['.'] = true,         ['_'] = true,         ['~'] = true,
+};
+
 bool expand_is_dot_segment(struct str segment)
 {
     size_t dots = 0;
@@ -67,11 +72,10 @@ static char *append(char *to, struct str text)
 /* A variable on its way into the target. */
 struct expanded {
     const struct expand_variable *variable;
-    struct str one;
-    const struct str *values; /* `one`, or a list of the pool's */
-    size_t count;             /* 0 = undefined */
-    size_t bytes;             /* of all values */
-    size_t end;               /* offset in the target behind what it wrote */
+    struct str value;       /* p == NULL: undefined; n of a list: all that it comes to */
+    const struct str *list; /* the defined values of a batch; NULL: just the one */
+    size_t count;           /* of the list */
+    size_t end;             /* offset in the target behind what it wrote */
 };
 
 struct expander {
@@ -81,8 +85,6 @@ struct expander {
     h2o_mem_pool_t *pool;
     struct expanded variables[EXPAND_MAX_VARIABLES];
     size_t count;
-    size_t fixed;   /* bytes beside the values, at most */
-    size_t varying; /* bytes of the values, before they are encoded */
 };
 
 /* Whose value it is that makes a target too long. */
@@ -90,13 +92,13 @@ static const struct expand_variable *longest(const struct expander *x)
 {
     size_t found = 0;
     for (size_t i = 1; i < x->count; i++)
-        if (x->variables[i].bytes > x->variables[found].bytes)
+        if (x->variables[i].value.n > x->variables[found].value.n)
             found = i;
     return x->variables[found].variable;
 }
 
-static struct str read_value(const struct expander *x, const struct expand_variable *variable,
-                             size_t item)
+static inline struct str read_value(const struct expander *x,
+                                    const struct expand_variable *variable, size_t item)
 {
     struct str value = x->get(x->arg, variable, item);
     if (variable->prefix != 0 && value.p != NULL)
@@ -104,97 +106,85 @@ static struct str read_value(const struct expander *x, const struct expand_varia
     return value;
 }
 
-/* A list's defined values. What stands between them counts as theirs, so that a thousand empty ones
- * have their ceiling too. */
-static void read_list(struct expander *x, struct expanded *it)
+/* What stands between the values counts as theirs, so that a thousand empty ones have their ceiling
+ * too. */
+static void read_list(const struct expander *x, struct expanded *it)
 {
     const struct expand_variable *variable = it->variable;
     const bool named = variable->explode && expand_operations[variable->operation].named;
-    struct str *values = h2o_mem_alloc_pool(x->pool, x->items * sizeof(*values));
-    it->values = values;
-    for (size_t i = 0; i < x->items && it->bytes <= EXPAND_MAX_TARGET; i++) {
+    struct str *list = h2o_mem_alloc_pool(x->pool, x->items * sizeof(*list));
+    it->list = list;
+    it->count = 0;
+    it->value = (struct str){NULL, 0};
+    for (size_t i = 0; i < x->items && it->value.n <= EXPAND_MAX_TARGET; i++) {
         struct str value = read_value(x, variable, i);
         if (value.p == NULL)
             continue;
-        it->bytes += value.n + (it->count != 0) * (1 + (named ? variable->key.n + 1 : 0));
-        values[it->count++] = value;
+        it->value.n += value.n + (it->count != 0) * (1 + (named ? variable->key.n + 1 : 0));
+        it->value.p = value.p;
+        list[it->count++] = value;
     }
 }
 
-/* Not an initializer: that would clear the variables, most of which aren't used. */
-static void start(struct expander *x, expand_get_fn *get, void *arg, size_t items,
-                  h2o_mem_pool_t *pool)
+static inline char *write_key(char *to, const struct expand_variable *variable, size_t value_n)
 {
-    x->get = get;
-    x->arg = arg;
-    x->items = items;
-    x->pool = pool;
-    x->count = x->varying = 0;
+    const struct expand_operation *op = &expand_operations[variable->operation];
+    to = append(to, variable->key);
+    if (value_n != 0 || op->if_empty)
+        *to++ = '=';
+    return to;
 }
 
-static enum expand_result read_values(struct expander *x, const struct expansion *expansion,
-                                      const struct expand_variable **culprit_r)
+static char *write_list(char *to, const struct expanded *it, bool encoded)
 {
-    x->fixed = expansion->literal_bytes;
+    const struct expand_operation *op = &expand_operations[it->variable->operation];
+    const bool explode = it->variable->explode;
+    if (op->named)
+        to = write_key(to, it->variable, explode ? it->list[0].n : it->value.n);
+    for (size_t i = 0; i < it->count; i++) {
+        if (i != 0) {
+            *to++ = explode ? op->separator : ',';
+            if (explode && op->named)
+                to = write_key(to, it->variable, it->list[i].n);
+        }
+        to = encoded ? encode(to, it->list[i]) : append(to, it->list[i]);
+    }
+    return to;
+}
+
+/* x->variables isn't initialized: most of it isn't used. Inlined twice: asking what is encoded
+ * costs a URL, which is the hot path, as much as the lists do. */
+static inline __attribute__((always_inline)) enum expand_result
+expand_values(struct expander *x, const struct expansion *expansion, bool encoded,
+              struct str *text_r, const struct expand_variable **culprit_r)
+{
+    size_t fixed = expansion->literal_bytes, varying = 0;
+    x->count = 0;
     for (size_t i = 0; i < expansion->count; i++) {
         const struct expand_variable *variable = expansion->steps[i].variable;
         if (variable == NULL)
             continue;
         struct expanded *it = &x->variables[x->count++];
-        *it = (struct expanded){.variable = variable};
-        if (variable->list) {
+        it->variable = variable;
+        it->list = NULL;
+        if (variable->list)
             read_list(x, it);
-        } else {
-            it->one = read_value(x, variable, 0);
-            it->values = &it->one;
-            it->count = it->one.p != NULL;
-            it->bytes = it->one.n;
-        }
-        if (it->count == 0 && variable->source >= EXPAND_PART &&
+        else
+            it->value = read_value(x, variable, 0);
+        if (it->value.p == NULL && variable->source >= EXPAND_PART &&
             !expand_operations[variable->operation].may_lack) {
             *culprit_r = variable;
             return EXPAND_MISSING;
         }
-        x->fixed += variable->key.n + 2; /* a sign, the key, '=' */
-        x->varying += it->bytes;
-        if (x->varying > EXPAND_MAX_TARGET) {
-            *culprit_r = longest(x);
-            return EXPAND_TOO_LONG;
-        }
+        fixed += variable->key.n + 2; /* a sign, the key, '=' */
+        varying += it->value.n;
     }
-    return EXPAND_OK;
-}
-
-/* sign: before the first value. */
-static char *write_variable(char *to, const struct expanded *it, char sign, bool encoded)
-{
-    const struct expand_operation *op = &expand_operations[it->variable->operation];
-    const bool explode = it->variable->explode;
-    for (size_t i = 0; i < it->count; i++) {
-        struct str value = it->values[i];
-        if (i != 0)
-            sign = explode ? op->separator : ',';
-        if (sign != '\0')
-            *to++ = sign;
-        if (op->named && (i == 0 || explode)) {
-            to = append(to, it->variable->key);
-            if (value.n != 0 || op->if_empty || (it->count > 1 && !explode))
-                *to++ = '=';
-        }
-        to = encoded ? encode(to, value) : append(to, value);
+    if (varying > EXPAND_MAX_TARGET) {
+        *culprit_r = longest(x);
+        return EXPAND_TOO_LONG;
     }
-    return to;
-}
 
-static enum expand_result expand_values(struct expander *x, const struct expansion *expansion,
-                                        bool encoded, struct str *text_r,
-                                        const struct expand_variable **culprit_r)
-{
-    enum expand_result result = read_values(x, expansion, culprit_r);
-    if (result != EXPAND_OK)
-        return result;
-    char *start = h2o_mem_alloc_pool(x->pool, x->fixed + (encoded ? 3 : 1) * x->varying);
-    char *to = start;
+    char *start = h2o_mem_alloc_pool(x->pool, fixed + (encoded ? 3 : 1) * varying), *to = start;
     bool begun = false;
     for (size_t i = 0, n = 0; i < expansion->count; i++) {
         to = append(to, expansion->steps[i].literal);
@@ -204,9 +194,18 @@ static enum expand_result expand_values(struct expander *x, const struct expansi
         const struct expand_operation *op = &expand_operations[it->variable->operation];
         if (!it->variable->joins)
             begun = false;
-        if (it->count != 0) {
-            to = write_variable(to, it, begun ? op->separator : op->first, encoded);
+        if (it->value.p != NULL) {
+            char sign = begun ? op->separator : op->first;
+            if (sign != '\0')
+                *to++ = sign;
             begun = true;
+            if (it->list != NULL) {
+                to = write_list(to, it, encoded);
+            } else {
+                if (op->named)
+                    to = write_key(to, it->variable, it->value.n);
+                to = encoded ? encode(to, it->value) : append(to, it->value);
+            }
         }
         it->end = (size_t)(to - start);
     }
@@ -257,7 +256,7 @@ enum expand_result expand(const struct expansion *expansion, expand_get_fn *get,
         return EXPAND_OK;
     }
     struct expander x;
-    start(&x, get, arg, items, pool);
+    x.get = get, x.arg = arg, x.items = items, x.pool = pool;
     struct str target;
     enum expand_result result = expand_values(&x, expansion, true, &target, culprit_r);
     if (result != EXPAND_OK)
@@ -278,7 +277,7 @@ enum expand_result expand_text(const struct expansion *expansion, expand_get_fn 
     struct str text = expansion->count != 0 ? expansion->steps[0].literal : STR("");
     if (expansion->variable_count != 0) {
         struct expander x;
-        start(&x, get, arg, items, pool);
+        x.get = get, x.arg = arg, x.items = items, x.pool = pool;
         enum expand_result result = expand_values(&x, expansion, false, &text, culprit_r);
         if (result != EXPAND_OK)
             return result;

@@ -17,10 +17,12 @@ struct expand_operation {
 enum { EXPAND_OPERATIONS = 6 };
 extern const struct expand_operation expand_operations[EXPAND_OPERATIONS];
 
-/* RFC 3986 section 2.3. */
+/* RFC 3986 section 2.3, by byte. */
+extern const bool expand_unreserved[256];
+
 static inline bool expand_is_unreserved(char c)
 {
-    return is_letter_or_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
+    return expand_unreserved[(unsigned char)c];
 }
 
 /* Whether a path segment means "here" or "up", its dots encoded or not. Some servers strip

@@ -49,11 +49,12 @@ static const struct str part_names[] = {STR("promo"), STR("recco"), STR("gone")}
 enum { PARTS = 3 };
 
 /* What `each` goes through; the second has nothing that is asked for. */
-static const char elements_text[] =
-    "[{\"id\":1,\"name\":\"one\",\"tag\":\"a,b\",\"up\":\"x\"},{\"other\":null,\"id\":null},"
-    "{\"id\":\"2/"
-    "3\",\"name\":\"\",\"tag\":[1,2],\"up\":\"..\"},{\"id\":4,\"name\":\"d\\\"\\u00e9\","
-    "\"tag\":\"\\r\\n\",\"up\":\"y\"}]";
+static const char elements_text[] = "[{\"id\":1,\"name\":\"one\",\"tag\":\"a,b\",\"up\":\"x\","
+                                    "\"late\":\"\"},{\"other\":null,\"id\":null},"
+                                    "{\"id\":\"2/"
+                                    "3\",\"name\":\"\",\"tag\":[1,2],\"up\":\"..\",\"late\":\"z\"},"
+                                    "{\"id\":4,\"name\":\"d\\\"\\u00e9\","
+                                    "\"tag\":\"\\r\\n\",\"up\":\"y\"}]";
 
 static const struct expand_param path_params[] = {{"id", 0}};
 static const struct str field_names[] = {STR("name")};

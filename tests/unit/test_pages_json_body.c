@@ -70,7 +70,8 @@ static void test_values_stand_in_a_body_as_what_they_are(void **state)
         {SINGLE, "\"{promo.crlf}{promo.nul}\"", "\"a\\r\\nX: ya\\u0000b\""},
         /* an element */
         {EACH, "{\"id\":\"{item.id}\",\"n\":\"{item.name}!\",\"all\":\"{item}\"}",
-         "{\"id\":1,\"n\":\"one!\",\"all\":{\"id\":1,\"name\":\"one\",\"tag\":\"a,b\",\"up\":\"x\"}"
+         "{\"id\":1,\"n\":\"one!\",\"all\":{\"id\":1,\"name\":\"one\",\"tag\":\"a,b\",\"up\":\"x\","
+         "\"late\":\"\"}"
          "}"},
         {EACH, "\"{item.missing}\"", "null"},
         /* a batch: all of them, in their order */

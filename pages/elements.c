@@ -162,11 +162,11 @@ static void end(struct part_run *part)
     }
     if (e->failed_at != SIZE_MAX) {
         part->partial = ok != 0;
-        run_part_asked(part, &e->failure);
+        ladder_failed(part, &e->failure);
     } else if (ok == 0 && e->asked != 0) {
-        run_part_skipped(part, &run->parts[part->plan->each.input], e->skipped);
+        ladder_without_input(part, &run->parts[part->plan->each.input], e->skipped);
     } else {
-        run_part_asked(part, NULL);
+        run_end_part(part, PART_OK);
     }
 }
 
@@ -219,7 +219,7 @@ static void unit_answered(struct asker *asker, const struct answer *answer)
     e->inflight--;
     if (!answer->shared)
         e->bytes += result->body.n;
-    run_count_answer(part, answer);
+    ladder_count(part, answer);
     if (answer->outcome.state == PART_OK) {
         part->record->status = result->status;
         take_results(part, unit, answer->outcome.value);
@@ -275,9 +275,8 @@ static void pump(struct part_run *part)
 
 static void fail_whole(struct part_run *part, struct str detail)
 {
-    run_part_asked(
-        part,
-        &(struct failure){.state = PART_ERROR, .error = "http_protocol_error", .detail = detail});
+    ladder_failed(part, &(struct failure){
+                            .state = PART_ERROR, .error = "http_protocol_error", .detail = detail});
 }
 
 void elements_start(struct part_run *part)
@@ -289,7 +288,7 @@ void elements_start(struct part_run *part)
     struct json_value array = place_select(input->value, &plan->each.at);
     const char *path = plan->config->each.p;
     if (json_type(array) == JSON_MISSING || json_type(array) == JSON_NULL) {
-        run_part_skipped(part, input, run_text(run, "%.80s isn't there", path));
+        ladder_without_input(part, input, run_text(run, "%.80s isn't there", path));
         return;
     }
     if (json_type(array) != JSON_ARRAY) {

@@ -4,8 +4,10 @@
  *   when.c, json_body.c         its condition, its body
  *   place.c, each.c             select, allow, deny, into; results into elements
  *   outcome.c                   an answer -> state, error, data
- *   plan.c, graph.c             the configuration -> plans, which part needs which
- *   run.c                       parts started, waited for, stood in for, cut
+ *   plan.c, plan_each.c         the configuration -> plans
+ *   graph.c                     which part needs which
+ *   run.c                       parts started, waited for, cut
+ *   ladder.c                    what stands in for a part that failed
  *   write.c                     a part and the data that it needs -> a call's URL, headers, body
  *   ask.c                       one call, for all who would make the same
  *   elements.c                  the calls of an `each`
@@ -140,6 +142,14 @@ struct pages {
 
 /* "request", "page", "parts": what the template's root holds beside data. */
 bool page_name_is_reserved(struct str name);
+
+/* True: the part has elements, and their name can be told from all other names. Else errors, if it
+ * has some. */
+bool plan_each_names(const struct config *config, const struct config_part *part,
+                     const struct expand_scope *scope, struct diag *diag);
+/* Compiles what is about elements of a part whose calls are compiled. scope: without the item. */
+void plan_each(struct pages *pages, const struct config_part *part,
+               const struct expand_scope *scope, struct diag *diag, struct part_plan *plan);
 
 /* Which part needs which: needs, awaits, order, may_repeat of a page whose parts are compiled.
  * Errors: circles, deadlines that can't be kept. */
@@ -283,19 +293,26 @@ int run_page_status(const struct part_run *failed);
 /* For ask.c and elements.c: starts what can start now, and finishes the run when all is over. To be
  * called last: the request may be gone afterwards. */
 void run_advance(struct page_run *run);
-/* Counts what an answer cost. */
-void run_count_answer(struct part_run *part, const struct answer *answer);
-/* The part has all the data that it will get from its own calls. failure: NULL = nothing failed;
- * with part->partial or without one its value stands, else the fallback is next. */
-void run_part_asked(struct part_run *part, const struct failure *failure);
-/* Without data of `because`, of which `detail` tells what is missing. */
-void run_part_skipped(struct part_run *part, const struct part_run *because, struct str detail);
+/* Once a part; in a state of docs/pages.md. */
+void run_end_part(struct part_run *part, enum part_state state);
 bool run_has_data(const struct part_run *part);
 /* A detail in the request's pool. */
 struct str run_text(struct page_run *run, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 struct tape *tape_take(struct page_run *run);
+
+/* -- what stands in for what (ladder.c) -- */
+
+/* The answer of the part's own single call, or of its fallback's. */
+void ladder_answered(struct asker *asker, const struct answer *answer);
+/* Counts what an answer cost. */
+void ladder_count(struct part_run *part, const struct answer *answer);
+/* What is asked now has failed for good, or was cut by the page's deadline. An each that is partial
+ * ends, for others the next rung is tried. */
+void ladder_failed(struct part_run *part, const struct failure *failure);
+/* It can't be asked without data of `because`, of which `detail` tells what is missing. */
+void ladder_without_input(struct part_run *part, const struct part_run *because, struct str detail);
 
 /* -- writing calls (write.c) -- */
 

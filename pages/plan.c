@@ -217,86 +217,6 @@ static void compile_fallback(struct pages *pages, struct page *page, const struc
     lend_headers(pages, &plan->call, call);
 }
 
-/* -- each ------------------------------------------------------------------------------------- */
-
-static const struct expand_variable *batch_key(const struct call_plan *call)
-{
-    for (size_t i = 0; i < call->target.count; i++) {
-        const struct expand_variable *variable = call->target.steps[i].variable;
-        if (variable != NULL && variable->source == EXPAND_ITEM)
-            return variable;
-    }
-    for (size_t i = 0; i < call->body.count; i++) {
-        const struct expand_variable *variable = call->body.steps[i].variable;
-        if (variable != NULL && variable->source == EXPAND_ITEM)
-            return variable;
-    }
-    return NULL;
-}
-
-/* True: the name of an element can be told from all other names. */
-static bool check_as(const struct config *config, const struct config_part *part,
-                     const struct expand_scope *scope, struct diag *diag)
-{
-    static const char *const sources[] = {"path", "query", "header", "cookie", "field"};
-    bool taken = page_name_is_reserved(part->as);
-    for (size_t i = 0; i < COUNT(sources); i++)
-        taken |= str_eq(part->as, str_from(sources[i]));
-    if (taken)
-        diag_error(diag, config_pos(config, &part->as), "\"%s\" is a reserved name", part->as.p);
-    for (size_t i = 0; i < scope->part_count && !taken; i++) {
-        taken = str_eq(part->as, scope->parts[i]);
-        if (taken)
-            diag_error(diag, config_pos(config, &part->as), "\"%s\" is the name of a part",
-                       part->as.p);
-    }
-    if (!taken && !config_name(part->as)) {
-        diag_error(diag, config_pos(config, &part->as), "\"%s\" can't be a name", part->as.p);
-        taken = true;
-    }
-    return !taken;
-}
-
-static void check_without_each(const struct config *config, const struct config_part *part,
-                               struct diag *diag)
-{
-    if (part->batch != 0)
-        diag_error(diag, config_pos(config, &part->batch),
-                   "without each there is nothing to ask for in batches");
-}
-
-static void compile_each(struct pages *pages, const struct config_part *part,
-                         const struct expand_scope *scope, struct diag *diag,
-                         struct each_plan *each)
-{
-    const struct config *config = pages->config;
-    struct expand_variable input;
-    struct pos at = config_pos(config, &part->each);
-    if (!expand_compile_variable(&pages->pool, part->each, scope, at, 0, diag, &input))
-        return;
-    if (input.source != EXPAND_PART) {
-        diag_error(diag, at, "\"%s\": the first name has to be that of a part", part->each.p);
-        return;
-    }
-    each->input = input.param;
-    each->at = input.at;
-}
-
-static void check_each(const struct config *config, const struct config_part *part,
-                       struct diag *diag, struct part_plan *plan)
-{
-    if (plan->placement.spread)
-        diag_error(diag, config_pos(config, &part->into),
-                   "with each, into is a place in each element, not the page's root");
-    if (part->batch == 0)
-        return;
-    plan->each.key = batch_key(&plan->call);
-    if (plan->each.key == NULL)
-        diag_error(diag, config_pos(config, &part->batch),
-                   "nothing in path or body says which elements a batch asks for; use {%s}",
-                   part->as.p);
-}
-
 /* -- parts ------------------------------------------------------------------------------------ */
 
 static void compile_part(struct page *page, const struct config_part *part,
@@ -310,29 +230,19 @@ static void compile_part(struct page *page, const struct config_part *part,
     plan->json_key = json_key(&pages->pool, part->name);
 
     bool sound = place_compile(&pages->pool, config, part, diag, &plan->placement);
-    if (part->each.n != 0) {
-        if (check_as(config, part, scope, diag))
-            with_item.item = part->as;
-        with_item.batch = part->batch != 0;
-        compile_each(pages, part, scope, diag, &plan->each);
-    } else {
-        check_without_each(config, part, diag);
-    }
-    if (part->by.n != 0 && part->batch == 0)
-        diag_error(diag, config_pos(config, &part->by),
-                   "only a batch's answer is taken apart; add batch");
+    if (plan_each_names(config, part, scope, diag))
+        with_item.item = part->as;
+    with_item.batch = part->batch != 0;
     compile_call(pages, page, part, &with_item, diag, &plan->call);
     plan->call.reads_data = part->each.n != 0;
     if (part->when.n != 0)
         when_compile(&pages->pool, part->when, scope, config_pos(config, &part->when), diag,
                      &plan->when);
     compile_fallback(pages, page, part, scope, diag, plan);
-    plan->each.answer = (struct placement){.select = plan->placement.select};
-    if (part->each.n != 0) {
-        check_each(config, part, diag, plan);
-        page->scattered |= part_is_scattered(plan);
+    plan_each(pages, part, scope, diag, plan);
+    page->scattered |= part_is_scattered(plan);
+    if (part->each.n != 0)
         return;
-    }
     const struct place_path *into = &plan->placement.into;
     if (sound && into->count != 0 && page_name_is_reserved(into->keys[0].text))
         diag_error(diag, config_pos(config, &part->into),

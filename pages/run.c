@@ -1,8 +1,6 @@
 /* A run: parts started in the moment in which what they need is in, and the wait for the last of
- * them, the deadline, or a required part's failure, whichever is first.
- *
- * A part goes down a ladder: its own call or calls, its fallback's, static data, nothing. It ends
- * once, on the first rung that holds; that frees the parts which await it (run_advance()).
+ * them, the deadline, or a required part's failure, whichever is first. A part that ends frees
+ * those which await it (run_advance()).
  *
  * The status of a page is known as soon as a required part has failed, so the others are cut then
  * (skipped) and the error goes out at once. The run's memory is the request's: when the client
@@ -131,7 +129,7 @@ static void warn(struct part_run *part)
               part->record->state, log_quote(error), log_quote(part->detail));
 }
 
-static void end_part(struct part_run *part, enum part_state state)
+void run_end_part(struct part_run *part, enum part_state state)
 {
     struct page_run *run = part->run;
     gw_assert(part->state == PART_RUNNING);
@@ -168,120 +166,11 @@ void run_release(struct page_run *run)
         run->parts[i].value = JSON_NONE;
 }
 
-/* -- the ladder ------------------------------------------------------------------------------- */
-
-void run_count_answer(struct part_run *part, const struct answer *answer)
-{
-    const struct up_result *result = answer->result;
-    part->calls_failed += answer->outcome.state != PART_OK && !answer->shared;
-    if (!answer->shared) {
-        part->calls_over++;
-        part->record->attempts += result->attempts;
-        part->record->bytes += result->wire_bytes;
-    }
-    part->times = result->times;
-    part->hedged |= result->hedged;
-    if (result->retry_in_ms > part->retry_in_ms)
-        part->retry_in_ms = result->retry_in_ms;
-}
-
-/* True: static data stands in. */
-static bool stand_in(struct part_run *part)
-{
-    struct json_value value = json_root(&part->plan->stand_in);
-    if (json_type(value) == JSON_MISSING)
-        return false;
-    part->rung = RUNG_STATIC;
-    part->value = value;
-    end_part(part, PART_STATIC);
-    return true;
-}
-
-static void fallback_answered(struct asker *asker, const struct answer *answer)
-{
-    struct part_run *part = asker->part;
-    run_count_answer(part, answer);
-    if (answer->outcome.state == PART_OK) {
-        part->value = answer->outcome.value;
-        end_part(part, PART_FALLBACK);
-    } else if (!stand_in(part)) {
-        part->rung = RUNG_ABSENT;
-        end_part(part, part->failed);
-    }
-}
-
-/* False: it can't be asked. */
-static bool ask_fallback(struct part_run *part)
-{
-    const struct call_plan *plan = &part->plan->fallback;
-    struct page_run *run = part->run;
-    const struct expand_variable *culprit;
-    struct written written;
-    if (plan->upstream == NULL || loop_now_ms(run->loop->loop) >= run->deadline_ms ||
-        write_call(part, plan, NULL, 1, &written, &culprit) != EXPAND_OK)
-        return false;
-    part->rung = RUNG_FALLBACK;
-    part->asker.answered = fallback_answered;
-    ask(&part->asker, plan, &written, h2o_mem_alloc_pool(run->request->pool, sizeof(struct ask)));
-    return true;
-}
-
-/* From its own calls, which have no data. */
-static void step_down(struct part_run *part, enum part_state failed)
-{
-    part->failed = failed;
-    part->value = json_null();
-    if (ask_fallback(part) || stand_in(part))
-        return;
-    part->rung = RUNG_ABSENT;
-    end_part(part, failed);
-}
-
-void run_part_asked(struct part_run *part, const struct failure *failure)
-{
-    if (failure == NULL) {
-        end_part(part, PART_OK);
-        return;
-    }
-    part->record->status = failure->status;
-    part->record->error = failure->error;
-    part->detail = failure->detail;
-    if (part->partial)
-        end_part(part, failure->state);
-    else
-        step_down(part, failure->state);
-}
-
-void run_part_skipped(struct part_run *part, const struct part_run *because, struct str detail)
-{
-    part->skip = SKIP_INPUT;
-    part->because = because;
-    part->detail = detail;
-    if (part->plan->fallback.upstream != NULL || part->plan->stand_in.count != 0)
-        part->record->error = "proxy_internal_response"; /* without asking who should know */
-    step_down(part, PART_SKIPPED);
-}
-
 static void skip(struct part_run *part, enum part_skip why)
 {
     part->skip = why;
     part->rung = RUNG_ABSENT;
-    end_part(part, PART_SKIPPED);
-}
-
-static void part_answered(struct asker *asker, const struct answer *answer)
-{
-    struct part_run *part = asker->part;
-    const struct outcome *outcome = &answer->outcome;
-    run_count_answer(part, answer);
-    if (outcome->state == PART_OK) {
-        part->value = outcome->value;
-        part->record->status = answer->result->status;
-        end_part(part, PART_OK);
-        return;
-    }
-    run_part_asked(part, &(struct failure){outcome->state, outcome->error, answer->result->status,
-                                           outcome->detail});
+    run_end_part(part, PART_SKIPPED);
 }
 
 /* -- cutting ---------------------------------------------------------------------------------- */
@@ -322,29 +211,23 @@ static void skip_without(struct part_run *part, const struct part_run *input)
         [PART_TIMEOUT] = "timed out", [PART_ERROR] = "failed",        [PART_OPEN] = "wasn't asked",
         [PART_SHED] = "was shed",     [PART_SKIPPED] = "was skipped",
     };
-    run_part_skipped(
+    ladder_without_input(
         part, input,
         run_text(part->run, "%s %s", input->plan->config->name.p, texts[input->state]));
 }
 
+/* begun: else it was still waiting for an input, or was about to. */
 static void cut_late(struct part_run *part, bool begun)
 {
     part->record->attempts += part->calls - part->calls_over;
-    if (begun && part->rung == RUNG_FRESH && part->elements != NULL) {
+    if (part->rung == RUNG_FRESH && part->elements != NULL)
         elements_cut(part);
-        return;
-    }
-    if (part->rung == RUNG_FALLBACK) { /* the record has what came before */
-        if (!stand_in(part)) {
-            part->rung = RUNG_ABSENT;
-            end_part(part, part->failed);
-        }
-        return;
-    }
-    run_part_asked(part, &(struct failure){.state = PART_TIMEOUT,
-                                           .error = "http_response_timeout",
-                                           .detail = begun ? STR("cut by the page's deadline")
-                                                           : STR("not asked before the deadline")});
+    else
+        ladder_failed(part, &(struct failure){.state = PART_TIMEOUT,
+                                              .error = "http_response_timeout",
+                                              .detail = begun ? STR("cut by the page's deadline")
+                                                              : STR("not asked before the "
+                                                                    "deadline")});
 }
 
 static void deadline_passed(struct timer *timer)
@@ -448,8 +331,8 @@ static void begin(struct part_run *part)
             write_call(part, &plan->call, NULL, 1, &part->written, &culprit);
         if (result != EXPAND_OK) {
             bool of_part = culprit->source == EXPAND_PART;
-            run_part_skipped(part, of_part ? &run->parts[culprit->param] : NULL,
-                             write_refusal(part, result, culprit));
+            ladder_without_input(part, of_part ? &run->parts[culprit->param] : NULL,
+                                 write_refusal(part, result, culprit));
             return;
         }
     }
@@ -518,7 +401,7 @@ struct page_run *run_start(struct page *page, struct http_request *request, expa
         *part = (struct part_run){.run = run, .plan = &page->parts[i], .record = &records[i]};
         part->value = json_null();
         part->asker = (struct asker){
-            .part = part, .placement = &part->plan->placement, .answered = part_answered};
+            .part = part, .placement = &part->plan->placement, .answered = ladder_answered};
         run->waiting |= bit_of(part);
     }
     request->parts = records;

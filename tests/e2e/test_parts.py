@@ -514,7 +514,8 @@ def test_at_the_deadline_static_data_stands_in_at_once(gateway, services):
         services,
         part("a", 'path = "/late"') + fallback("a", 'static = {s = 1}')
         + part("b", 'path = "/late?b={a.s}"')
-        + part("c", 'path = "/late?c"\ntimeout = "100ms"') + fallback("c", 'path = "/late?d"\nstatic = 3')
+        + part("c", 'path = "/late?c"\ntimeout = "100ms"')
+        + fallback("c", 'path = "/late?d"\nstatic = 3')
         + part("d", 'path = "/late?{late.x}"')
         + part("late", 'path = "/late?late"')
         + part("e", 'path = "/x/1?e"\nwhen = "late.x"')

@@ -29,8 +29,9 @@ struct origin {
     _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
-    const char *const *script;        /* what "/script" is, request by request; ends with NULL */
-    _Atomic unsigned scripted;        /* those that came; past the end it is "/hello" */
+    pthread_mutex_t lock;             /* of what follows: what "/script" is, request by request */
+    const char *script[8];            /* past the end "/hello" */
+    size_t scripted;                  /* requests that came */
 };
 
 struct visit {
@@ -99,21 +100,27 @@ static inline bool say_gzip(int fd, const char *bytes, size_t n)
     return sent;
 }
 
-/* While nothing is under way. */
+/* Paths, NULL behind the last one. */
 static inline void origin_script(struct origin *origin, const char *const *script)
 {
-    origin->script = script;
-    atomic_store(&origin->scripted, 0);
+    size_t n = 0;
+    pthread_mutex_lock(&origin->lock);
+    memset(origin->script, 0, sizeof(origin->script));
+    for (; n < COUNT(origin->script) && script[n] != NULL; n++)
+        origin->script[n] = script[n];
+    origin->scripted = 0;
+    pthread_mutex_unlock(&origin->lock);
     atomic_store(&origin->asked, 0);
 }
 
 static inline const char *origin_scripted(struct origin *origin)
 {
-    unsigned at = atomic_fetch_add(&origin->scripted, 1);
-    for (unsigned i = 0; i < at; i++)
-        if (origin->script[i] == NULL)
-            return "/hello";
-    return origin->script[at] != NULL ? origin->script[at] : "/hello";
+    const char *path = NULL;
+    pthread_mutex_lock(&origin->lock);
+    if (origin->scripted < COUNT(origin->script))
+        path = origin->script[origin->scripted++];
+    pthread_mutex_unlock(&origin->lock);
+    return path != NULL ? path : "/hello";
 }
 
 /* False: the connection is over. */
@@ -350,7 +357,7 @@ static inline void *origin_accept(void *arg)
 /* socket_path: NULL = a port of 127.0.0.1 that is free. */
 static inline void origin_start(struct origin *origin, const char *socket_path)
 {
-    *origin = (struct origin){.listener = -1};
+    *origin = (struct origin){.listener = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
     if (socket_path != NULL) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);

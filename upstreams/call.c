@@ -118,7 +118,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     return call;
 }
 
-/* -- what lately was usual, chance, the breaker -- */
+/* -- what lately was usual, the breaker -- */
 
 static uint64_t now_us(const struct up_call *call)
 {
@@ -142,17 +142,6 @@ static void look_at_usual(struct lane *lane, uint64_t at_us)
     lane->median_us = us[0];
     lane->p95_us = us[1];
     lane->usual_at_us = at_us;
-}
-
-/* Xorshift, for what needs to be spread and not to be secret. */
-static uint32_t chance(struct up_client *client)
-{
-    uint32_t x = client->chance;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    client->chance = x;
-    return x;
 }
 
 static bool is_closed(const struct upstream *up, uint64_t at_us)
@@ -313,7 +302,7 @@ static bool may_try_again(struct up_call *call, uint64_t *wait_us_r)
 
     unsigned number = ++call->retries;
     bool at_once = unconnected && endpoint_is_left(lane, &call->tried);
-    uint64_t wait_us = at_once ? 0 : backoff_us(limits, number, chance(lane->client));
+    uint64_t wait_us = at_once ? 0 : backoff_us(limits, number, client_chance(lane->client));
     if (wait_us < best->retry_after_us)
         wait_us = best->retry_after_us;
     if (deadline_us == 0 && best->retry_after_us > call->timeout_ms * 1000)

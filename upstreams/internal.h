@@ -335,6 +335,8 @@ void lane_add(struct lane *lane, struct attempt *attempt);
 /* Takes the attempt's handle out of the multi; its connection is closed unless the transfer is
  * over. A handle that didn't fail is kept for the next one. */
 void lane_remove(struct lane *lane, struct attempt *attempt, bool failed);
+/* A random number for what needs to be spread, not to be secret. */
+uint32_t client_chance(struct up_client *client);
 
 /* -- attempts -----------------------------------------------------------------------------------
  */

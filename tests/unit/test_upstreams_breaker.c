@@ -298,6 +298,9 @@ static void test_what_is_open_is_neither_tried_again_nor_hedged(void **state)
     struct up_result result = run(&f, "/after-0/503");
     assert_int_equal(result.status, 503); /* the answer, not that it is open now */
     assert_int_equal(result.attempts, 2);
+    uint32_t sums[COUNTED];
+    window_sum(&upstream_a(&f)->window, 0, clock_us(), sums);
+    assert_int_equal(sums[COUNT_RETRIES], 1); /* it didn't even wait for the next one */
     assert_int_equal(run(&f, "/hello").end, UP_OPEN);
     fixture_stop(&f);
 

@@ -486,6 +486,32 @@ static void test_an_address_that_fails_is_put_aside_and_comes_back(void **state)
     fixture_stop(&f);
 }
 
+static void test_the_one_that_is_left_is_used_though_it_was_put_aside(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char named[64];
+    snprintf(named, sizeof(named), "promo.test:%d", origins[0].port);
+    struct str listed[] = {str_from(named)};
+    begin(&f, listed, COUNT(listed));
+    f.configured[0].resolve_every_ms = 30;
+    f.configured[0].ejection.for_ms = 60 * 1000;
+    atomic_store(&addresses, "127.0.0.1 127.0.0.2");
+    fixture_start(&f, 1);
+    assert_int_equal(next_origin(&f), 0);
+    fail_one(&f, 0, 3);
+    assert_false(health_is_usable(&lane_of(&f)->endpoints->all[0].endpoint->health, clock_us()));
+    atomic_store(&addresses, "127.0.0.1");
+    for (int i = 0; i < 400 && lane_of(&f)->endpoints->count != 1; i++) {
+        const char *error;
+        turn_for(&f, 5);
+        endpoints_get(lane_of(&f)->upstream, f.names, clock_us(), &lane_of(&f)->endpoints, NULL,
+                      &error);
+    }
+    assert_order(&f, "aaa");
+    fixture_stop(&f);
+}
+
 /* Whatever it is, since nothing was sent; what was sent and got no answer isn't sent again. */
 static void test_a_post_goes_where_somebody_listens(void **state)
 {
@@ -696,6 +722,7 @@ int main(void)
         cmocka_unit_test(test_a_name_that_hangs_keeps_nobody_from_the_other_addresses),
         cmocka_unit_test(test_calls_wait_until_no_name_is_left_to_hope_for),
         cmocka_unit_test(test_an_address_that_fails_is_put_aside_and_comes_back),
+        cmocka_unit_test(test_the_one_that_is_left_is_used_though_it_was_put_aside),
         cmocka_unit_test(test_a_post_goes_where_somebody_listens),
         cmocka_unit_test(test_an_only_address_is_never_put_aside),
         cmocka_unit_test(test_upstreams_are_seen_as_json),

@@ -118,7 +118,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     return call;
 }
 
-/* -- what lately was usual, chance, the breaker -- */
+/* -- what lately was usual, the breaker -- */
 
 static uint64_t now_us(const struct up_call *call)
 {
@@ -142,17 +142,6 @@ static void look_at_usual(struct lane *lane, uint64_t at_us)
     lane->median_us = us[0];
     lane->p95_us = us[1];
     lane->usual_at_us = at_us;
-}
-
-/* Xorshift, for what needs to be spread and not to be secret. */
-static uint32_t chance(struct up_client *client)
-{
-    uint32_t x = client->chance;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    client->chance = x;
-    return x;
 }
 
 static bool is_closed(const struct upstream *up, uint64_t at_us)
@@ -183,12 +172,12 @@ static void report(struct attempt *attempt, enum breaker_report verdict, uint64_
 
 /* -- the end -- */
 
-static void drop(struct attempt *attempt)
+static void drop(struct attempt *attempt, enum breaker_report verdict)
 {
     if (!attempt_runs(attempt))
         return;
     attempt_cancel(attempt);
-    report(attempt, REPORT_NOTHING, clock_us());
+    report(attempt, verdict, clock_us());
 }
 
 static void finish(struct up_call *call)
@@ -196,7 +185,7 @@ static void finish(struct up_call *call)
     struct up_result *result = &call->best->result;
     timer_stop(call->lane->client->loop, &call->timer);
     for (size_t i = 0; i < COUNT(call->attempts); i++)
-        drop(&call->attempts[i]);
+        drop(&call->attempts[i], REPORT_NOTHING);
     call->step = CALL_DONE;
     result->attempts = call->made;
     result->hedged = call->best->is_hedge;
@@ -313,7 +302,7 @@ static bool may_try_again(struct up_call *call, uint64_t *wait_us_r)
 
     unsigned number = ++call->retries;
     bool at_once = unconnected && endpoint_is_left(lane, &call->tried);
-    uint64_t wait_us = at_once ? 0 : backoff_us(limits, number, chance(lane->client));
+    uint64_t wait_us = at_once ? 0 : backoff_us(limits, number, client_chance(lane->client));
     if (wait_us < best->retry_after_us)
         wait_us = best->retry_after_us;
     if (deadline_us == 0 && best->retry_after_us > call->timeout_ms * 1000)
@@ -388,11 +377,15 @@ static void on_timer(struct timer *timer)
 
 /* An attempt that never had a slot says nothing of the upstream, and one that was cut by its call's
  * deadline only when it had time enough to answer. */
+static bool had_its_time(const struct attempt *attempt, uint64_t at_us)
+{
+    return attempt->began_ms != 0 &&
+           (at_us / 1000 - attempt->began_ms) * 2 >= attempt->call->timeout_ms;
+}
+
 static enum breaker_report judge(const struct attempt *attempt, uint64_t at_us)
 {
-    bool was_hurried =
-        attempt->cut && (at_us / 1000 - attempt->began_ms) * 2 < attempt->call->timeout_ms;
-    if (attempt->began_ms == 0 || was_hurried)
+    if (attempt->began_ms == 0 || (attempt->cut && !had_its_time(attempt, at_us)))
         return REPORT_NOTHING;
     return outcome_meaning(&attempt->result).report;
 }
@@ -445,8 +438,14 @@ void up_call_cancel(struct up_call **call_p)
     if (call->step == CALL_STARTED)
         h2o_linklist_unlink(&call->waiting);
     timer_stop(call->lane->client->loop, &call->timer);
-    for (size_t i = 0; i < COUNT(call->attempts); i++)
-        drop(&call->attempts[i]);
+    /* Whoever asked may look at the same deadline, and at the clock a moment earlier: an upstream
+     * that never answers must not escape its breaker by that. */
+    uint64_t at_us = now_us(call);
+    bool is_late = call->deadline_ms != 0 && at_us >= call->deadline_ms * 1000;
+    for (size_t i = 0; i < COUNT(call->attempts); i++) {
+        struct attempt *attempt = &call->attempts[i];
+        drop(attempt, is_late && had_its_time(attempt, at_us) ? REPORT_BAD : REPORT_NOTHING);
+    }
     h2o_linklist_unlink(&call->all);
     call->step = CALL_GONE;
     free_when_gone(call);

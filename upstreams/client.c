@@ -265,6 +265,17 @@ static void end_of_turn(struct task *task)
 
 /* -- the client -- */
 
+/* Xorshift. */
+uint32_t client_chance(struct up_client *client)
+{
+    uint32_t x = client->chance;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    client->chance = x;
+    return x;
+}
+
 struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, struct offload *names)
 {
     struct up_client *client =

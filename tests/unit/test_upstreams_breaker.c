@@ -126,6 +126,52 @@ static void test_who_cannot_be_reached_or_was_hurried(void **state)
     fixture_stop(&f);
 }
 
+struct patience {
+    struct timer timer;
+    struct ask *ask;
+};
+
+static void lose_patience(struct timer *timer)
+{
+    up_call_cancel(&CONTAINER_OF(timer, struct patience, timer)->ask->call);
+}
+
+/* A page that has no time left drops its calls, maybe before they notice. */
+static void test_who_is_dropped_at_the_deadline_had_its_time(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t timeout_ms, deadline_in_ms;
+        enum breaker_state state;
+    } cases[] = {
+        {100, 60, BREAKER_OPEN},
+        {1000, 60, BREAKER_CLOSED},  /* was hurried */
+        {100, 1000, BREAKER_CLOSED}, /* dropped for another reason */
+        {100, 0, BREAKER_CLOSED},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct fixture f;
+        struct ask ask = {0};
+        begin(&f, 1, 5000);
+        fixture_start(&f, 1);
+        struct patience patience = {.ask = &ask};
+        timer_init(&patience.timer, lose_patience);
+        timer_start(f.loop, &patience.timer, 60); /* first, so that it comes first */
+        uint64_t deadline_ms = loop_now_ms(f.loop) + cases[i].deadline_in_ms;
+        struct up_request request = {.upstream = upstream_a(&f),
+                                     .target = STR("/late"),
+                                     .timeout_ms = cases[i].timeout_ms,
+                                     .deadline_ms = cases[i].deadline_in_ms ? deadline_ms : 0};
+        ask_request(&f, &ask, &request);
+        while (timer_running(&patience.timer))
+            loop_turn(f.loop, 100);
+        assert_null(ask.call);
+        assert_false(ask.done);
+        assert_int_equal(breaker_of(&f), cases[i].state);
+        fixture_stop(&f);
+    }
+}
+
 static void test_a_share_of_failures_opens_it(void **state)
 {
     (void)state;
@@ -252,6 +298,9 @@ static void test_what_is_open_is_neither_tried_again_nor_hedged(void **state)
     struct up_result result = run(&f, "/after-0/503");
     assert_int_equal(result.status, 503); /* the answer, not that it is open now */
     assert_int_equal(result.attempts, 2);
+    uint32_t sums[COUNTED];
+    window_sum(&upstream_a(&f)->window, 0, clock_us(), sums);
+    assert_int_equal(sums[COUNT_RETRIES], 1); /* it didn't even wait for the next one */
     assert_int_equal(run(&f, "/hello").end, UP_OPEN);
     fixture_stop(&f);
 
@@ -275,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_an_open_breaker_asks_nobody),
         cmocka_unit_test(test_what_counts_as_a_failure),
         cmocka_unit_test(test_who_cannot_be_reached_or_was_hurried),
+        cmocka_unit_test(test_who_is_dropped_at_the_deadline_had_its_time),
         cmocka_unit_test(test_a_share_of_failures_opens_it),
         cmocka_unit_test(test_one_probe_at_a_time_closes_it),
         cmocka_unit_test(test_a_bad_probe_opens_it_again),

@@ -87,6 +87,7 @@ static void test_what_may_pass_is_tried_again_and_what_may_not_is_not(void **sta
         {{"/after-0/404", "/hello"}, UP_ANSWERED, 404, 1},
         {{"/after-0/429", "/hello"}, UP_ANSWERED, 429, 1}, /* not in `on` */
         {{"/after-0/500", "/hello"}, UP_ANSWERED, 500, 1},
+        {{"/after-0/999", "/hello"}, UP_ANSWERED, 999, 1},
         {{"/garbage", "/hello"}, UP_FAILED, 0, 1},
         {{"/not-gzip", "/hello"}, UP_FAILED, 200, 1},
         {{"/late", "/hello"}, UP_TIMEOUT, 0, 1},
@@ -405,14 +406,21 @@ static void test_a_queue_does_not_outlast_the_deadline(void **state)
     begin(&f, 3);
     f.configured[0].max_inflight = 1;
     fixture_start(&f, 1);
+    for (int i = 0; i < 2; i++) /* calls whose memory serves again, with what stood in it */
+        ask_start(&f, i ? &ask : &holder, 0, "/after-20/200");
+    ask_wait(&f, &holder);
+    ask_wait(&f, &ask);
+    ask_release(&holder);
+    ask_release(&ask);
     ask_start(&f, &holder, 0, "/late");
     loop_turn(f.loop, 0);
     struct up_result result =
-        run(&f, &ask, script, (struct up_request){.deadline_ms = in_ms(&f, 60)});
+        run(&f, &ask, script, (struct up_request){.timeout_ms = 20, .deadline_ms = in_ms(&f, 60)});
     assert_int_equal(result.end, UP_TIMEOUT);
     assert_string_equal(result.error, "http_response_timeout");
     assert_int_equal(result.attempts, 0);
     assert_in_range(result.times.total, 58 * 1000, 400 * 1000);
+    assert_int_equal(counted(&f, COUNT_FAILURES), 0);
     up_call_cancel(&holder.call);
     ask_release(&ask);
 

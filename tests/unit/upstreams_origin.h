@@ -30,8 +30,9 @@ struct origin {
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
     _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
-    const char *const *script;        /* what "/script" is, request by request; ends with NULL */
-    _Atomic unsigned scripted;        /* those that came; past the end it is "/hello" */
+    pthread_mutex_t lock;             /* of what follows: what "/script" is, request by request */
+    const char *script[8];            /* past the end "/hello" */
+    size_t scripted;                  /* requests that came */
 };
 
 struct visit {
@@ -100,21 +101,27 @@ static inline bool say_gzip(int fd, const char *bytes, size_t n)
     return sent;
 }
 
-/* While nothing is under way. */
+/* Paths, NULL behind the last one. */
 static inline void origin_script(struct origin *origin, const char *const *script)
 {
-    origin->script = script;
-    atomic_store(&origin->scripted, 0);
+    size_t n = 0;
+    pthread_mutex_lock(&origin->lock);
+    memset(origin->script, 0, sizeof(origin->script));
+    for (; n < COUNT(origin->script) && script[n] != NULL; n++)
+        origin->script[n] = script[n];
+    origin->scripted = 0;
+    pthread_mutex_unlock(&origin->lock);
     atomic_store(&origin->asked, 0);
 }
 
 static inline const char *origin_scripted(struct origin *origin)
 {
-    unsigned at = atomic_fetch_add(&origin->scripted, 1);
-    for (unsigned i = 0; i < at; i++)
-        if (origin->script[i] == NULL)
-            return "/hello";
-    return origin->script[at] != NULL ? origin->script[at] : "/hello";
+    const char *path = NULL;
+    pthread_mutex_lock(&origin->lock);
+    if (origin->scripted < COUNT(origin->script))
+        path = origin->script[origin->scripted++];
+    pthread_mutex_unlock(&origin->lock);
+    return path != NULL ? path : "/hello";
 }
 
 /* False: the connection is over. */
@@ -357,7 +364,8 @@ static inline void origin_listen(struct origin *origin, int family, const void *
                                  socklen_t length)
 {
     int one = 1;
-    *origin = (struct origin){.listener = socket(family, SOCK_STREAM, 0)};
+    *origin = (struct origin){.listener = socket(family, SOCK_STREAM, 0),
+                              .lock = PTHREAD_MUTEX_INITIALIZER};
     setsockopt(origin->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(origin->listener, address, length) != 0 || listen(origin->listener, 512) != 0 ||
         pthread_create(&origin->thread, NULL, origin_accept, origin) != 0)

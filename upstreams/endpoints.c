@@ -266,13 +266,15 @@ struct endpoint *endpoint_pick(struct lane *lane, struct tried *tried)
 {
     const struct endpoints *set = lane->endpoints;
     size_t picked = 0;
+    bool usable = true; /* the only one is, whatever it did */
     if (set->count > 1) {
         look_at_all(lane, tried, clock_us());
         picked = balance_pick(lane->upstream->config->balance, lane->candidates, set->count);
+        usable = lane->candidates[picked].usable;
     }
     struct endpoint *endpoint = set->all[picked].endpoint;
-    if (atomic_load_explicit(&endpoint->ejected, memory_order_relaxed) &&
-        lane->candidates[picked].usable && atomic_exchange(&endpoint->ejected, false))
+    if (usable && atomic_load_explicit(&endpoint->ejected, memory_order_relaxed) &&
+        atomic_exchange(&endpoint->ejected, false))
         log_event(LOG_INFO, "address used again", "upstream=%s address=%s",
                   log_quote(lane->upstream->config->name), endpoint->address);
     if (tried->count < COUNT(tried->ids))
@@ -285,7 +287,7 @@ bool endpoint_is_left(const struct lane *lane, const struct tried *tried)
 {
     const struct endpoints *set = lane->endpoints;
     for (size_t i = 0; set != NULL && i < set->count; i++)
-        if (set->all[i].weight != 0 && !was_tried(tried, set->all[i].endpoint) &&
+        if (!was_tried(tried, set->all[i].endpoint) &&
             health_is_usable(&set->all[i].endpoint->health, clock_us()))
             return true;
     return false;

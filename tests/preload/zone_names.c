@@ -1,5 +1,5 @@
-/* LD_PRELOAD: getaddrinfo() answers names from a file, ZONE_NAMES, that a test may replace meanwhile:
- * a line each, "promo.zone 127.0.0.1 127.0.0.2 ::1". Other names are looked up as ever.
+/* LD_PRELOAD: getaddrinfo() answers names from a file, ZONE_NAMES, that a test may replace
+ * meanwhile: a line each, "promo.zone 127.0.0.1 127.0.0.2 ::1". Other names are looked up as ever.
  *
  *     gcc -shared -fPIC -o zone_names.so zone_names.c */
 #include <dlfcn.h>

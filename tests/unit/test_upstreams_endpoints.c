@@ -486,6 +486,77 @@ static void test_an_address_that_fails_is_put_aside_and_comes_back(void **state)
     fixture_stop(&f);
 }
 
+static void test_the_one_that_is_left_is_used_though_it_was_put_aside(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char named[64];
+    snprintf(named, sizeof(named), "promo.test:%d", origins[0].port);
+    struct str listed[] = {str_from(named)};
+    begin(&f, listed, COUNT(listed));
+    f.configured[0].resolve_every_ms = 30;
+    f.configured[0].ejection.for_ms = 60 * 1000;
+    atomic_store(&addresses, "127.0.0.1 127.0.0.2");
+    fixture_start(&f, 1);
+    assert_int_equal(next_origin(&f), 0);
+    fail_one(&f, 0, 3);
+    assert_false(health_is_usable(&lane_of(&f)->endpoints->all[0].endpoint->health, clock_us()));
+    atomic_store(&addresses, "127.0.0.1");
+    for (int i = 0; i < 400 && lane_of(&f)->endpoints->count != 1; i++) {
+        const char *error;
+        turn_for(&f, 5);
+        endpoints_get(lane_of(&f)->upstream, f.names, clock_us(), &lane_of(&f)->endpoints, NULL,
+                      &error);
+    }
+    assert_order(&f, "aaa");
+    fixture_stop(&f);
+}
+
+/* One address takes connections and never answers: whether the call is hedged or tried again, it is
+ * the other one that it goes to. */
+static void test_a_second_attempt_goes_to_another_address(void **state)
+{
+    (void)state;
+    char silent[64];
+    struct fixture f;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof(address);
+    struct str on[] = {STR("timeout")}, listed[2] = {{NULL, 0}, str_from(texts[0])};
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(listener, 64), 0);
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    snprintf(silent, sizeof(silent), "127.0.0.1:%d", ntohs(address.sin_port));
+    listed[0] = str_from(silent);
+    for (int hedged = 0; hedged < 2; hedged++) {
+        begin(&f, listed, COUNT(listed));
+        set_url(&f, 0, "http://promo.example");
+        f.configured[0].ejection.consecutive = 0;
+        f.configured[0].timeout_ms = hedged ? 3000 : 40;
+        if (hedged)
+            f.configured[0].hedge =
+                (struct config_hedge){.after = STR("20ms"), .budget = 100, .budget_floor = 100};
+        else
+            f.configured[0].retry = (struct config_retry){.on = {on, 1},
+                                                          .backoff_ms = 1,
+                                                          .max_backoff_ms = 1,
+                                                          .budget = 100,
+                                                          .budget_floor = 100};
+        fixture_start(&f, 1);
+        unsigned second = 0;
+        for (int i = 0; i < 6; i++) {
+            struct ask ask = {0};
+            assert_int_equal(ask_for(&f, &ask, 0, "/hello").end, UP_ANSWERED);
+            assert_int_equal(ask.result.hedged, hedged && ask.result.attempts == 2);
+            second += ask.result.attempts == 2;
+            ask_release(&ask);
+        }
+        assert_in_range(second, 1, 6);
+        fixture_stop(&f);
+    }
+    close(listener);
+}
+
 /* Whatever it is, since nothing was sent; what was sent and got no answer isn't sent again. */
 static void test_a_post_goes_where_somebody_listens(void **state)
 {
@@ -696,6 +767,8 @@ int main(void)
         cmocka_unit_test(test_a_name_that_hangs_keeps_nobody_from_the_other_addresses),
         cmocka_unit_test(test_calls_wait_until_no_name_is_left_to_hope_for),
         cmocka_unit_test(test_an_address_that_fails_is_put_aside_and_comes_back),
+        cmocka_unit_test(test_the_one_that_is_left_is_used_though_it_was_put_aside),
+        cmocka_unit_test(test_a_second_attempt_goes_to_another_address),
         cmocka_unit_test(test_a_post_goes_where_somebody_listens),
         cmocka_unit_test(test_an_only_address_is_never_put_aside),
         cmocka_unit_test(test_upstreams_are_seen_as_json),

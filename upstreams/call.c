@@ -1,137 +1,95 @@
-/* The life of a call. Each arrow is a function of this file; whatever it does, it ends once, in
- * finish() or in up_call_cancel().
+/* A call is made of attempts. What happens when is one table, steps[] at the end of this file:
  *
- *   up_call_start
- *      |                            (at the end of the turn)
- *   STARTED --begin--+--> QUEUED --message--> ADMITTED --+
- *                    |       | full, too long            |
- *                    |       +--> shed                   |
- *                    +-- got_slot <----------------------+
- *                           |
- *                           +-- resolve <------------------------+
- *                                 |                              |
- *                                 +--> RESOLVING --message--> RESOLVED
- *                                 |        | late, unknown
- *                                 |        +--> dns_timeout, dns_error
- *                                 v
- *                               READY --lane--> IN_FLIGHT --ended, on_timer--> DONE
+ *                turn    has a slot   ended well   ended badly   timer
+ *   STARTED      ask
+ *   TRYING               watch        settle       try_again     hedge
+ *   HEDGED               count        settle       wait_for_other
+ *   RESTING                                                      ask
  *
- * A call waits in one list at a time, by its `waiting` link: the client's calls to go on with at
- * the end of the turn, a room, the lane's ready calls. One timer serves every step. */
+ *   ask             the breaker; then an attempt -> TRYING, or the call is over -> DONE
+ *   watch           the first attempt has so long alone (timer) before a second helps it
+ *   hedge           a second attempt beside the first -> HEDGED
+ *   wait_for_other  one of two failed -> TRYING
+ *   try_again       a backoff (timer) -> RESTING, or the call is over -> DONE
+ *   settle          the call is over -> DONE; an attempt that still runs is cancelled
+ *
+ * The deadline has no timer: each attempt gets at most what is left, and no rest begins that
+ * wouldn't end in time. What decides (breaker, budgets, backoff, percentiles) is policy.h's. */
 #include "upstreams/internal.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <h2o/memory.h>
+#include "base/log.h"
 
 enum {
     MAX_REQUEST = 128 * 1024,
-    MAX_SPARE_BODY = 64 * 1024,       /* capacity that a spare call may keep */
-    MAX_SPARE_BYTES = 4 * 1024 * 1024 /* and all of a loop's spare calls */
+    MAX_SPARE_BODY = 64 * 1024,        /* capacity that a spare call may keep */
+    MAX_SPARE_BYTES = 4 * 1024 * 1024, /* and all of a loop's spare calls */
+    USUAL_US = 100 * 1000              /* how long percentiles that were read are good */
 };
 
-static void on_timer(struct timer *timer);
-static void finish(struct up_call *call, enum up_end end, const char *error, const char *detail);
-
 /* -- calls and their memory -- */
+
+static void on_timer(struct timer *timer);
+
+static size_t call_bytes(const struct up_call *call)
+{
+    return sizeof(*call) + call->request.capacity + call->attempts[0].body.capacity +
+           call->attempts[1].body.capacity;
+}
 
 static struct up_call *call_new(struct up_client *client)
 {
     struct up_call *call = client->spare;
     if (call != NULL) {
         client->spare = call->next_spare;
-        client->spare_bytes -= call->body.capacity + call->request.capacity + sizeof(*call);
+        client->spare_bytes -= call_bytes(call);
     } else {
         call = h2o_mem_alloc(sizeof(*call));
         memset(call, 0, sizeof(*call));
         buf_init(&call->request, MAX_REQUEST);
         timer_init(&call->timer, on_timer);
-        call->message.fn = up_call_admitted;
+        for (size_t i = 0; i < COUNT(call->attempts); i++)
+            attempt_init(&call->attempts[i], call);
     }
     h2o_linklist_insert(&client->calls, &call->all);
     return call;
 }
 
+static void call_destroy(struct up_call *call)
+{
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        buf_fini(&call->attempts[i].body);
+    buf_fini(&call->request);
+    free(call);
+}
+
 static void call_free(struct up_call *call)
 {
     struct up_client *client = call->lane->client;
-    if (call->body.capacity > MAX_SPARE_BODY)
-        buf_fini(&call->body);
-    size_t bytes = call->body.capacity + call->request.capacity + sizeof(*call);
-    if (client->spare_bytes + bytes > MAX_SPARE_BYTES) {
-        buf_fini(&call->body);
-        buf_fini(&call->request);
-        free(call);
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        if (call->attempts[i].body.capacity > MAX_SPARE_BODY)
+            buf_fini(&call->attempts[i].body);
+    if (client->spare_bytes + call_bytes(call) > MAX_SPARE_BYTES) {
+        call_destroy(call);
         return;
     }
-    client->spare_bytes += bytes;
+    client->spare_bytes += call_bytes(call);
     call->next_spare = client->spare;
     client->spare = call;
 }
 
-void up_calls_free_spare(struct up_client *client)
+void calls_free_spare(struct up_client *client)
 {
     while (client->spare != NULL) {
         struct up_call *call = client->spare;
         client->spare = call->next_spare;
-        buf_fini(&call->body);
-        buf_fini(&call->request);
-        free(call);
+        call_destroy(call);
     }
 }
 
 /* -- start -- */
-
-/* What may stand in a request line, RFC 9112 section 3.2. */
-static bool is_target(struct str target)
-{
-    if (target.n != 0 && target.p[0] != '/' && target.p[0] != '?')
-        return false;
-    for (size_t i = 0; i < target.n; i++)
-        if (target.p[i] <= ' ' || target.p[i] > '~' || target.p[i] == '#')
-            return false;
-    return true;
-}
-
-static bool ends_line(struct str s)
-{
-    return memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n) || memchr(s.p, '\0', s.n);
-}
-
-/* All of the request's lines, in what curl takes for its target:
- *
- *     /v1/promo?a=b HTTP/1.1        target, and the version that belongs there
- *     X-Request-Id: 0123            this call's lines
- *     Host: promo:9101              the upstream's
- *     Accept-Encoding: gzip, ...
- *     User-Agent: gateway           curl writes " HTTP/1.1" and the line's end behind it
- *
- * curl writes header lines through its printf, byte by byte, and looks through them again and
- * again; a target it copies. Together with a URL that was taken apart before, this spares a fifth
- * of the time that a call takes in user space. What comes from outside can't end a line early:
- * targets and values that try are refused here, those of the configuration in upstream.c. */
-static bool write_request(struct up_call *call, const struct up_request *request)
-{
-    struct upstream *up = request->upstream;
-    struct buf *buf = &call->request;
-    struct str target = request->target;
-    bool needs_root = up->prefix_length == 0 && (target.n == 0 || target.p[0] != '/');
-    buf_clear(buf);
-    if (!is_target(target) || !buf_append(buf, up->prefix, up->prefix_length) ||
-        !buf_append(buf, "/", needs_root) || !buf_append(buf, target.p, target.n) ||
-        !buf_append(buf, " HTTP/1.1", 9))
-        return false;
-    for (size_t i = 0; i < request->header_count; i++) {
-        struct str name = request->headers[i].name, value = request->headers[i].value;
-        if (ends_line(name) || ends_line(value))
-            continue;
-        if (!buf_append(buf, "\r\n", 2) || !buf_append(buf, name.p, name.n) ||
-            !buf_append(buf, ": ", 2) || !buf_append(buf, value.p, value.n))
-            return false;
-    }
-    return buf_append(buf, up->lines, up->lines_length + 1); /* its NUL too */
-}
 
 struct up_call *up_call_start(struct up_client *client, const struct up_request *request,
                               up_done_fn *done, void *arg)
@@ -140,277 +98,335 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     struct up_call *call = call_new(client);
     gw_assert(request->method == NULL || strcmp(request->method, "HEAD") != 0);
     call->step = CALL_STARTED;
-    call->posted = call->has_slot = call->new_connection = call->head_complete = call->sent = false;
-    call->refused = REFUSED_NOTHING;
-    call->header_lines = call->header_bytes = 0;
+    call->made = call->retries = 0;
+    call->best = NULL;
     call->lane = &client->lanes[up->index];
     call->done = done;
     call->arg = arg;
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : up->config->timeout_ms;
+    call->deadline_ms = request->deadline_ms;
+    call->repeatable = request->repeatable || (request->method == NULL && request->body.p == NULL);
+    call->may_hedge = call->repeatable && (up->rules.hedge_by_p95 || up->rules.hedge_after_ms != 0);
     call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
     call->upload = request->body;
+    call->tried.count = 0;
     call->started_us = clock_us();
-    call->body.max = up->config->max_body;
-    buf_clear(&call->body);
-    call->content_type[0] = '\0';
-    call->result = (struct up_result){.body = {NULL, 0}};
-    if (!write_request(call, request))
+    if (!call_write_request(call, request))
         buf_clear(&call->request); /* told at the end of the turn, like everything */
-    h2o_linklist_insert(&client->going, &call->waiting);
+    h2o_linklist_insert(&client->started, &call->waiting);
     task_defer(client->loop, &client->task);
     return call;
 }
 
-static uint32_t since_start(const struct up_call *call, uint64_t at_us)
+/* -- what lately was usual, the breaker -- */
+
+static uint64_t now_us(const struct up_call *call)
 {
-    return (uint32_t)(at_us - call->started_us);
+    return loop_now_ms(call->lane->client->loop) * 1000;
 }
 
-/* -- slot, name, curl -- */
-
-static void resolve(struct up_call *call)
+static uint32_t took_us(const struct attempt *attempt, uint64_t at_us)
 {
-    struct lane *lane = call->lane;
-    const char *error = NULL;
-    enum name_answer answer = NAME_KNOWN;
-    if (lane->upstream->name != NULL)
-        answer = name_get(lane->upstream->name, lane->client->names, clock_us(), &lane->addresses,
-                          call, &error);
-    switch (answer) {
-    case NAME_KNOWN:
-        call->step = CALL_READY;
-        h2o_linklist_insert(&lane->ready, &call->waiting);
-        lane_defer(lane);
-        break;
-    case NAME_WAITING:
-        call->step = CALL_RESOLVING;
-        break;
-    case NAME_FAILED:
-        finish(call, UP_FAILED, "dns_error", error);
-        break;
-    }
+    return (uint32_t)(at_us - attempt->added_us);
 }
 
-static void got_slot(struct up_call *call)
+/* Reading percentiles walks some hundred numbers, so it isn't done for each call. */
+static void look_at_usual(struct lane *lane, uint64_t at_us)
 {
-    struct loop *loop = call->lane->client->loop;
-    call->has_slot = true;
-    call->result.attempts = 1;
-    call->deadline_ms = loop_now_ms(loop) + call->timeout_ms;
-    timer_start(loop, &call->timer, call->timeout_ms);
-    resolve(call);
-}
-
-static void begin(struct up_call *call)
-{
-    struct upstream *up = call->lane->upstream;
-    if (call->request.n == 0) {
-        finish(call, UP_FAILED, "http_request_error", "malformed or too long request");
+    static const uint8_t percents[] = {50, 95};
+    const struct latency *latency = &lane->latency;
+    uint32_t us[COUNT(percents)];
+    if (lane->usual_at_us != 0 && at_us < lane->usual_at_us + USUAL_US)
         return;
-    }
-    switch (slots_take(&up->slots, call)) {
-    case SLOT_TAKEN:
-        got_slot(call);
-        break;
-    case SLOT_QUEUED:
-        call->step = CALL_QUEUED;
-        timer_start(call->lane->client->loop, &call->timer, up->config->queue_timeout_ms);
-        break;
-    case SLOT_REFUSED:
-        finish(call, UP_SHED, "connection_limit_reached", "the queue is full");
-        break;
-    }
+    latency_percentiles(&latency, 1, at_us, percents, COUNT(percents), us);
+    lane->median_us = us[0];
+    lane->p95_us = us[1];
+    lane->usual_at_us = at_us;
 }
 
-void up_call_go(struct up_call *call)
+static bool is_closed(const struct upstream *up, uint64_t at_us)
 {
-    switch (call->step) {
-    case CALL_STARTED:
-        begin(call);
-        break;
-    case CALL_ADMITTED:
-        got_slot(call);
-        break;
-    case CALL_RESOLVED:
-        resolve(call);
-        break;
-    default:
-        gw_assert(!"a call that waits for something");
-    }
+    uint64_t retry_in_us;
+    return breaker_look(&up->breaker, at_us, &retry_in_us) == BREAKER_CLOSED;
 }
 
-/* Messages come while the loop's clock still shows its last turn, so the call goes on at the end of
- * this one. */
-void up_call_admitted(struct message *message)
+/* Each attempt that the breaker let through is reported once, whatever became of it. */
+static void report(struct attempt *attempt, enum breaker_report verdict, uint64_t at_us)
 {
-    struct up_call *call = CONTAINER_OF(message, struct up_call, message);
-    struct up_client *client = call->lane->client;
-    bool was_queued = call->step == CALL_QUEUED;
-    call->posted = false;
-    if (call->step == CALL_GONE) {
-        client->gone--;
-        if (call->has_slot)
-            slots_release(&call->lane->upstream->slots);
-        call_free(call);
+    struct upstream *up = attempt->lane->upstream;
+    if (attempt->endpoint != NULL)
+        endpoint_done(attempt->lane, &attempt->endpoint, verdict);
+    if (verdict != REPORT_NOTHING)
+        window_count(&up->window, COUNT_ANSWERS, at_us);
+    if (verdict == REPORT_BAD)
+        window_count(&up->window, COUNT_FAILURES, at_us);
+    if (!breaker_report(&up->breaker, attempt->is_probe, verdict, &up->window, at_us))
         return;
-    }
-    if (was_queued) {
-        timer_stop(client->loop, &call->timer); /* queue_timeout */
-        call->has_slot = true;
-    }
-    *(was_queued ? &call->result.times.queue : &call->result.times.dns) =
-        since_start(call, clock_us());
-    call->step = was_queued ? CALL_ADMITTED : CALL_RESOLVED;
-    h2o_linklist_insert(&client->going, &call->waiting);
-    task_defer(client->loop, &client->task);
-}
-
-/* -- the answer -- */
-
-static uint64_t info(struct up_call *call, CURLINFO what)
-{
-    curl_off_t value = 0;
-    curl_easy_getinfo(call->handle->easy, what, &value);
-    return value > 0 ? (uint64_t)value : 0;
-}
-
-static bool is_connecting(struct up_call *call)
-{
-    return call->new_connection && info(call, CURLINFO_PRETRANSFER_TIME_T) == 0;
-}
-
-static uint32_t phase_end(struct up_call *call, CURLINFO phase)
-{
-    uint64_t us = info(call, phase);
-    return us ? since_start(call, call->added_us + us) : 0;
-}
-
-static void read_answer(struct up_call *call)
-{
-    CURL *easy = call->handle->easy;
-    struct up_result *result = &call->result;
-    long status = 0;
-    const char *content_type = NULL;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    result->status = (int)status;
-    result->reused = !call->new_connection;
-    if (call->new_connection) {
-        result->times.connect = phase_end(call, CURLINFO_CONNECT_TIME_T);
-        result->times.tls = phase_end(call, CURLINFO_APPCONNECT_TIME_T);
-    }
-    if (status == 0)
-        return;
-    result->times.first_byte = phase_end(call, CURLINFO_STARTTRANSFER_TIME_T);
-    result->wire_bytes = info(call, CURLINFO_SIZE_DOWNLOAD_T);
-    curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &content_type);
-    if (content_type != NULL) /* curl's own text goes with the handle's next call */
-        snprintf(call->content_type, sizeof(call->content_type), "%s", content_type);
-}
-
-/* Rises at once and falls slowly, so that one small answer among large ones changes little. */
-static void note_size(struct lane *lane, const struct up_call *call)
-{
-    uint64_t size = call->header_bytes + call->result.wire_bytes;
-    if (size >= lane->answer_size)
-        lane->answer_size = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+    if (is_closed(up, at_us))
+        log_event(LOG_INFO, "breaker closed: the upstream is back", "upstream=%s",
+                  log_quote(up->config->name));
     else
-        lane->answer_size -= (lane->answer_size - (uint32_t)size) / 16;
-}
-
-void up_call_ended(struct up_call *call, CURLcode code)
-{
-    long os_errno = 0;
-    char text[CURL_ERROR_SIZE] = "";
-    read_answer(call);
-    if (code != CURLE_OK) {
-        curl_easy_getinfo(call->handle->easy, CURLINFO_OS_ERRNO, &os_errno);
-        const char *said = call->handle->error[0] ? call->handle->error : curl_easy_strerror(code);
-        const char *system_said = strerrordesc_np((int)os_errno);
-        bool is_system = code == CURLE_COULDNT_CONNECT && os_errno != 0 && system_said != NULL;
-        snprintf(text, sizeof(text), "%s", is_system ? system_said : said);
-    } else if (!call->head_complete) {
-        code = CURLE_PARTIAL_FILE; /* curl takes what came of the head for all of it */
-        snprintf(text, sizeof(text), "the connection was closed within the header section");
-    }
-    lane_remove(call->lane, call, code != CURLE_OK);
-    if (call->refused == REFUSED_BODY) {
-        finish(call, UP_FAILED, "http_response_body_size", "larger than max_body");
-    } else if (call->refused == REFUSED_HEADERS) {
-        finish(call, UP_FAILED, "http_response_header_section_size", "too many headers");
-    } else if (call->refused == REFUSED_TWICE) {
-        finish(call, UP_FAILED, "connection_terminated",
-               "the connection ended before an answer, and what was sent isn't sent again");
-    } else {
-        struct outcome outcome = outcome_of(code, os_errno, text);
-        if (outcome.end == UP_ANSWERED)
-            note_size(call->lane, call);
-        finish(call, outcome.end, outcome.error, text);
-    }
+        log_event(LOG_WARN, "breaker opened: the upstream isn't asked for a while", "upstream=%s",
+                  log_quote(up->config->name));
 }
 
 /* -- the end -- */
 
-static void on_timer(struct timer *timer)
+static void drop(struct attempt *attempt, enum breaker_report verdict)
 {
-    struct up_call *call = CONTAINER_OF(timer, struct up_call, timer);
-    struct loop *loop = call->lane->client->loop;
-    struct upstream *up = call->lane->upstream;
-    switch (call->step) {
-    case CALL_QUEUED:
-        if (slots_leave(&up->slots, call))
-            finish(call, UP_SHED, "connection_limit_reached", "no slot was free in time");
-        break; /* else a slot comes in this very moment */
-    case CALL_RESOLVING:
-        if (name_leave(up->name, call))
-            finish(call, UP_TIMEOUT, "dns_timeout", "the name was not looked up in time");
-        else
-            timer_start(loop, &call->timer, 1);
-        break;
-    case CALL_RESOLVED:
-    case CALL_READY:
-        h2o_linklist_unlink(&call->waiting);
-        finish(call, UP_TIMEOUT, "dns_timeout", "the name was looked up too late");
-        break;
-    case CALL_IN_FLIGHT: {
-        bool connecting = is_connecting(call);
-        uint64_t now_ms = loop_now_ms(loop), end_ms = call->deadline_ms;
-        if (connecting && call->connect_by_ms < end_ms)
-            end_ms = call->connect_by_ms;
-        if (now_ms < end_ms) {
-            timer_start(loop, timer, end_ms - now_ms);
-            break;
-        }
-        static const char *const details[] = {[UNCONNECTED] = "not connected in time",
-                                              [UNSENT] = "the body wasn't taken in time",
-                                              [UNANSWERED] = "no whole answer in time"};
-        bool unsent = info(call, CURLINFO_SIZE_UPLOAD_T) < call->upload.n;
-        enum unfinished what = connecting ? UNCONNECTED : unsent ? UNSENT : UNANSWERED;
-        struct outcome outcome = outcome_of_timeout(what);
-        read_answer(call);
-        lane_remove(call->lane, call, false);
-        finish(call, outcome.end, outcome.error, details[what]);
-        break;
-    }
-    default:
-        gw_assert(!"a timer of a call that waits for nothing");
-    }
+    if (!attempt_runs(attempt))
+        return;
+    attempt_cancel(attempt);
+    report(attempt, verdict, clock_us());
 }
 
-static void finish(struct up_call *call, enum up_end end, const char *error, const char *detail)
+static void finish(struct up_call *call)
 {
-    struct up_result *result = &call->result;
+    struct up_result *result = &call->best->result;
     timer_stop(call->lane->client->loop, &call->timer);
-    if (call->has_slot)
-        slots_release(&call->lane->upstream->slots);
-    call->has_slot = false;
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        drop(&call->attempts[i], REPORT_NOTHING);
     call->step = CALL_DONE;
-    result->end = end;
-    result->error = error;
-    snprintf(result->detail, sizeof(result->detail), "%s", detail);
-    result->body = buf_str(&call->body);
-    result->content_type = str_from(call->content_type);
-    result->times.total = since_start(call, clock_us());
+    result->attempts = call->made;
+    result->hedged = call->best->is_hedge;
+    if (call->made != 1) /* its best attempt may have been over before */
+        result->times.total = since_start(call, clock_us());
     call->done(call, result, call->arg); /* may release the call: nothing after this */
+}
+
+/* Nothing was asked, at least not this time. */
+static void finish_unasked(struct up_call *call, struct up_result result, const char *detail)
+{
+    if (call->best == NULL) {
+        call->best = &call->attempts[0];
+        call->best->is_hedge = false;
+        call->best->result = result;
+        snprintf(call->best->result.detail, sizeof(call->best->result.detail), "%s", detail);
+    }
+    finish(call);
+}
+
+/* -- the steps -- */
+
+static void ask(struct up_call *call, struct attempt *unused)
+{
+    (void)unused;
+    struct upstream *up = call->lane->upstream;
+    struct attempt *next = &call->attempts[call->best == &call->attempts[0]];
+    uint64_t at_us = now_us(call), retry_in_us;
+    if (call->deadline_ms != 0 && at_us >= call->deadline_ms * 1000) {
+        finish_unasked(call,
+                       (struct up_result){.end = UP_TIMEOUT, .error = "http_response_timeout"},
+                       "the deadline had passed before");
+        return;
+    }
+    enum breaker_answer answer = breaker_ask(&up->breaker, at_us);
+    if (answer == BREAKER_REFUSE) {
+        breaker_look(&up->breaker, at_us, &retry_in_us);
+        finish_unasked(call,
+                       (struct up_result){.end = UP_OPEN,
+                                          .error = "destination_unavailable",
+                                          .retry_in_ms = (uint32_t)((retry_in_us + 999) / 1000)},
+                       "the breaker is open");
+        return;
+    }
+    call->step = CALL_TRYING;
+    next->is_probe = answer == BREAKER_PROBE;
+    next->is_hedge = false;
+    attempt_start(next);
+}
+
+static void count(struct up_call *call, struct attempt *unused)
+{
+    (void)unused;
+    if (call->made++ == 0)
+        window_count(&call->lane->upstream->window, COUNT_CALLS, now_us(call));
+}
+
+static void watch(struct up_call *call, struct attempt *first)
+{
+    struct lane *lane = call->lane;
+    const struct rules *rules = &lane->upstream->rules;
+    count(call, first);
+    if (!call->may_hedge)
+        return;
+    uint64_t after_ms = rules->hedge_after_ms;
+    if (rules->hedge_by_p95) {
+        look_at_usual(lane, now_us(call));
+        after_ms = (lane->p95_us + 999) / 1000;
+    }
+    if (after_ms != 0)
+        timer_start(lane->client->loop, &call->timer, after_ms);
+}
+
+static void hedge(struct up_call *call, struct attempt *unused)
+{
+    (void)unused;
+    struct upstream *up = call->lane->upstream;
+    struct attempt *second = &call->attempts[1];
+    const struct config_hedge *limits = &up->config->hedge;
+    uint64_t at_us = now_us(call);
+    call->may_hedge = false;
+    look_at_usual(call->lane, at_us);
+    if (!is_closed(up, at_us) ||
+        !backoff_fits(at_us, 0, call->lane->median_us, call->deadline_ms * 1000) ||
+        !budget_take(&up->window, COUNT_HEDGES, limits->budget, limits->budget_floor, at_us))
+        return;
+    call->step = CALL_HEDGED;
+    second->is_probe = false;
+    second->is_hedge = true;
+    attempt_start(second);
+}
+
+static void wait_for_other(struct up_call *call, struct attempt *failed)
+{
+    (void)failed;
+    call->step = CALL_TRYING;
+}
+
+/* When it is the connecting that failed, nobody was burdened and nothing was done: any call may be
+ * made again, and addresses that it hasn't tried are tried at once. */
+static bool may_try_again(struct up_call *call, uint64_t *wait_us_r)
+{
+    struct lane *lane = call->lane;
+    struct upstream *up = lane->upstream;
+    const struct config_retry *limits = &up->config->retry;
+    const struct attempt *best = call->best;
+    size_t addresses = lane->endpoints != NULL ? lane->endpoints->count : 1;
+    unsigned attempts = limits->attempts != 0 ? limits->attempts : addresses > 1 ? 2 : 1;
+    uint64_t at_us = now_us(call), deadline_us = call->deadline_ms * 1000;
+    bool unconnected = outcome_meaning(&best->result).reason == REASON_CONNECT && !best->sent;
+    if ((!call->repeatable && !unconnected) || call->retries + 1 >= attempts ||
+        !rules_try_again(&up->rules, &best->result) || !is_closed(up, at_us))
+        return false;
+
+    unsigned number = ++call->retries;
+    bool at_once = unconnected && endpoint_is_left(lane, &call->tried);
+    uint64_t wait_us = at_once ? 0 : backoff_us(limits, number, client_chance(lane->client));
+    if (wait_us < best->retry_after_us)
+        wait_us = best->retry_after_us;
+    if (deadline_us == 0 && best->retry_after_us > call->timeout_ms * 1000)
+        return false; /* nobody said how long it may take; not for hours */
+    look_at_usual(lane, at_us);
+    *wait_us_r = wait_us;
+    return backoff_fits(at_us, wait_us, lane->median_us, deadline_us) &&
+           budget_take(&up->window, COUNT_RETRIES, limits->budget, limits->budget_floor, at_us);
+}
+
+static void try_again(struct up_call *call, struct attempt *failed)
+{
+    (void)failed;
+    uint64_t wait_us;
+    if (!may_try_again(call, &wait_us)) {
+        finish(call);
+        return;
+    }
+    call->step = CALL_RESTING;
+    call->may_hedge = false;
+    timer_start(call->lane->client->loop, &call->timer, (wait_us + 999) / 1000);
+}
+
+static void settle(struct up_call *call, struct attempt *winner)
+{
+    struct lane *lane = call->lane;
+    if (winner->is_hedge) {
+        /* The first one would have taken at least as long as it had. Left out, it would make the
+         * percentile that hedging goes by fall with each hedge. */
+        struct attempt *first = &call->attempts[0];
+        uint64_t at_us = clock_us();
+        window_count(&lane->upstream->window, COUNT_HEDGES_WON, at_us);
+        if (first->step == ATTEMPT_IN_FLIGHT)
+            latency_add(&lane->latency, took_us(first, at_us), at_us);
+    }
+    finish(call);
+}
+
+/* -- the table -- */
+
+enum call_event { TURN, BEGAN, GOOD, BAD, TIMER, CALL_EVENTS };
+
+typedef void step_fn(struct up_call *call, struct attempt *attempt);
+
+static step_fn *const steps[][CALL_EVENTS] = {
+    [CALL_STARTED] = {[TURN] = ask},
+    [CALL_TRYING] = {[BEGAN] = watch, [GOOD] = settle, [BAD] = try_again, [TIMER] = hedge},
+    [CALL_HEDGED] = {[BEGAN] = count, [GOOD] = settle, [BAD] = wait_for_other},
+    [CALL_RESTING] = {[TIMER] = ask},
+};
+
+static void step(struct up_call *call, enum call_event event, struct attempt *attempt)
+{
+    gw_assert(call->step <= CALL_RESTING && steps[call->step][event] != NULL);
+    steps[call->step][event](call, attempt);
+}
+
+void call_begin(struct up_call *call)
+{
+    step(call, TURN, NULL);
+}
+
+void call_attempt_began(struct attempt *attempt)
+{
+    step(attempt->call, BEGAN, attempt);
+}
+
+static void on_timer(struct timer *timer)
+{
+    step(CONTAINER_OF(timer, struct up_call, timer), TIMER, NULL);
+}
+
+/* An attempt that never had a slot says nothing of the upstream, and one that was cut by its call's
+ * deadline only when it had time enough to answer. */
+static bool had_its_time(const struct attempt *attempt, uint64_t at_us)
+{
+    return attempt->began_ms != 0 &&
+           (at_us / 1000 - attempt->began_ms) * 2 >= attempt->call->timeout_ms;
+}
+
+static enum breaker_report judge(const struct attempt *attempt, uint64_t at_us)
+{
+    if (attempt->began_ms == 0 || (attempt->cut && !had_its_time(attempt, at_us)))
+        return REPORT_NOTHING;
+    return outcome_meaning(&attempt->result).report;
+}
+
+/* Any answer is better than none, and a later outcome says more than an earlier one. */
+static struct attempt *better_of(struct attempt *earlier, struct attempt *later)
+{
+    static const uint8_t ranks[] = {
+        [UP_ANSWERED] = 2, [UP_TIMEOUT] = 1, [UP_FAILED] = 1, [UP_SHED] = 0, [UP_OPEN] = 0};
+    return earlier == NULL || ranks[later->result.end] >= ranks[earlier->result.end] ? later
+                                                                                     : earlier;
+}
+
+void call_attempt_over(struct attempt *attempt)
+{
+    struct up_call *call = attempt->call;
+    struct lane *lane = call->lane;
+    uint64_t at_us = call->started_us + attempt->result.times.total;
+    enum breaker_report verdict = judge(attempt, at_us);
+    bool is_good =
+        verdict == REPORT_GOOD && !rules_try_again(&lane->upstream->rules, &attempt->result);
+    report(attempt, verdict, at_us);
+    if (verdict == REPORT_GOOD)
+        latency_add(&lane->latency, took_us(attempt, at_us), at_us);
+    call->best = better_of(call->best, attempt);
+    step(call, is_good ? GOOD : BAD, attempt);
+}
+
+/* -- letting go -- */
+
+static void free_when_gone(struct up_call *call)
+{
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        if (call->step != CALL_GONE || call->attempts[i].step != ATTEMPT_IDLE)
+            return;
+    call_free(call);
+}
+
+void call_attempt_gone(struct attempt *attempt)
+{
+    free_when_gone(attempt->call);
 }
 
 void up_call_cancel(struct up_call **call_p)
@@ -419,39 +435,20 @@ void up_call_cancel(struct up_call **call_p)
     *call_p = NULL;
     if (call == NULL)
         return;
-    struct upstream *up = call->lane->upstream;
-    bool waits_for_message = false;
-    timer_stop(call->lane->client->loop, &call->timer);
-    switch (call->step) {
-    case CALL_STARTED:
-    case CALL_ADMITTED:
-    case CALL_RESOLVED:
-    case CALL_READY:
+    if (call->step == CALL_STARTED)
         h2o_linklist_unlink(&call->waiting);
-        break;
-    case CALL_QUEUED:
-        waits_for_message = !slots_leave(&up->slots, call);
-        call->has_slot = waits_for_message;
-        break;
-    case CALL_RESOLVING:
-        waits_for_message = !name_leave(up->name, call);
-        break;
-    case CALL_IN_FLIGHT:
-        lane_remove(call->lane, call, false);
-        break;
-    case CALL_DONE:
-    case CALL_GONE:
-        break;
+    timer_stop(call->lane->client->loop, &call->timer);
+    /* Whoever asked may look at the same deadline, and at the clock a moment earlier: an upstream
+     * that never answers must not escape its breaker by that. */
+    uint64_t at_us = now_us(call);
+    bool is_late = call->deadline_ms != 0 && at_us >= call->deadline_ms * 1000;
+    for (size_t i = 0; i < COUNT(call->attempts); i++) {
+        struct attempt *attempt = &call->attempts[i];
+        drop(attempt, is_late && had_its_time(attempt, at_us) ? REPORT_BAD : REPORT_NOTHING);
     }
     h2o_linklist_unlink(&call->all);
-    if (waits_for_message) {
-        call->step = CALL_GONE;
-        call->lane->client->gone++;
-        return;
-    }
-    if (call->has_slot)
-        slots_release(&up->slots);
-    call_free(call);
+    call->step = CALL_GONE;
+    free_when_gone(call);
 }
 
 void up_call_release(struct up_call **call_p)

@@ -126,7 +126,14 @@ static void on_lane_timer(struct timer *timer)
     lane_defer(CONTAINER_OF(timer, struct lane, timer));
 }
 
-static void lane_open(struct lane *lane)
+void lane_init(struct lane *lane, struct up_client *client, struct upstream *up)
+{
+    *lane = (struct lane){.client = client, .upstream = up};
+    timer_init(&lane->timer, on_lane_timer);
+    h2o_linklist_init_anchor(&lane->ready);
+}
+
+void lane_open(struct lane *lane)
 {
     lane->multi = curl_multi_init();
     gw_assert(lane->multi != NULL);
@@ -147,7 +154,7 @@ void lane_defer(struct lane *lane)
     task_defer(lane->client->loop, &lane->client->task);
 }
 
-void lane_add(struct lane *lane, struct up_call *call)
+void lane_add(struct lane *lane, struct attempt *attempt)
 {
     struct handle *handle = lane->idle;
     if (handle != NULL) {
@@ -156,17 +163,17 @@ void lane_add(struct lane *lane, struct up_call *call)
     } else {
         handle = handle_create(lane);
     }
-    call->handle = handle;
-    handle_prepare(handle, lane, call);
+    attempt->handle = handle;
+    handle_prepare(handle, lane, attempt);
     lane->busy++;
     gw_assert(curl_multi_add_handle(lane->multi, handle->easy) == CURLM_OK);
 }
 
-void lane_remove(struct lane *lane, struct up_call *call, bool failed)
+void lane_remove(struct lane *lane, struct attempt *attempt, bool failed)
 {
-    struct handle *handle = call->handle;
-    call->handle = NULL;
-    handle->call = NULL;
+    struct handle *handle = attempt->handle;
+    attempt->handle = NULL;
+    handle->attempt = NULL;
     lane->busy--;
     curl_multi_remove_handle(lane->multi, handle->easy);
     handle_reset(handle);
@@ -189,17 +196,19 @@ static void limit_connections(struct lane *lane)
     lane->max_connects = most;
 }
 
-static void lane_start_calls(struct lane *lane)
+static void lane_start_attempts(struct lane *lane)
 {
     if (lane->multi == NULL)
         lane_open(lane);
     uint64_t now_us = clock_us();
     while (!h2o_linklist_is_empty(&lane->ready)) {
-        struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, lane->ready.next);
-        h2o_linklist_unlink(&call->waiting);
-        call->step = CALL_IN_FLIGHT;
-        call->added_us = now_us;
-        lane_add(lane, call);
+        struct attempt *attempt = H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, lane->ready.next);
+        h2o_linklist_unlink(&attempt->waiting);
+        attempt->step = ATTEMPT_IN_FLIGHT;
+        attempt->added_us = now_us;
+        if (attempt->call->deadline_at != 0)
+            call_tell_deadline(attempt, now_us / 1000);
+        lane_add(lane, attempt);
     }
     limit_connections(lane);
 }
@@ -210,7 +219,7 @@ static void lane_run(struct lane *lane)
     int running, left;
     long wait_ms = 0;
     if (!h2o_linklist_is_empty(&lane->ready))
-        lane_start_calls(lane);
+        lane_start_attempts(lane);
     if (lane->multi == NULL)
         return;
     curl_multi_timeout(lane->multi, &wait_ms);
@@ -220,7 +229,10 @@ static void lane_run(struct lane *lane)
         struct handle *handle = NULL;
         CURLcode code = message->data.result;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&handle);
-        up_call_ended(handle->call, code);
+        if (handle->check != NULL)
+            check_ended(handle->check, code);
+        else
+            attempt_ended(handle->attempt, code);
     }
     curl_multi_timeout(lane->multi, &wait_ms);
     if (wait_ms >= 0)
@@ -232,10 +244,17 @@ static void lane_run(struct lane *lane)
 static void end_of_turn(struct task *task)
 {
     struct up_client *client = CONTAINER_OF(task, struct up_client, task);
-    while (!h2o_linklist_is_empty(&client->going)) {
-        struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, client->going.next);
+    while (!h2o_linklist_is_empty(&client->started)) {
+        struct up_call *call =
+            H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, client->started.next);
         h2o_linklist_unlink(&call->waiting);
-        up_call_go(call);
+        call_begin(call);
+    }
+    while (!h2o_linklist_is_empty(&client->going)) {
+        struct attempt *attempt =
+            H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, client->going.next);
+        h2o_linklist_unlink(&attempt->waiting);
+        attempt_go(attempt);
     }
     while (!h2o_linklist_is_empty(&client->due)) {
         struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
@@ -245,6 +264,16 @@ static void end_of_turn(struct task *task)
 }
 
 /* -- the client -- */
+
+uint32_t client_chance(struct up_client *client) /* xorshift */
+{
+    uint32_t x = client->chance;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    client->chance = x;
+    return x;
+}
 
 struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, struct offload *names)
 {
@@ -261,25 +290,32 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
         h2o_evloop_socket_create(loop_h2o(loop), client->epoll, H2O_SOCKET_FLAG_DONT_READ);
     client->epoll_socket->data = client;
     h2o_socket_read_start(client->epoll_socket, on_events);
+    client->chance = (uint32_t)clock_us() * 2654435761u ^ loop_index(loop);
     task_init(&client->task, end_of_turn);
+    h2o_linklist_init_anchor(&client->started);
     h2o_linklist_init_anchor(&client->going);
     h2o_linklist_init_anchor(&client->due);
     h2o_linklist_init_anchor(&client->calls);
     for (size_t i = 0; i < ups->count; i++) {
         struct lane *lane = &client->lanes[i];
-        *lane = (struct lane){.client = client, .upstream = &ups->all[i]};
-        timer_init(&lane->timer, on_lane_timer);
-        h2o_linklist_init_anchor(&lane->ready);
         const char *error;
-        if (lane->upstream->name != NULL)
-            name_get(lane->upstream->name, names, clock_us(), &lane->addresses, NULL, &error);
+        lane_init(lane, client, &ups->all[i]);
+        pthread_mutex_lock(&lane->upstream->lanes_lock);
+        h2o_linklist_insert(&lane->upstream->lanes, &lane->beside);
+        pthread_mutex_unlock(&lane->upstream->lanes_lock);
+        endpoints_get(lane->upstream, names, clock_us(), &lane->endpoints, NULL, &error);
     }
+    client->makes_checks = !atomic_exchange(&ups->checked, true);
+    if (client->makes_checks)
+        client->checks = checks_create(client);
     return client;
 }
 
-static void lane_close(struct lane *lane)
+void lane_close(struct lane *lane)
 {
     timer_stop(lane->client->loop, &lane->timer);
+    if (h2o_linklist_is_linked(&lane->link))
+        h2o_linklist_unlink(&lane->link);
     while (lane->idle != NULL) {
         struct handle *handle = lane->idle;
         lane->idle = handle->next_idle;
@@ -289,7 +325,8 @@ static void lane_close(struct lane *lane)
         curl_multi_cleanup(lane->multi);
     if (lane->sessions != NULL)
         curl_share_cleanup(lane->sessions);
-    addresses_unref(&lane->addresses);
+    endpoints_unref(&lane->endpoints);
+    free(lane->candidates);
 }
 
 void up_client_destroy(struct up_client **client_p)
@@ -302,13 +339,21 @@ void up_client_destroy(struct up_client **client_p)
         struct up_call *call = H2O_STRUCT_FROM_MEMBER(struct up_call, all, client->calls.next);
         up_call_cancel(&call);
     }
-    /* What other threads posted to calls that are gone is in the inbox already. */
+    checks_destroy(&client->checks);
+    if (client->makes_checks)
+        atomic_store(&client->upstreams->checked, false);
+    /* What other threads posted to attempts that are gone is in the inbox already. */
     while (client->gone != 0)
         loop_turn(client->loop, 0);
     task_cancel(&client->task);
-    for (size_t i = 0; i < client->upstreams->count; i++)
+    for (size_t i = 0; i < client->upstreams->count; i++) {
+        struct upstream *up = &client->upstreams->all[i];
+        pthread_mutex_lock(&up->lanes_lock);
+        h2o_linklist_unlink(&client->lanes[i].beside);
+        pthread_mutex_unlock(&up->lanes_lock);
         lane_close(&client->lanes[i]);
-    up_calls_free_spare(client);
+    }
+    calls_free_spare(client);
     close(client->ended);
     h2o_socket_close(client->epoll_socket); /* closes the epoll set too */
     free(client->watches);

@@ -1,5 +1,5 @@
 /* Easy handles: one keeps the options of its upstream from call to call, and gets what differs: the
- * request, the size of the buffer, addresses that have changed. What makes a call something else
+ * request, the size of the buffer, where to connect. What makes a call something else
  * than a GET is set for that call and taken back after it. */
 #include "upstreams/internal.h"
 
@@ -10,20 +10,20 @@
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    return up_call_header(handle->call, line, size * count) ? size * count : 0;
+    return attempt_header(handle->attempt, line, size * count) ? size * count : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    return up_call_body(handle->call, bytes, size * count) ? size * count : 0;
+    return attempt_body(handle->attempt, bytes, size * count) ? size * count : 0;
 }
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
     struct handle *handle = arg;
-    if (!up_call_connects(handle->call))
+    if (!attempt_connects(handle->attempt))
         return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
@@ -33,17 +33,7 @@ static int on_send(void *arg, char *their_ip, char *our_ip, int their_port, int 
 {
     (void)their_ip, (void)our_ip, (void)their_port, (void)our_port;
     struct handle *handle = arg;
-    return up_call_sends(handle->call) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
-}
-
-/* Called when curl has no address for a name. It always has (see give_addresses), and must never
- * block the loop or start a thread to get one. */
-static int refuse_lookup(void *resolver, void *reserved, void *arg)
-{
-    (void)resolver;
-    (void)reserved;
-    (void)arg;
-    return 1;
+    return attempt_sends(handle->attempt) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 static CURLcode use_trusted(CURL *easy, void *ssl_ctx, void *arg)
@@ -72,7 +62,7 @@ static void set_tls_options(CURL *easy, struct upstream *up)
     }
 }
 
-/* Turns off the header lines that curl would write; see write_request() in call.c. */
+/* Turns off the header lines that curl would write; see request.c. */
 static struct curl_slist no_encoding = {(char[]){"Accept-Encoding:"}, NULL};
 static struct curl_slist no_accept = {(char[]){"Accept:"}, &no_encoding};
 static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};
@@ -83,7 +73,7 @@ struct handle *handle_create(struct lane *lane)
 {
     struct upstream *up = lane->upstream;
     struct handle *handle = h2o_mem_alloc(sizeof(*handle));
-    *handle = (struct handle){.easy = curl_easy_init(), .is_get = true};
+    *handle = (struct handle){.easy = curl_easy_init(), .is_get = true, .version = 1};
     CURL *easy = handle->easy;
     gw_assert(easy != NULL);
     curl_easy_setopt(easy, CURLOPT_CURLU, up->curl_url);
@@ -106,8 +96,6 @@ struct handle *handle_create(struct lane *lane)
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
     if (up->socket_path != NULL)
         curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->socket_path);
-    if (up->name != NULL)
-        curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, refuse_lookup);
     if (up->trusted != NULL) {
         set_tls_options(easy, up);
         curl_easy_setopt(easy, CURLOPT_SHARE, lane->sessions);
@@ -130,7 +118,6 @@ struct handle *handle_create(struct lane *lane)
 void handle_destroy(struct handle *handle)
 {
     curl_easy_cleanup(handle->easy);
-    free(handle->resolve.data);
     free(handle);
 }
 
@@ -143,25 +130,26 @@ static long buffer_size_for(uint32_t answer_size)
     return size < STEP ? STEP : size > MOST ? MOST : (long)size;
 }
 
-/* Every handle brings the addresses itself when they changed since it brought them last: which of
- * several transfers that start together curl looks at first is not for us to know. What curl is
- * given stays in the multi's cache for good, or until it is given anew. */
-static void give_addresses(struct lane *lane, struct handle *handle)
+/* Host, SNI and the certificate's name stay the URL's. A kept-alive connection is curl's choice
+ * only when it was made to the same place (ConnectionExists() in its url.c), and so are TLS
+ * sessions. */
+void handle_direct(struct handle *handle, struct upstream *up, struct endpoint *endpoint)
 {
-    const struct addresses *addresses = lane->addresses;
-    if (addresses == NULL || handle->version == addresses->version)
+    if (up->is_direct || handle->endpoint == endpoint->id)
         return;
-    struct buf text;
-    buf_init(&text, SIZE_MAX);
-    gw_assert(buf_printf(&text, "%s%s", lane->upstream->resolve, addresses->text));
-    free(handle->resolve.data);
-    handle->resolve.data = text.p;
-    handle->version = addresses->version;
-    curl_easy_setopt(handle->easy, CURLOPT_RESOLVE, &handle->resolve);
-    /* Our timer ends connecting; curl only needs the time to share it between several addresses,
-     * and pays for it at each transfer. */
-    curl_easy_setopt(handle->easy, CURLOPT_CONNECTTIMEOUT_MS,
-                     addresses->count > 1 ? (long)lane->upstream->config->connect_timeout_ms : 0L);
+    handle->endpoint = endpoint->id;
+    curl_easy_setopt(handle->easy, CURLOPT_CONNECT_TO, &endpoint->connect_to);
+}
+
+/* curl remembers an address for each place that it ever connected to, and looks through all of them
+ * at each transfer's end when they may grow old. So they may only where some have gone. */
+static void forget_addresses(struct handle *handle, uint32_t version)
+{
+    bool forgets = handle->version != version;
+    if (handle->forgets != forgets)
+        curl_easy_setopt(handle->easy, CURLOPT_DNS_CACHE_TIMEOUT, forgets ? 0L : -1L);
+    handle->forgets = forgets;
+    handle->version = version;
 }
 
 /* curl copies nothing of the body, and sends what is up to 64 KB in one piece with the head. */
@@ -182,9 +170,10 @@ static void set_method(struct handle *handle, const struct up_call *call)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
 }
 
-void handle_prepare(struct handle *handle, struct lane *lane, struct up_call *call)
+void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *attempt)
 {
-    handle->call = call;
+    const struct up_call *call = attempt->call;
+    handle->attempt = attempt;
     curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
     if (call->method != NULL)
         set_method(handle, call);
@@ -193,7 +182,8 @@ void handle_prepare(struct handle *handle, struct lane *lane, struct up_call *ca
         handle->buffer_size = buffer_size;
         curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer_size);
     }
-    give_addresses(lane, handle);
+    handle_direct(handle, lane->upstream, attempt->endpoint);
+    forget_addresses(handle, lane->endpoints->version);
 }
 
 void handle_reset(struct handle *handle)

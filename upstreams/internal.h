@@ -3,24 +3,36 @@
  *   upstream.c  what the configuration says, prepared once: URLs, headers, TLS; any thread reads it
  *   slots.c     max_inflight, counted in the whole process, and the queue behind it
  *   names.c     addresses of host names, looked up on offload threads, for all loops at once
+ *   addresses.c where an upstream's addresses come from: its configuration, read
+ *   endpoints.c what they come to now; which one an attempt gets
+ *   checks.c    each of them asked now and then whether it is well
+ *   status.c    all of this for people: `GET /upstreams`
  *   client.c    a loop's curl multis, sockets and pools; the turn's work in one task
- *   handle.c    curl's easy handles, one for each call in flight
- *   call.c      the life of one call, step by step
- *   transfer.c  what curl reports of a call in flight
+ *   handle.c    curl's easy handles, one for each attempt in flight
+ *   call.c      a call: breaker, attempts, retries and hedging in one table
+ *   rules.c     what the configuration says of retries and hedging
+ *   request.c   what a call sends
+ *   attempt.c   the life of one attempt, step by step
+ *   transfer.c  what curl reports of an attempt in flight
  *   outcome.c   what curl or the system said -> how the call ended, in RFC 9209's words
  *   memory.c    curl's allocations from free lists of the loop
  *
- * Threads: a call belongs to its loop. Other threads touch it only while it stands in a waiting
- * room (below), under that room's lock, and hand it back by message. */
+ * Threads: a call belongs to its loop. Other threads touch an attempt of it only while that stands
+ * in a waiting room (below), under the room's lock, and hand it back by message. */
 #ifndef GW_UPSTREAMS_INTERNAL_H
 #define GW_UPSTREAMS_INTERNAL_H
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <curl/curl.h>
 #include <h2o/linklist.h>
 #include <openssl/ssl.h>
+#include "upstreams/policy.h"
 #include "upstreams/upstreams.h"
+
+struct attempt;
+struct lane;
 
 /* What one answer's header section may take, however small the body: curl keeps every line. */
 enum { MAX_HEADER_BYTES = 64 * 1024, MAX_HEADER_LINES = 256 };
@@ -35,20 +47,20 @@ void memory_trim(void);
 
 /* -- waiting rooms ------------------------------------------------------------------------------
  *
- * Where calls of any loop wait for something that the whole process shares: a slot, a name. Whoever
- * lets a call out unlinks it under the lock and posts it to its loop, where up_call_admitted()
- * goes on. A call that is cancelled meanwhile is either still linked (then it leaves at once) or
- * its message is under way (then it is freed when that arrives). */
+ * Where attempts of any loop wait for something that the whole process shares: a slot, a name.
+ * Whoever lets one out unlinks it under the lock and posts it to its loop, where attempt_admitted()
+ * goes on. One that is cancelled meanwhile is either still linked (then it leaves at once) or its
+ * message is under way (then its call stays in memory until that arrives). */
 struct room {
     pthread_mutex_t lock;
-    h2o_linklist_t calls; /* up_call.waiting, oldest first */
+    h2o_linklist_t attempts; /* attempt.waiting, oldest first */
 };
 void room_init(struct room *room);
 void room_fini(struct room *room);
 /* Both under the lock. leave: false when it is out already. */
-void room_enter(struct room *room, struct up_call *call);
-bool room_leave(struct up_call *call);
-void room_let_out(struct up_call *call);
+void room_enter(struct room *room, struct attempt *attempt);
+bool room_leave(struct attempt *attempt);
+void room_let_out(struct attempt *attempt);
 
 /* -- slots --------------------------------------------------------------------------------------
  */
@@ -60,43 +72,145 @@ struct slots {
     struct room room;
 };
 enum slot_answer { SLOT_TAKEN, SLOT_QUEUED, SLOT_REFUSED };
-/* SLOT_QUEUED: the call stands in the room and comes back through up_call_admitted(). */
-enum slot_answer slots_take(struct slots *slots, struct up_call *call);
-/* Gives a slot back and hands it to the call that waits longest. Any thread. */
+/* A slot that nobody waits for; or false. */
+bool slots_take_free(struct slots *slots);
+/* SLOT_QUEUED: the attempt stands in the room and comes back through attempt_admitted(). */
+enum slot_answer slots_take(struct slots *slots, struct attempt *attempt);
+/* Gives a slot back and hands it to whoever waits longest. Any thread. */
 void slots_release(struct slots *slots);
-/* False: the call was let out already, with a slot; its message is under way. */
-bool slots_leave(struct slots *slots, struct up_call *call);
+/* False: the attempt was let out already, with a slot; its message is under way. */
+bool slots_leave(struct slots *slots, struct attempt *attempt);
 
 /* -- names --------------------------------------------------------------------------------------
  */
 
-/* A set of addresses as CURLOPT_RESOLVE takes it after "host:port:". Immutable, shared. */
-struct addresses {
-    _Atomic uint32_t refs;
-    uint32_t version; /* from 1; grows with each set that differs from the one before */
-    unsigned count;
-    char text[]; /* "192.0.2.1,192.0.2.2,[2001:db8::1]" */
+enum { MAX_IPS = 16 }; /* of one name; more are not used */
+
+struct ip {
+    char text[INET6_ADDRSTRLEN + 2]; /* "192.0.2.1", "[2001:db8::1]" */
 };
-void addresses_unref(struct addresses **addresses_p);
 
 struct name;
 struct names;
 struct names *names_create(void);
 /* No look-up may be under way. */
 void names_destroy(struct names **names);
-/* The entry for a host, made when there is none. Before threads start. */
-struct name *names_add(struct names *names, const char *host, uint64_t refresh_ms);
+/* The entry for a host, made when there is none. Its user hears of each look-up's end through
+ * endpoints_changed(). Before threads start. */
+struct name *names_add(struct names *names, const char *host, struct upstream *user);
 
-enum name_answer { NAME_KNOWN, NAME_WAITING, NAME_FAILED };
-/* Brings *known (a ref, NULL to begin with) up to date, and begins a look-up when what is known is
+struct name_state {
+    unsigned count; /* addresses, sorted; 0 = none is known */
+    bool asking;
+    uint64_t ask_at_us; /* when the next look-up is due; UINT64_MAX while asking */
+    const char *error;  /* of the last look-up that failed; constant, NULL = none did */
+};
+/* What is known. Begins a look-up when it is time, unless offload is NULL. Any thread. */
+struct name_state name_read(struct name *name, struct offload *offload, uint64_t now_us,
+                            struct ip ips_r[MAX_IPS]);
+
+/* -- endpoints ----------------------------------------------------------------------------------
+ */
+
+/* One address of an upstream, the same one for all loops. On a cache line of its own: every attempt
+ * writes to it. */
+struct endpoint {
+    _Atomic uint64_t refs; /* private to endpoints.c: attempts, and who else holds it */
+    _Atomic bool ejected;  /* nobody has come back to it since */
+    struct health_state health;
+    uint32_t id;                  /* unlike that of any other, now or before; not 0 */
+    char *address;                /* "10.0.0.7:9101", "unix:/path"; in connect_to */
+    struct curl_slist connect_to; /* for CURLOPT_CONNECT_TO */
+} __attribute__((aligned(64)));
+
+/* Attempts at it under way. */
+static inline uint32_t endpoint_inflight(const struct endpoint *endpoint)
+{
+    return (uint32_t)atomic_load_explicit(&endpoint->refs, memory_order_relaxed);
+}
+struct endpoint *endpoint_hold(struct endpoint *endpoint);
+void endpoint_let_go(struct endpoint **endpoint);
+
+/* Those of an upstream at one time. Immutable, shared. */
+struct endpoints {
+    _Atomic uint32_t refs;
+    uint32_t version; /* from 1; grows with each set that differs from the one before */
+    size_t count;     /* not 0 */
+    struct listed {
+        struct endpoint *endpoint; /* held */
+        uint32_t weight;
+    } all[];
+};
+void endpoints_unref(struct endpoints **set);
+
+struct source {
+    char *host;        /* owned; as it stands in struct ip, a name, "localhost", or "unix:/path" */
+    uint16_t port;     /* 0: of a unix socket */
+    uint32_t weight;   /* of each address that it stands for */
+    struct name *name; /* borrowed from upstreams.names; NULL when it is an address itself */
+};
+
+/* Where an upstream's addresses come from, and what they are now. */
+struct directory {
+    struct source *sources;
+    size_t source_count;
+    _Atomic uint32_t version;  /* of `current` */
+    _Atomic uint64_t look_us;  /* when a name is to be looked up again */
+    struct room room;          /* attempts without an address; its lock guards what follows */
+    struct endpoints *current; /* ref; NULL before the first name is known */
+};
+/* addresses.c: fill in the sources, before threads start. */
+void addresses_read(struct upstreams *ups, struct upstream *up, struct diag *diag);
+void address_of_url(struct upstreams *ups, struct upstream *up, const char *host, uint16_t port);
+/* With its sources, and without them. */
+void directory_open(struct directory *directory);
+void directory_close(struct directory *directory);
+/* After a look-up of one of its names. Any thread. */
+void endpoints_changed(struct upstream *up);
+
+enum endpoints_answer { ENDPOINTS_KNOWN, ENDPOINTS_AWAITED, ENDPOINTS_UNKNOWN };
+/* Brings *known (a ref, NULL to begin with) up to date, and begins look-ups when what is known is
  * old or nothing. Without a lock when nothing changed.
- * NAME_WAITING: the call (unless NULL) stands in the name's room and comes back through
- * up_call_admitted(). NAME_FAILED: *error_r is the reason (constant); nothing is known and it isn't
- * yet time to ask again. */
-enum name_answer name_get(struct name *name, struct offload *offload, uint64_t now_us,
-                          struct addresses **known, struct up_call *call, const char **error_r);
-/* False: the call was let out already; its message is under way. */
-bool name_leave(struct name *name, struct up_call *call);
+ * ENDPOINTS_AWAITED: the attempt (unless NULL) stands in the directory's room and comes back
+ * through attempt_admitted(). ENDPOINTS_UNKNOWN: *error_r is the reason (constant); nothing is
+ * known and it isn't yet time to ask again. */
+enum endpoints_answer endpoints_get(struct upstream *up, struct offload *offload, uint64_t now_us,
+                                    struct endpoints **known, struct attempt *attempt,
+                                    const char **error_r);
+/* False: the attempt was let out already; its message is under way. */
+bool endpoints_leave(struct upstream *up, struct attempt *attempt);
+/* A ref of what is known now, NULL when nothing is. Any thread. */
+struct endpoints *endpoints_now(struct upstream *up);
+
+/* Whom a call has tried already. */
+struct tried {
+    uint32_t ids[12]; /* of endpoints */
+    unsigned count;
+};
+/* The one that the call's next attempt goes to, of lane.endpoints; counted in flight there and
+ * noted in `tried`, until endpoint_done(). */
+struct endpoint *endpoint_pick(struct lane *lane, struct tried *tried);
+void endpoint_done(struct lane *lane, struct endpoint **endpoint, enum breaker_report report);
+/* Whether there is a good one that the call hasn't tried. */
+bool endpoint_is_left(const struct lane *lane, const struct tried *tried);
+
+/* -- rules --------------------------------------------------------------------------------------
+ */
+
+/* Why an attempt gave no answer, as far as trying again goes. */
+enum reason { REASON_CONNECT = 1, REASON_RESET = 2, REASON_TIMEOUT = 4 };
+enum { FIRST_STATUS = 400, LAST_STATUS = 599 };
+
+struct rules {
+    uint8_t reasons;         /* retry.on: enum reason */
+    bool hedge_by_p95;       /* hedge.after */
+    uint64_t hedge_after_ms; /* likewise; 0 = not by a fixed delay */
+    uint64_t statuses[(LAST_STATUS - FIRST_STATUS) / 64 + 1]; /* retry.on: a bit each */
+};
+void rules_read(struct rules *rules, const struct config *config, const struct config_upstream *up,
+                struct diag *diag);
+/* Whether what an attempt came to is among what is tried again. */
+bool rules_try_again(const struct rules *rules, const struct up_result *result);
 
 /* -- upstreams ----------------------------------------------------------------------------------
  */
@@ -110,12 +224,17 @@ struct upstream {
     char *socket_path; /* unix socket; or NULL */
     char *prefix;      /* "" or "/v1": goes before each target */
     size_t prefix_length;
-    char *lines; /* "\r\nName: value" for each header that every request has; see write_request() */
+    char *lines; /* "\r\nName: value" for each header that every request has; see request.c */
     size_t lines_length;
-    char *resolve;       /* "host:port:", NULL when the host is an address or a socket */
-    struct name *name;   /* borrowed from upstreams.names; NULL likewise */
+    struct directory directory;
+    bool is_direct;      /* its one address stands in the URL: curl needn't be told where to go */
     X509_STORE *trusted; /* https: who signs its certificate; ref */
     struct slots slots;
+    struct rules rules;
+    struct window window;
+    struct breaker breaker;
+    pthread_mutex_t lanes_lock;
+    h2o_linklist_t lanes; /* lane.beside, of all loops */
 };
 
 struct upstreams {
@@ -123,19 +242,22 @@ struct upstreams {
     struct upstream *all;
     size_t count;
     struct names *names;
+    _Atomic bool checked; /* a client makes the checks */
 };
 
 /* -- clients ------------------------------------------------------------------------------------
  */
 
-/* One easy handle with the options of its upstream, used by one call after another. */
+/* One easy handle with the options of its upstream, used by one attempt after another. */
 struct handle {
     CURL *easy;
-    bool is_get;          /* else the options of a call with a method or a body are set */
-    struct up_call *call; /* who uses it now */
+    bool is_get;             /* else the options of a call with a method or a body are set */
+    struct attempt *attempt; /* who uses it now */
     struct handle *next_idle;
-    uint32_t version;          /* of the addresses that curl has from it */
-    struct curl_slist resolve; /* data: owned; curl reads it when the transfer begins */
+    struct check *check; /* or who else; see checks.c */
+    uint32_t endpoint;   /* id of the one that curl was told of last */
+    uint32_t version;    /* of the set, when curl was told to forget addresses last */
+    bool forgets;        /* curl forgets them at the end of this transfer */
     long buffer_size;
     char error[CURL_ERROR_SIZE];
 };
@@ -149,14 +271,21 @@ struct lane {
     CURLM *multi;     /* made at the first call */
     CURLSH *sessions; /* https: TLS sessions, so that any handle resumes what another began */
     struct timer timer;
-    h2o_linklist_t link;  /* in client.due when curl has work that needs no socket */
-    h2o_linklist_t ready; /* calls with slot and addresses that the end of the turn hands to curl */
-    struct addresses *addresses; /* ref; of upstream.name */
+    h2o_linklist_t beside; /* in upstream.lanes, unless it is for checks */
+    h2o_linklist_t link;   /* in client.due when curl has work that needs no socket */
+    h2o_linklist_t
+        ready; /* attempts with slot and addresses that the end of the turn hands to curl */
+    struct endpoints *endpoints;  /* ref; NULL before any is known */
+    struct candidate *candidates; /* of endpoints, one each; this loop's turns among them */
+    uint32_t candidates_of;       /* the version that they were made for */
     struct handle *idle;
     uint32_t idle_count;
-    uint32_t busy;        /* handles in the multi */
-    long max_connects;    /* what the multi was told last */
-    uint32_t answer_size; /* bytes that an answer takes lately, headers included */
+    uint32_t busy;              /* handles in the multi */
+    long max_connects;          /* what the multi was told last */
+    uint32_t answer_size;       /* bytes that an answer takes lately, headers included */
+    struct latency latency;     /* of answers, as this loop saw them */
+    uint64_t usual_at_us;       /* when these were read from it: */
+    uint32_t median_us, p95_us; /* 0 = too few answers */
 };
 
 struct up_client {
@@ -168,91 +297,177 @@ struct up_client {
     h2o_socket_t *epoll_socket;
     struct watch *watches; /* by descriptor */
     size_t watch_capacity;
-    struct task task;     /* the end of the turn */
-    h2o_linklist_t going; /* calls, up_call.waiting, that take their next step then */
-    h2o_linklist_t due;   /* lanes */
-    h2o_linklist_t calls; /* all of them, up_call.all */
+    struct task task;       /* the end of the turn */
+    h2o_linklist_t started; /* calls, up_call.waiting, that begin then */
+    h2o_linklist_t going;   /* attempts, attempt.waiting, that take their next step then */
+    h2o_linklist_t due;     /* lanes */
+    h2o_linklist_t calls;   /* all of them, up_call.all */
+    uint32_t chance;        /* state of its random numbers */
     struct up_call *spare;
     size_t spare_bytes; /* capacity of the spare calls' buffers */
-    uint32_t gone;      /* calls in CALL_GONE */
+    uint32_t gone;      /* attempts in ATTEMPT_GONE */
+    bool makes_checks;
+    struct checks *checks; /* NULL when there are none to make */
     struct lane lanes[];
 };
 
 /* -- handle.c */
 struct handle *handle_create(struct lane *lane);
 void handle_destroy(struct handle *handle);
-/* For this call, before the transfer begins; and what only this call needed, after its end. */
-void handle_prepare(struct handle *handle, struct lane *lane, struct up_call *call);
+/* For this attempt, before the transfer begins; and what only it needed, after its end. */
+void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *attempt);
 void handle_reset(struct handle *handle);
+/* Has its transfers go to that endpoint. */
+void handle_direct(struct handle *handle, struct upstream *up, struct endpoint *endpoint);
 /* curl's CURLOPT_CLOSESOCKETFUNCTION; arg: struct up_client. */
 int client_close_socket(void *arg, curl_socket_t fd);
 
 /* -- client.c */
+/* Any number; for what needs to be spread in time and not to be secret. */
+uint32_t client_chance(struct up_client *client);
+void lane_init(struct lane *lane, struct up_client *client, struct upstream *up);
+/* Makes its multi, before the first transfer. */
+void lane_open(struct lane *lane);
+/* No transfer may be left in it. */
+void lane_close(struct lane *lane);
 /* Has the end of the turn look at the lane. */
 void lane_defer(struct lane *lane);
-/* Adds the call's transfer to the lane's multi; curl does nothing until lane_run(). */
-void lane_add(struct lane *lane, struct up_call *call);
-/* Takes the call's handle out of the multi; its connection is closed unless the transfer is over.
- * A handle that didn't fail is kept for the next call. */
-void lane_remove(struct lane *lane, struct up_call *call, bool failed);
+/* Adds the attempt's transfer to the lane's multi; curl does nothing until lane_run(). */
+void lane_add(struct lane *lane, struct attempt *attempt);
+/* Takes the attempt's handle out of the multi; its connection is closed unless the transfer is
+ * over. A handle that didn't fail is kept for the next one. */
+void lane_remove(struct lane *lane, struct attempt *attempt, bool failed);
+
+/* -- attempts -----------------------------------------------------------------------------------
+ */
+
+enum attempt_step {
+    ATTEMPT_IDLE,      /* not begun, or over: its result may be read */
+    ATTEMPT_QUEUED,    /* in the slots' room */
+    ATTEMPT_ADMITTED,  /* out of it, with a slot; until the end of the turn */
+    ATTEMPT_RESOLVING, /* in the name's room */
+    ATTEMPT_RESOLVED,  /* out of it; until the end of the turn */
+    ATTEMPT_READY,     /* in lane.ready */
+    ATTEMPT_IN_FLIGHT, /* curl has it */
+    ATTEMPT_GONE       /* cancelled with its message under way; idle when that arrives */
+};
+enum attempt_refusal { REFUSED_NOTHING, REFUSED_BODY, REFUSED_HEADERS, REFUSED_TWICE };
+
+struct attempt {
+    enum attempt_step step;
+    bool posted; /* let out of a room, the message under way; changed under the room's lock */
+    bool has_slot;
+    bool is_probe;                       /* the breaker waits for its report */
+    bool is_hedge;                       /* the second beside the first: doesn't queue for a slot */
+    bool cut;                            /* by the call's deadline, not its own timeout */
+    bool new_connection;                 /* curl opened one for this attempt */
+    bool head_complete;                  /* the answer's header section came to its end */
+    bool sent;                           /* curl began to send a request that isn't a GET */
+    enum attempt_refusal refused;        /* why a callback of ours stopped curl */
+    uint32_t header_lines, header_bytes; /* of the answer so far */
+    struct up_call *call;
+    struct lane *lane;         /* the call's */
+    struct handle *handle;     /* while in flight */
+    struct endpoint *endpoint; /* where it goes, from ready on */
+    struct timer timer;        /* queue_timeout, then connect_timeout or the attempt's end */
+    uint64_t began_ms;         /* when it had its slot, on the loop's clock */
+    uint64_t deadline_ms;      /* of the attempt, likewise */
+    uint64_t connect_by_ms;    /* when new_connection */
+    uint64_t added_us;         /* clock_us() of the handing over to curl */
+    h2o_linklist_t waiting;    /* in the one list where it waits in this step */
+    struct message message;
+    uint64_t retry_after_us; /* what the answer's Retry-After says */
+    struct buf body;
+    char content_type[96];
+    struct up_result result; /* complete but for what is the call's to say */
+};
+
+/* Once, in memory that is all zero. */
+void attempt_init(struct attempt *attempt, struct up_call *call);
+/* Begins, with is_probe and is_hedge set; the end is told by call_attempt_over(), maybe from in
+ * here. */
+void attempt_start(struct attempt *attempt);
+/* Ends it in whatever step it is, without telling. */
+void attempt_cancel(struct attempt *attempt);
+static inline bool attempt_runs(const struct attempt *attempt)
+{
+    return attempt->step != ATTEMPT_IDLE && attempt->step != ATTEMPT_GONE;
+}
+void attempt_admitted(struct message *message);             /* let out of a room */
+void attempt_go(struct attempt *attempt);                   /* at the end of the turn: on */
+void attempt_ended(struct attempt *attempt, CURLcode code); /* curl is done with it */
+/* transfer.c, from curl's callbacks. False: stop the transfer. */
+bool attempt_header(struct attempt *attempt, const char *line, size_t n);
+bool attempt_body(struct attempt *attempt, const char *bytes, size_t n);
+bool attempt_connects(struct attempt *attempt);
+bool attempt_sends(struct attempt *attempt);
 
 /* -- calls --------------------------------------------------------------------------------------
  */
 
 enum call_step {
-    CALL_STARTED,   /* until the end of the turn */
-    CALL_QUEUED,    /* in the slots' room */
-    CALL_ADMITTED,  /* out of it, with a slot; until the end of the turn */
-    CALL_RESOLVING, /* in the name's room */
-    CALL_RESOLVED,  /* out of it; until the end of the turn */
-    CALL_READY,     /* in lane.ready */
-    CALL_IN_FLIGHT, /* curl has it */
-    CALL_DONE,      /* done() was called or is being called */
-    CALL_GONE       /* cancelled with its message under way; freed when that arrives */
+    CALL_STARTED, /* in client.started, until the end of the turn */
+    CALL_TRYING,  /* one attempt is under way */
+    CALL_HEDGED,  /* two are */
+    CALL_RESTING, /* none is: the next one waits for its backoff */
+    CALL_DONE,    /* done() was called or is being called */
+    CALL_GONE     /* cancelled or released; freed when no attempt's message is under way */
 };
-enum call_refusal { REFUSED_NOTHING, REFUSED_BODY, REFUSED_HEADERS, REFUSED_TWICE };
 
+/* Attempts that go on at the same time share nothing but what is read-only meanwhile: the request,
+ * whose deadline header is written just before curl copies it. */
 struct up_call {
     enum call_step step;
-    bool posted; /* let out of a room, the message under way; changed under the room's lock */
-    bool has_slot;
-    bool new_connection;                 /* curl opened one for this call */
-    bool head_complete;                  /* the answer's header section came to its end */
-    bool sent;                           /* curl began to send a request that isn't a GET */
-    enum call_refusal refused;           /* why a callback of ours stopped curl */
-    uint32_t header_lines, header_bytes; /* of the answer so far */
+    bool repeatable;
+    bool may_hedge;         /* it has had no second attempt beside the first */
+    unsigned made, retries; /* attempts that got a slot; retries that were decided */
     struct lane *lane;
-    struct handle *handle; /* while in flight */
     up_done_fn *done;
     void *arg;
-    struct timer timer; /* queue_timeout, then connect_timeout or the attempt's end */
-    uint64_t timeout_ms;
-    uint64_t deadline_ms;          /* of the attempt, on the loop's clock */
-    uint64_t connect_by_ms;        /* when new_connection */
-    uint64_t started_us, added_us; /* clock_us() of the start, of the handing over to curl */
-    h2o_linklist_t all;            /* in client.calls */
-    h2o_linklist_t waiting;        /* in the one list where it waits in this step */
-    struct message message;
+    struct timer timer;   /* the hedge's delay, or the backoff */
+    uint64_t timeout_ms;  /* of an attempt */
+    uint64_t deadline_ms; /* on the loop's clock; 0 = none */
+    uint64_t started_us;  /* clock_us() */
+    h2o_linklist_t all;   /* in client.calls */
+    h2o_linklist_t waiting;
     struct up_call *next_spare;
-    const char *method;       /* NULL = GET without a body */
-    struct str upload;        /* the request's body, borrowed */
-    struct buf request;       /* target NUL header lines NUL */
-    size_t header_at;         /* of the header lines in it */
-    struct curl_slist header; /* all lines of this call in one node, in front of the upstream's */
-    struct buf body;
-    char content_type[96];
-    struct up_result result;
+    const char *method; /* NULL = GET without a body */
+    struct str upload;  /* the request's body, borrowed */
+    struct buf request; /* its lines, NUL-terminated; see request.c */
+    size_t deadline_at; /* of the deadline header's value in it; 0 = none */
+    struct tried tried;
+    struct attempt *best; /* of those that are over */
+    struct attempt attempts[2];
 };
 
-void up_call_admitted(struct message *message);          /* let out of a room */
-void up_call_go(struct up_call *call);                   /* at the end of the turn: the next step */
-void up_call_ended(struct up_call *call, CURLcode code); /* curl is done with it */
-void up_calls_free_spare(struct up_client *client);
-/* transfer.c, from curl's callbacks. False: stop the transfer. */
-bool up_call_header(struct up_call *call, const char *line, size_t n);
-bool up_call_body(struct up_call *call, const char *bytes, size_t n);
-bool up_call_connects(struct up_call *call);
-bool up_call_sends(struct up_call *call);
+void call_begin(struct up_call *call); /* at the end of the turn in which it was started */
+/* From attempt.c: it has its slot, or is over. */
+void call_attempt_began(struct attempt *attempt);
+void call_attempt_over(struct attempt *attempt);
+/* The message of a cancelled attempt arrived. The call may be gone then. */
+void call_attempt_gone(struct attempt *attempt);
+void calls_free_spare(struct up_client *client);
+/* request.c. False: what is asked for can't be said in HTTP, or is too long. */
+bool call_write_request(struct up_call *call, const struct up_request *request);
+/* Writes what the attempt has left into the request, before curl copies it; where the upstream
+ * wants to know, that is deadline_at isn't 0. */
+void call_tell_deadline(const struct attempt *attempt, uint64_t now_ms);
+static inline uint32_t since_start(const struct up_call *call, uint64_t at_us)
+{
+    return (uint32_t)(at_us - call->started_us);
+}
+
+/* request.c. What may stand in a request line, RFC 9112 section 3.2. */
+bool is_target(struct str target);
+
+/* -- checks -------------------------------------------------------------------------------------
+ */
+
+/* Begins to check what the upstreams want checked; NULL when that is nothing. On the client's loop,
+ * and in turns that come after this one. */
+struct checks *checks_create(struct up_client *client);
+void checks_destroy(struct checks **checks);
+void check_ended(struct check *check, CURLcode code); /* curl is done with it */
 
 /* -- outcomes ------------------------------------------------------------------------------------
  */
@@ -262,6 +477,12 @@ struct outcome {
     const char *error;
 };
 struct outcome outcome_of(CURLcode code, long os_errno, const char *text);
+/* What the end of an attempt says of its upstream, and whether it may be tried again. */
+struct meaning {
+    uint8_t reason; /* enum reason; 0 = not one that is tried again */
+    enum breaker_report report;
+};
+struct meaning outcome_meaning(const struct up_result *result);
 enum unfinished { UNCONNECTED, UNSENT, UNANSWERED };
 struct outcome outcome_of_timeout(enum unfinished what);
 

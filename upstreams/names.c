@@ -1,13 +1,13 @@
 /* Addresses of host names. getaddrinfo() blocks for as long as it likes, so it runs on offload
- * threads, once for all loops and calls that want the name; what came is shared as an immutable
- * text in the form that CURLOPT_RESOLVE takes, with a version that tells loops when to read again.
+ * threads, once for all upstreams, loops and calls that want the name. Who uses it is told when a
+ * look-up has ended (endpoints.c), and reads what is known now.
  *
  *   nothing known --asked--> asking --answer--> known --older than refresh--> known, asking
  *                              |                  ^                              |
  *                              +--failed: calls fail for FAILURE_US    failed: old addresses stay,
  *                                                                      asked again, ever later
  *
- * curl itself never looks a name up: see refuse_lookup() in client.c. */
+ * curl itself never looks a name up: it is told where to connect, by number. */
 #include "upstreams/internal.h"
 
 #include <arpa/inet.h>
@@ -17,21 +17,26 @@
 #include <h2o/memory.h>
 
 enum {
-    MAX_ADDRESSES = 16,
     FAILURE_US = 1000 * 1000, /* how long a failed first look-up is remembered */
     LONGEST_RETRY_US = 30 * 1000 * 1000,
     FULL_US = 100 * 1000 /* the offload queue was full */
+};
+
+struct name_user {
+    struct upstream *upstream;
+    struct name_user *next;
 };
 
 struct name {
     struct name *next;
     char *host;
     uint64_t refresh_us;
-    _Atomic uint32_t version;   /* of `current`; 0 = none */
-    _Atomic uint64_t ask_at_us; /* UINT64_MAX while asking */
-    struct room room;           /* its lock guards what follows */
-    struct addresses *current;
+    struct name_user *users;
+    pthread_mutex_t lock; /* guards what follows */
+    struct ip ips[MAX_IPS];
+    unsigned count;
     bool asking;
+    uint64_t ask_at_us; /* when it isn't asking */
     unsigned failures;
     const char *error; /* of the last look-up; constant */
     struct offload_job job;
@@ -41,51 +46,33 @@ struct names {
     struct name *first;
 };
 
-static struct addresses *addresses_ref(struct addresses *addresses)
+static int compare_ips(const void *a, const void *b)
 {
-    atomic_fetch_add(&addresses->refs, 1);
-    return addresses;
+    return strcmp(((const struct ip *)a)->text, ((const struct ip *)b)->text);
 }
 
-void addresses_unref(struct addresses **addresses_p)
+/* Sorted: name servers like to turn the order of their answers, which changes nothing here. */
+static unsigned read_ips(const struct addrinfo *found, struct ip ips_r[MAX_IPS])
 {
-    struct addresses *addresses = *addresses_p;
-    *addresses_p = NULL;
-    if (addresses != NULL && atomic_fetch_sub(&addresses->refs, 1) == 1)
-        free(addresses);
-}
-
-/* NULL when there is none that can be connected to. */
-static struct addresses *addresses_from(const struct addrinfo *found)
-{
-    struct buf text;
     unsigned count = 0;
-    buf_init(&text, MAX_ADDRESSES * (INET6_ADDRSTRLEN + 3));
-    for (; found != NULL && count < MAX_ADDRESSES; found = found->ai_next) {
-        char ip[INET6_ADDRSTRLEN];
+    for (; found != NULL && count < MAX_IPS; found = found->ai_next) {
+        char text[INET6_ADDRSTRLEN];
         const struct sockaddr_in *v4 = (const void *)found->ai_addr;
         const struct sockaddr_in6 *v6 = (const void *)found->ai_addr;
         bool is_v6 = found->ai_family == AF_INET6;
         if (is_v6 && v6->sin6_scope_id != 0)
-            continue; /* CURLOPT_RESOLVE can't say on which link */
-        inet_ntop(found->ai_family, is_v6 ? (const void *)&v6->sin6_addr : &v4->sin_addr, ip,
-                  sizeof(ip));
-        buf_printf(&text, "%s%s%s%s", count ? "," : "", is_v6 ? "[" : "", ip, is_v6 ? "]" : "");
-        count++;
+            continue; /* of one link only, which CURLOPT_CONNECT_TO can't name */
+        inet_ntop(found->ai_family, is_v6 ? (const void *)&v6->sin6_addr : &v4->sin_addr, text,
+                  sizeof(text));
+        snprintf(ips_r[count++].text, sizeof(ips_r->text), is_v6 ? "[%s]" : "%s", text);
     }
-    struct addresses *addresses = NULL;
-    if (count != 0) {
-        addresses = h2o_mem_alloc(sizeof(*addresses) + text.n + 1);
-        *addresses = (struct addresses){.refs = 1, .count = count};
-        memcpy(addresses->text, text.p, text.n + 1);
-    }
-    buf_fini(&text);
-    return addresses;
+    qsort(ips_r, count, sizeof(ips_r[0]), compare_ips);
+    return count;
 }
 
 static uint64_t retry_after(const struct name *name)
 {
-    if (name->current == NULL)
+    if (name->count == 0)
         return FAILURE_US;
     uint64_t us = (uint64_t)FAILURE_US << (name->failures < 6 ? name->failures - 1 : 5);
     us = us < LONGEST_RETRY_US ? us : LONGEST_RETRY_US;
@@ -99,76 +86,53 @@ static void look_up(struct offload_job *job)
     struct addrinfo hints = {
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct addrinfo *found = NULL;
+    struct ip ips[MAX_IPS];
     int failed = getaddrinfo(name->host, NULL, &hints, &found);
-    struct addresses *addresses = failed ? NULL : addresses_from(found);
+    unsigned count = failed ? 0 : read_ips(found, ips);
     if (!failed)
         freeaddrinfo(found);
 
-    pthread_mutex_lock(&name->room.lock);
+    pthread_mutex_lock(&name->lock);
     uint64_t wait_us = name->refresh_us;
-    name->asking = false;
-    if (addresses == NULL) {
+    if (count == 0) {
         name->error = failed ? gai_strerror(failed) : "the name has no usable address";
         name->failures++;
         wait_us = retry_after(name);
     } else {
         name->failures = 0;
-        if (name->current == NULL || strcmp(name->current->text, addresses->text) != 0) {
-            addresses->version = atomic_load(&name->version) + 1;
-            addresses_unref(&name->current);
-            name->current = addresses;
-            atomic_store(&name->version, addresses->version);
-        } else {
-            addresses_unref(&addresses);
-        }
+        name->count = count;
+        memcpy(name->ips, ips, count * sizeof(ips[0]));
     }
-    atomic_store(&name->ask_at_us, clock_us() + wait_us);
-    while (!h2o_linklist_is_empty(&name->room.calls))
-        room_let_out(H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, name->room.calls.next));
-    pthread_mutex_unlock(&name->room.lock);
+    name->asking = false;
+    name->ask_at_us = clock_us() + wait_us;
+    pthread_mutex_unlock(&name->lock);
+    for (struct name_user *user = name->users; user != NULL; user = user->next)
+        endpoints_changed(user->upstream);
 }
 
 static void ask(struct name *name, struct offload *offload, uint64_t now_us)
 {
     name->job = (struct offload_job){.work = look_up};
     name->asking = offload_submit(offload, &name->job);
-    if (!name->asking)
-        name->error = "too many names wait to be looked up";
-    atomic_store(&name->ask_at_us, name->asking ? UINT64_MAX : now_us + FULL_US);
+    if (name->asking)
+        return;
+    name->error = "too many names wait to be looked up";
+    name->ask_at_us = now_us + FULL_US;
 }
 
-enum name_answer name_get(struct name *name, struct offload *offload, uint64_t now_us,
-                          struct addresses **known, struct up_call *call, const char **error_r)
+struct name_state name_read(struct name *name, struct offload *offload, uint64_t now_us,
+                            struct ip ips_r[MAX_IPS])
 {
-    if (now_us < atomic_load(&name->ask_at_us) && *known != NULL &&
-        (*known)->version == atomic_load(&name->version))
-        return NAME_KNOWN;
-
-    enum name_answer answer = NAME_FAILED;
-    pthread_mutex_lock(&name->room.lock);
-    if (now_us >= atomic_load(&name->ask_at_us))
+    pthread_mutex_lock(&name->lock);
+    if (offload != NULL && !name->asking && now_us >= name->ask_at_us)
         ask(name, offload, now_us);
-    if (name->current != NULL) {
-        addresses_unref(known);
-        *known = addresses_ref(name->current);
-        answer = NAME_KNOWN;
-    } else if (name->asking) {
-        if (call != NULL)
-            room_enter(&name->room, call);
-        answer = NAME_WAITING;
-    } else {
-        *error_r = name->error;
-    }
-    pthread_mutex_unlock(&name->room.lock);
-    return answer;
-}
-
-bool name_leave(struct name *name, struct up_call *call)
-{
-    pthread_mutex_lock(&name->room.lock);
-    bool left = room_leave(call);
-    pthread_mutex_unlock(&name->room.lock);
-    return left;
+    struct name_state state = {.count = name->count,
+                               .asking = name->asking,
+                               .ask_at_us = name->asking ? UINT64_MAX : name->ask_at_us,
+                               .error = name->error};
+    memcpy(ips_r, name->ips, name->count * sizeof(ips_r[0]));
+    pthread_mutex_unlock(&name->lock);
+    return state;
 }
 
 struct names *names_create(void)
@@ -185,15 +149,29 @@ void names_destroy(struct names **names_p)
     while (names != NULL && names->first != NULL) {
         struct name *name = names->first;
         names->first = name->next;
-        room_fini(&name->room);
-        addresses_unref(&name->current);
+        while (name->users != NULL) {
+            struct name_user *user = name->users;
+            name->users = user->next;
+            free(user);
+        }
+        pthread_mutex_destroy(&name->lock);
         free(name->host);
         free(name);
     }
     free(names);
 }
 
-struct name *names_add(struct names *names, const char *host, uint64_t refresh_ms)
+static void add_user(struct name *name, struct upstream *up)
+{
+    for (struct name_user *user = name->users; user != NULL; user = user->next)
+        if (user->upstream == up)
+            return;
+    struct name_user *user = h2o_mem_alloc(sizeof(*user));
+    *user = (struct name_user){.upstream = up, .next = name->users};
+    name->users = user;
+}
+
+struct name *names_add(struct names *names, const char *host, struct upstream *user)
 {
     struct name *name = names->first;
     while (name != NULL && strcmp(name->host, host) != 0)
@@ -202,10 +180,12 @@ struct name *names_add(struct names *names, const char *host, uint64_t refresh_m
         name = h2o_mem_alloc(sizeof(*name));
         *name = (struct name){.next = names->first, .refresh_us = UINT64_MAX};
         name->host = h2o_strdup(NULL, host, SIZE_MAX).base;
-        room_init(&name->room);
+        pthread_mutex_init(&name->lock, NULL);
         names->first = name;
     }
-    if (refresh_ms * 1000 < name->refresh_us)
-        name->refresh_us = refresh_ms * 1000;
+    uint64_t refresh_us = user->config->resolve_every_ms * 1000;
+    if (refresh_us < name->refresh_us)
+        name->refresh_us = refresh_us;
+    add_user(name, user);
     return name;
 }

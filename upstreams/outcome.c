@@ -82,6 +82,38 @@ struct outcome outcome_of(CURLcode code, long os_errno, const char *text)
     }
 }
 
+/* Failures are what keeps or breaks a connection, or keeps an answer waiting. What came whole and
+ * is merely too large or badly packed says nothing of the upstream's health, and what went wrong
+ * here even less. */
+struct meaning outcome_meaning(const struct up_result *result)
+{
+    static const struct {
+        const char *error;
+        struct meaning meaning;
+    } meanings[] = {
+        {"connection_refused", {REASON_CONNECT, REPORT_BAD}},
+        {"connection_timeout", {REASON_CONNECT, REPORT_BAD}},
+        {"destination_ip_unroutable", {REASON_CONNECT, REPORT_BAD}},
+        {"destination_unavailable", {REASON_CONNECT, REPORT_BAD}},
+        {"tls_certificate_error", {REASON_CONNECT, REPORT_BAD}},
+        {"tls_protocol_error", {REASON_CONNECT, REPORT_BAD}},
+        {"tls_alert_received", {REASON_CONNECT, REPORT_BAD}},
+        {"connection_terminated", {REASON_RESET, REPORT_BAD}},
+        {"http_response_incomplete", {REASON_RESET, REPORT_BAD}},
+        {"http_response_timeout", {REASON_TIMEOUT, REPORT_BAD}},
+        {"connection_write_timeout", {REASON_TIMEOUT, REPORT_BAD}},
+        {"http_protocol_error", {0, REPORT_BAD}},
+        {"dns_error", {0, REPORT_BAD}},
+        {"dns_timeout", {0, REPORT_BAD}},
+    };
+    if (result->end == UP_ANSWERED)
+        return (struct meaning){0, result->status >= 500 ? REPORT_BAD : REPORT_GOOD};
+    for (size_t i = 0; i < COUNT(meanings); i++)
+        if (strcmp(result->error, meanings[i].error) == 0)
+            return meanings[i].meaning;
+    return (struct meaning){0, REPORT_NOTHING};
+}
+
 struct outcome outcome_of_timeout(enum unfinished what)
 {
     static const char *const errors[] = {[UNCONNECTED] = "connection_timeout",

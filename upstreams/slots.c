@@ -17,33 +17,33 @@
 void room_init(struct room *room)
 {
     pthread_mutex_init(&room->lock, NULL);
-    h2o_linklist_init_anchor(&room->calls);
+    h2o_linklist_init_anchor(&room->attempts);
 }
 
 void room_fini(struct room *room)
 {
-    gw_assert(h2o_linklist_is_empty(&room->calls));
+    gw_assert(h2o_linklist_is_empty(&room->attempts));
     pthread_mutex_destroy(&room->lock);
 }
 
-void room_enter(struct room *room, struct up_call *call)
+void room_enter(struct room *room, struct attempt *attempt)
 {
-    h2o_linklist_insert(&room->calls, &call->waiting);
+    h2o_linklist_insert(&room->attempts, &attempt->waiting);
 }
 
-bool room_leave(struct up_call *call)
+bool room_leave(struct attempt *attempt)
 {
-    if (call->posted)
+    if (attempt->posted)
         return false;
-    h2o_linklist_unlink(&call->waiting);
+    h2o_linklist_unlink(&attempt->waiting);
     return true;
 }
 
-void room_let_out(struct up_call *call)
+void room_let_out(struct attempt *attempt)
 {
-    h2o_linklist_unlink(&call->waiting);
-    call->posted = true;
-    loop_post(call->lane->client->loop, &call->message);
+    h2o_linklist_unlink(&attempt->waiting);
+    attempt->posted = true;
+    loop_post(attempt->lane->client->loop, &attempt->message);
 }
 
 static bool take(struct slots *slots)
@@ -57,20 +57,25 @@ static bool take(struct slots *slots)
 
 static void serve(struct slots *slots)
 {
-    while (!h2o_linklist_is_empty(&slots->room.calls) && take(slots)) {
+    while (!h2o_linklist_is_empty(&slots->room.attempts) && take(slots)) {
         atomic_fetch_sub(&slots->queued, 1);
-        room_let_out(H2O_STRUCT_FROM_MEMBER(struct up_call, waiting, slots->room.calls.next));
+        room_let_out(H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, slots->room.attempts.next));
     }
 }
 
-enum slot_answer slots_take(struct slots *slots, struct up_call *call)
+bool slots_take_free(struct slots *slots)
 {
-    if (atomic_load(&slots->queued) == 0 && take(slots))
+    return atomic_load(&slots->queued) == 0 && take(slots);
+}
+
+enum slot_answer slots_take(struct slots *slots, struct attempt *attempt)
+{
+    if (slots_take_free(slots))
         return SLOT_TAKEN;
     pthread_mutex_lock(&slots->room.lock);
     bool room_left = atomic_load(&slots->queued) < slots->max_queue;
     if (room_left) {
-        room_enter(&slots->room, call);
+        room_enter(&slots->room, attempt);
         atomic_fetch_add(&slots->queued, 1);
         serve(slots);
     }
@@ -89,10 +94,10 @@ void slots_release(struct slots *slots)
     pthread_mutex_unlock(&slots->room.lock);
 }
 
-bool slots_leave(struct slots *slots, struct up_call *call)
+bool slots_leave(struct slots *slots, struct attempt *attempt)
 {
     pthread_mutex_lock(&slots->room.lock);
-    bool left = room_leave(call);
+    bool left = room_leave(attempt);
     if (left)
         atomic_fetch_sub(&slots->queued, 1);
     pthread_mutex_unlock(&slots->room.lock);

@@ -1,25 +1,39 @@
-/* What curl reports of a call in flight: it connects, it sends, the answer comes in. Each may stop
- * the transfer; why, stands in call->refused. */
+/* What curl reports of an attempt in flight: it connects, it sends, the answer comes in. Each may
+ * stop the transfer; why, stands in attempt->refused. */
 #include "upstreams/internal.h"
 
-bool up_call_header(struct up_call *call, const char *line, size_t n)
+/* What an upstream that is busy asks for: RFC 9110 section 10.2.3. */
+static void read_retry_after(struct attempt *attempt, const char *line, size_t n)
 {
-    call->header_bytes += (uint32_t)n;
+    struct str name = STR("Retry-After:");
+    if (n <= name.n || !str_caseeq((struct str){line, name.n}, name))
+        return;
+    while (n > name.n && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+        n--;
+    struct str value = {line + name.n, n - name.n};
+    attempt->retry_after_us = backoff_retry_after_us(value, clock_unix_ms() / 1000);
+}
+
+bool attempt_header(struct attempt *attempt, const char *line, size_t n)
+{
+    attempt->header_bytes += (uint32_t)n;
     if (n <= 2)
-        call->head_complete = true;
+        attempt->head_complete = true;
     else if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
-        call->head_complete = false; /* what came before was a 1xx. Trailers come here too */
-    if (call->header_bytes <= MAX_HEADER_BYTES && ++call->header_lines <= MAX_HEADER_LINES)
+        attempt->head_complete = false; /* what came before was a 1xx. Trailers come here too */
+    else if ((line[0] | ' ') == 'r')
+        read_retry_after(attempt, line, n);
+    if (attempt->header_bytes <= MAX_HEADER_BYTES && ++attempt->header_lines <= MAX_HEADER_LINES)
         return true;
-    call->refused = REFUSED_HEADERS;
+    attempt->refused = REFUSED_HEADERS;
     return false;
 }
 
-bool up_call_body(struct up_call *call, const char *bytes, size_t n)
+bool attempt_body(struct attempt *attempt, const char *bytes, size_t n)
 {
-    if (buf_append(&call->body, bytes, n))
+    if (buf_append(&attempt->body, bytes, n))
         return true;
-    call->refused = REFUSED_BODY;
+    attempt->refused = REFUSED_BODY;
     return false;
 }
 
@@ -28,32 +42,32 @@ bool up_call_body(struct up_call *call, const char *bytes, size_t n)
  * (Curl_retry_request() in its transfer.c). That is right for a GET. What else was sent may have
  * been done already, so that it must not be sent again. (A connection that has ended before is seen
  * before anything is sent, and replaced.) */
-static bool is_second(struct up_call *call)
+static bool is_second(struct attempt *attempt)
 {
-    if (call->sent)
-        call->refused = REFUSED_TWICE;
-    return call->sent;
+    if (attempt->sent)
+        attempt->refused = REFUSED_TWICE;
+    return attempt->sent;
 }
 
 /* curl opens a connection: from here until it stands, connect_timeout counts. */
-bool up_call_connects(struct up_call *call)
+bool attempt_connects(struct attempt *attempt)
 {
-    uint64_t limit_ms = call->lane->upstream->config->connect_timeout_ms;
-    if (is_second(call))
+    uint64_t limit_ms = attempt->lane->upstream->config->connect_timeout_ms;
+    if (is_second(attempt))
         return false;
-    if (call->new_connection)
+    if (attempt->new_connection)
         return true; /* another address of the same attempt */
-    call->new_connection = true;
-    call->connect_by_ms = clock_us() / 1000 + limit_ms;
-    if (call->connect_by_ms < call->deadline_ms)
-        timer_start(call->lane->client->loop, &call->timer, limit_ms);
+    attempt->new_connection = true;
+    attempt->connect_by_ms = clock_us() / 1000 + limit_ms;
+    if (attempt->connect_by_ms < attempt->deadline_ms)
+        timer_start(attempt->lane->client->loop, &attempt->timer, limit_ms);
     return true;
 }
 
-bool up_call_sends(struct up_call *call)
+bool attempt_sends(struct attempt *attempt)
 {
-    if (is_second(call))
+    if (is_second(attempt))
         return false;
-    call->sent = true;
+    attempt->sent = true;
     return true;
 }

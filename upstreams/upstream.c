@@ -3,7 +3,6 @@
  * afterwards, but for the slots and the names, which guard themselves. */
 #include "upstreams/internal.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/un.h>
 #include <h2o/memory.h>
@@ -45,20 +44,6 @@ static void strip_slashes(char *text)
 {
     for (size_t n = strlen(text); n > 0 && text[n - 1] == '/';)
         text[--n] = '\0';
-}
-
-static bool is_address(const char *host)
-{
-    struct in_addr v4;
-    return host[0] == '[' || inet_pton(AF_INET, host, &v4) == 1;
-}
-
-/* curl answers these itself, RFC 6761 section 6.3. */
-static bool is_localhost(const char *host)
-{
-    size_t n = strlen(host);
-    return str_caseeq(str_from(host), STR("localhost")) ||
-           (n > 10 && str_caseeq((struct str){host + n - 10, 10}, STR(".localhost")));
 }
 
 static bool is_line_of(const struct buf *lines, struct str name)
@@ -129,21 +114,10 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     if (host == NULL)
         return "the host name can't be written in ASCII";
     curl_url_set(url, CURLUPART_HOST, host, 0);
-    if (!is_address(host) && !is_localhost(host)) {
-        char *port = sure_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-        struct buf resolve;
-        buf_init(&resolve, 1024);
-        if (buf_printf(&resolve, "%s:%s:", host, port)) {
-            up->resolve = copy(resolve.p, resolve.n);
-            up->name = names_add(ups->names, host, up->config->resolve_every_ms);
-        }
-        buf_fini(&resolve);
-        free(port);
-        if (up->name == NULL) {
-            free(host);
-            return "the host name is too long";
-        }
-    }
+    char *port = sure_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
+    if (up->config->addresses.count == 0)
+        address_of_url(ups, up, host, (uint16_t)strtoul(port, NULL, 10));
+    free(port);
     free(host);
 
     up->prefix = sure_part(url, CURLUPART_PATH, 0);
@@ -159,7 +133,7 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     return NULL;
 }
 
-static const char *read_unix_url(struct upstream *up, struct buf *lines)
+static const char *read_unix_url(struct upstreams *ups, struct upstream *up, struct buf *lines)
 {
     struct str text = up->config->url;
     struct sockaddr_un address;
@@ -169,6 +143,7 @@ static const char *read_unix_url(struct upstream *up, struct buf *lines)
         return "the path of a unix socket has at most 107 bytes";
     up->url = copy(text.p, text.n);
     up->socket_path = copy(text.p + 5, text.n - 5);
+    address_of_url(ups, up, text.p, 0);
     up->prefix = copy("", 0);
     curl_url_set(up->curl_url, CURLUPART_URL, "http://localhost/", 0);
     add_line(lines, "Host", "localhost");
@@ -196,6 +171,13 @@ static bool is_ours(struct str name)
         if (str_caseeq(name, str_from(names[i])))
             return true;
     return false;
+}
+
+/* Those that the gateway writes itself unless they are set. */
+static bool is_own(struct str name)
+{
+    return is_ours(name) || str_caseeq(name, STR("Host")) || str_caseeq(name, STR("Accept")) ||
+           str_caseeq(name, STR("Accept-Encoding"));
 }
 
 /* The last line, behind which curl writes " HTTP/1.1": as the end of a User-Agent that names two
@@ -228,12 +210,33 @@ static void read_headers(struct upstreams *ups, struct upstream *up, struct buf 
         struct str name = config->forward_headers.items[i];
         if (!is_token(name))
             diag_error(diag, at, "'%s' isn't a header's name", name.p);
-        else if (is_ours(name) || str_caseeq(name, STR("Host")) ||
-                 str_caseeq(name, STR("Accept")) || str_caseeq(name, STR("Accept-Encoding")))
+        else if (is_own(name))
             diag_error(diag, at, "header '%s' can't be forwarded: it is the gateway's own", name.p);
         else if (is_line_of(lines, name))
             diag_error(diag, at, "header '%s' is both set and forwarded", name.p);
     }
+}
+
+/* After read_headers(): `lines` are what is set. */
+static void check_deadline_header(struct upstreams *ups, struct upstream *up,
+                                  const struct buf *lines, struct diag *diag)
+{
+    struct str name = up->config->deadline_header;
+    struct pos at = config_pos(ups->config, &up->config->deadline_header);
+    const struct config_strings *forwarded = &up->config->forward_headers;
+    if (name.n == 0)
+        return;
+    if (!is_token(name))
+        diag_error(diag, at, "'%s' isn't a header's name", name.p);
+    else if (is_own(name) || str_caseeq(name, STR("User-Agent")) ||
+             str_caseeq(name, STR("Authorization")))
+        diag_error(diag, at, "header '%s' can't tell the deadline: it has a meaning of its own",
+                   name.p);
+    else if (is_line_of(lines, name))
+        diag_error(diag, at, "header '%s' is both set and the deadline's", name.p);
+    for (size_t i = 0; i < forwarded->count; i++)
+        if (str_caseeq(forwarded->items[i], name))
+            diag_error(diag, at, "header '%s' is both forwarded and the deadline's", name.p);
 }
 
 /* -- TLS -- */
@@ -274,6 +277,22 @@ static void read_tls(struct upstreams *ups, struct upstream *up, struct diag *di
     SSL_CTX_free(ctx);
 }
 
+/* -- health checks -- */
+
+static void check_health(struct upstreams *ups, struct upstream *up, struct diag *diag)
+{
+    const struct config_health *health = &up->config->health;
+    if (health->path.n == 0)
+        return;
+    if (health->path.p[0] != '/' || !is_target(health->path))
+        diag_error(diag, config_pos(ups->config, &health->path),
+                   "\"%s\" can't be asked for: a path begins with / and is percent-encoded",
+                   health->path.p);
+    if (health->timeout_ms > health->interval_ms)
+        diag_error(diag, config_pos(ups->config, &health->timeout_ms),
+                   "a check's timeout is at most the interval between two");
+}
+
 /* -- all of them -- */
 
 struct upstreams *upstreams_create(const struct config *config, struct diag *diag)
@@ -292,20 +311,29 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         up->slots.max_inflight = configured->max_inflight;
         up->slots.max_queue = configured->max_queue;
         room_init(&up->slots.room);
+        rules_read(&up->rules, config, configured, diag);
+        breaker_init(&up->breaker, &configured->breaker);
+        pthread_mutex_init(&up->lanes_lock, NULL);
+        h2o_linklist_init_anchor(&up->lanes);
         up->curl_url = curl_url();
         gw_assert(up->curl_url != NULL);
 
         struct buf lines;
         buf_init(&lines, MAX_LINES);
         read_headers(ups, up, &lines, diag);
+        check_deadline_header(ups, up, &lines, diag);
         struct str url = configured->url;
         bool is_unix = url.n > 5 && memcmp(url.p, "unix:", 5) == 0;
         const char *error = url.n == 0 ? NULL /* config/ has told it */
-                            : is_unix  ? read_unix_url(up, &lines)
+                            : is_unix  ? read_unix_url(ups, up, &lines)
                                        : read_http_url(ups, up, &lines);
         if (error != NULL)
             diag_error(diag, config_pos(config, &configured->url), "the URL can't be used: %s",
                        error);
+        if (configured->addresses.count != 0)
+            addresses_read(ups, up, diag);
+        directory_open(&up->directory);
+        check_health(ups, up, diag);
         add_line(&lines, "Accept", "application/json");
         add_line(&lines, "Accept-Encoding", "gzip, deflate");
         add_last_line(up, &lines);
@@ -328,12 +356,13 @@ void upstreams_destroy(struct upstreams **ups_p)
         struct upstream *up = &ups->all[i];
         gw_assert(atomic_load(&up->slots.inflight) == 0);
         room_fini(&up->slots.room);
+        directory_close(&up->directory);
+        pthread_mutex_destroy(&up->lanes_lock);
         curl_url_cleanup(up->curl_url);
         free(up->lines);
         X509_STORE_free(up->trusted);
         free(up->url);
         free(up->prefix);
-        free(up->resolve);
         free(up->socket_path);
     }
     names_destroy(&ups->names);

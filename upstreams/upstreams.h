@@ -53,10 +53,10 @@ struct up_request {
                                         http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
-    const char *method;   /* static; NULL = GET. Not HEAD. A call with a method or a body is never
-                             made twice: when a kept-alive connection ends with the request sent and
-                             no answer begun, it fails (connection_terminated), where a GET is sent
-                             again over another */
+    const char *method;   /* static; NULL = GET. Not HEAD. A call with a method or a body is made
+                             twice only when it is repeatable: when a kept-alive connection ends
+                             with the request sent and no answer begun, it fails
+                             (connection_terminated), where a GET is sent again over another */
     struct str body;      /* {NULL, 0} = none; stays as it is until done() or the cancelling. Its
                              Content-Type is among headers, its length is sent as Content-Length */
     uint64_t timeout_ms;  /* of one attempt; 0 = the upstream's */
@@ -89,10 +89,11 @@ struct up_result {
     struct str body;   /* decoded (gzip, deflate); in the call's buffer until up_call_release() */
     struct str content_type; /* without checks, "" = none; as long as body */
     uint64_t wire_bytes;     /* of the body, as it came */
-    unsigned attempts;       /* made, retries and hedges included; 0 = none (UP_SHED, UP_OPEN) */
+    unsigned attempts;       /* that got a slot, retries and hedges included; 0 = UP_SHED, UP_OPEN,
+                                or the deadline passed in the queue */
     bool hedged;             /* the answer is the second call's */
     bool reused;             /* a kept-alive connection */
-    uint32_t retry_in_ms;    /* UP_OPEN: until the breaker tries again */
+    uint32_t retry_in_ms;    /* UP_OPEN: until the breaker tries again; 0 = it is trying */
     struct up_times times;
 };
 

@@ -92,9 +92,11 @@ int main(int argc, char **argv)
                                                  .max_body = 8 << 20,
                                                  .resolve_every_ms = 30000};
     }
-    struct config config = {.upstreams = configured, .upstream_count = 2};
     struct diag *diag = diag_create();
-    struct upstreams *ups = upstreams_create(&config, diag);
+    struct config *config = config_parse(STR(""), "upstream_speed", "/", diag);
+    config->upstreams = configured;
+    config->upstream_count = 2;
+    struct upstreams *ups = upstreams_create(config, diag);
     diag_print(diag, stderr);
     if (diag_errors(diag))
         return 1;
@@ -143,6 +145,9 @@ int main(int argc, char **argv)
     offload_destroy(&names_pool);
     upstreams_destroy(&ups);
     loop_destroy(&loop);
+    config->upstreams = NULL;
+    config->upstream_count = 0;
+    config_destroy(&config);
     diag_destroy(&diag);
     free(all);
     return failures != 0;

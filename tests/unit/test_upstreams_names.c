@@ -1,73 +1,9 @@
 /* Host names: looked up on offload threads only, once for all, kept fresh behind the calls' backs,
- * and a resolver that hangs delays nobody who doesn't need it. getaddrinfo() is the test's own, for
- * libcurl too: so a look-up that curl would begin by itself is seen. */
-#include <netdb.h>
+ * and a resolver that hangs delays nobody who doesn't need it. */
+#include "tests/unit/upstreams_resolver.h"
 #include "tests/unit/upstreams_fixture.h"
 
 static struct origin origin;
-static _Atomic unsigned lookups;      /* begun, of any name */
-static _Atomic unsigned elsewhere;    /* of these, not on one of the offload's threads */
-static _Atomic int slow_fd;           /* look-ups of "slow.test" end when this pipe is closed */
-static const char *_Atomic addresses; /* of "promo.test", blank separated; NULL: unknown */
-
-struct found {
-    struct addrinfo info; /* first: what freeaddrinfo() is given */
-    union {
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    };
-};
-
-static struct addrinfo *address(const char *ip, struct addrinfo *next)
-{
-    struct found *found = calloc(1, sizeof(*found));
-    bool is_v6 = strchr(ip, ':') != NULL;
-    found->info = (struct addrinfo){.ai_family = is_v6 ? AF_INET6 : AF_INET,
-                                    .ai_socktype = SOCK_STREAM,
-                                    .ai_addrlen = is_v6 ? sizeof(found->v6) : sizeof(found->v4),
-                                    .ai_addr = (struct sockaddr *)&found->v4,
-                                    .ai_next = next};
-    found->v4.sin_family = (sa_family_t)found->info.ai_family;
-    inet_pton(found->info.ai_family, ip,
-              is_v6 ? (void *)&found->v6.sin6_addr : (void *)&found->v4.sin_addr);
-    return &found->info;
-}
-
-void freeaddrinfo(struct addrinfo *info)
-{
-    while (info != NULL) {
-        struct addrinfo *next = info->ai_next;
-        free(info);
-        info = next;
-    }
-}
-
-int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
-                struct addrinfo **found_r)
-{
-    char thread[16] = "";
-    (void)service;
-    (void)hints;
-    pthread_getname_np(pthread_self(), thread, sizeof(thread));
-    atomic_fetch_add(&lookups, 1);
-    atomic_fetch_add(&elsewhere, strcmp(thread, "names") != 0);
-    *found_r = NULL;
-    if (strcmp(host, "slow.test") == 0) {
-        char byte;
-        (void)!read(atomic_load(&slow_fd), &byte, 1);
-        *found_r = address("127.0.0.1", NULL);
-        return 0;
-    }
-    const char *text = strcmp(host, "promo.test") == 0 ? atomic_load(&addresses) : NULL;
-    if (text == NULL)
-        return EAI_NONAME;
-    char copy[256], *rest = copy;
-    snprintf(copy, sizeof(copy), "%s", text);
-    for (char *ip; (ip = strsep(&rest, " ")) != NULL;)
-        *found_r = address(ip, *found_r); /* the last one comes first */
-    return 0;
-}
-
 static int start(void **state)
 {
     (void)state;
@@ -276,9 +212,12 @@ static void test_all_addresses_of_a_name_are_tried(void **state)
         "127.0.0.1 127.0.0.2 127.0.0.3 ::1",
         "::1 127.0.0.1",
     };
+    struct str on[] = {STR("connect")};
     for (size_t i = 0; i < COUNT(sets); i++) {
         struct fixture f;
         begin(&f, sets[i]);
+        f.configured[0].retry = (struct config_retry){
+            .attempts = 4, .on = {on, COUNT(on)}, .budget = 100, .budget_floor = 100};
         f.configured[0].max_idle = 0;
         fixture_start(&f, 1);
         for (int n = 0; n < 3; n++) {
@@ -292,26 +231,6 @@ static void test_all_addresses_of_a_name_are_tried(void **state)
     }
 }
 
-/* Should curl ever lack an address that upstreams/ thought it had, the call fails; curl may not go
- * and look it up. */
-static void test_curl_may_not_look_up_by_itself(void **state)
-{
-    (void)state;
-    struct fixture f;
-    struct ask ask = {0};
-    begin(&f, "127.0.0.1");
-    fixture_start(&f, 1);
-    wait_for_lookups(&f, 1);
-    upstream_find(f.ups, STR("a"))->resolve[0] = 'P'; /* spoils the key that curl would find */
-    upstream_find(f.ups, STR("a"))->resolve[1] = 'x';
-    struct up_result result = ask_for(&f, &ask, 0, "/hello");
-    assert_int_equal(result.end, UP_FAILED);
-    assert_string_equal(result.error, "dns_error");
-    ask_release(&ask);
-    assert_int_equal(atomic_load(&lookups), 1);
-    fixture_stop(&f);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,7 +241,6 @@ int main(void)
         cmocka_unit_test(test_addresses_are_refreshed_behind_the_calls),
         cmocka_unit_test(test_a_refresh_that_fails_keeps_the_old_addresses),
         cmocka_unit_test(test_all_addresses_of_a_name_are_tried),
-        cmocka_unit_test(test_curl_may_not_look_up_by_itself),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

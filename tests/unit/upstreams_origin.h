@@ -29,6 +29,10 @@ struct origin {
     _Atomic unsigned open;            /* connection threads that run */
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
+    _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
+    pthread_mutex_t lock;             /* of what follows: what "/script" is, request by request */
+    const char *script[8];            /* past the end "/hello" */
+    size_t scripted;                  /* requests that came */
 };
 
 struct visit {
@@ -97,13 +101,50 @@ static inline bool say_gzip(int fd, const char *bytes, size_t n)
     return sent;
 }
 
+/* Paths, NULL behind the last one. */
+static inline void origin_script(struct origin *origin, const char *const *script)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&origin->lock);
+    memset(origin->script, 0, sizeof(origin->script));
+    for (; n < COUNT(origin->script) && script[n] != NULL; n++)
+        origin->script[n] = script[n];
+    origin->scripted = 0;
+    pthread_mutex_unlock(&origin->lock);
+    atomic_store(&origin->asked, 0);
+}
+
+static inline const char *origin_scripted(struct origin *origin)
+{
+    const char *path = NULL;
+    pthread_mutex_lock(&origin->lock);
+    if (origin->scripted < COUNT(origin->script))
+        path = origin->script[origin->scripted++];
+    pthread_mutex_unlock(&origin->lock);
+    return path != NULL ? path : "/hello";
+}
+
 /* False: the connection is over. */
 static inline bool answer(struct visit *visit, const char *head, unsigned request)
 {
     char path[64] = "", text[256];
     int fd = visit->fd;
+    unsigned after_ms, status, retry_after_s;
     sscanf(head, "%*s %63s", path);
 #define IS(name) (strcmp(path, name) == 0)
+    if (IS("/script"))
+        snprintf(path, sizeof(path), "%s", origin_scripted(visit->origin));
+    if (sscanf(path, "/after-%u/%u", &after_ms, &status) == 2) { /* "/after-60/503" */
+        snprintf(text, sizeof(text), "HTTP/1.1 %u So\r\nContent-Length: 3\r\n\r\n%u", status,
+                 status);
+        return usleep(after_ms * 1000), say(fd, text);
+    }
+    if (sscanf(path, "/busy-for-%us/%u", &retry_after_s, &status) == 2) { /* "/busy-for-1s/503" */
+        snprintf(text, sizeof(text),
+                 "HTTP/1.1 %u So\r\nretry-after:  %u \r\nContent-Length: 0\r\n\r\n", status,
+                 retry_after_s);
+        return say(fd, text);
+    }
     if (IS("/hello"))
         return say_ok(fd, "", BODY, sizeof(BODY) - 1);
     if (IS("/echo"))
@@ -126,6 +167,11 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
         return reset(fd), false;
     if (IS("/500-body"))
         return say(fd, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops");
+    if (IS("/health") && atomic_load(&visit->origin->health) != 0) {
+        snprintf(text, sizeof(text), "HTTP/1.1 %d Health\r\nContent-Length: 0\r\n\r\n",
+                 atomic_load(&visit->origin->health));
+        return say(fd, text);
+    }
     if (IS("/late-body"))
         return wait_for_close(fd), false;
     if (strncmp(path, "/json", 5) == 0) { /* {"target":"/json…"} */
@@ -206,7 +252,7 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
             sent = say(fd, "x");
         return false;
     }
-    if (IS("/late"))
+    if (IS("/late") || IS("/health"))
         return wait_for_close(fd), false;
     if (IS("/cut"))
         return say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"hel") && false;
@@ -314,30 +360,41 @@ static inline void *origin_accept(void *arg)
     return NULL;
 }
 
+static inline void origin_listen(struct origin *origin, int family, const void *address,
+                                 socklen_t length)
+{
+    int one = 1;
+    *origin = (struct origin){.listener = socket(family, SOCK_STREAM, 0),
+                              .lock = PTHREAD_MUTEX_INITIALIZER};
+    setsockopt(origin->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(origin->listener, address, length) != 0 || listen(origin->listener, 512) != 0 ||
+        pthread_create(&origin->thread, NULL, origin_accept, origin) != 0)
+        abort();
+}
+
+/* port: 0 = one that is free. */
+static inline void origin_start_at(struct origin *origin, const char *ip, int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    socklen_t length = sizeof(address);
+    inet_pton(AF_INET, ip, &address.sin_addr);
+    origin_listen(origin, AF_INET, &address, length);
+    if (getsockname(origin->listener, (struct sockaddr *)&address, &length) != 0)
+        abort();
+    origin->port = ntohs(address.sin_port);
+}
+
 /* socket_path: NULL = a port of 127.0.0.1 that is free. */
 static inline void origin_start(struct origin *origin, const char *socket_path)
 {
-    *origin = (struct origin){.listener = -1};
-    if (socket_path != NULL) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
-        unlink(socket_path);
-        origin->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (bind(origin->listener, (struct sockaddr *)&address, sizeof(address)) != 0)
-            abort();
-    } else {
-        struct sockaddr_in address = {.sin_family = AF_INET,
-                                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t length = sizeof(address);
-        origin->listener = socket(AF_INET, SOCK_STREAM, 0);
-        if (bind(origin->listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-            getsockname(origin->listener, (struct sockaddr *)&address, &length) != 0)
-            abort();
-        origin->port = ntohs(address.sin_port);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (socket_path == NULL) {
+        origin_start_at(origin, "127.0.0.1", 0);
+        return;
     }
-    if (listen(origin->listener, 512) != 0 ||
-        pthread_create(&origin->thread, NULL, origin_accept, origin) != 0)
-        abort();
+    strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+    unlink(socket_path);
+    origin_listen(origin, AF_UNIX, &address, sizeof(address));
 }
 
 /* After the clients' connections are closed. */

@@ -103,6 +103,8 @@ typedef void up_done_fn(struct up_call *call, const struct up_result *result, vo
  * Never NULL. `done` runs once, unless cancelled. */
 struct up_call *up_call_start(struct up_client *client, const struct up_request *request,
                               up_done_fn *done, void *arg);
+/* Before done(): how many attempts it has made so far, as up_result counts them. */
+unsigned up_call_attempts(const struct up_call *call);
 /* At any moment, done or not: ends the call without its callback and releases it. Its connection is
  * closed when the answer wasn't complete. */
 void up_call_cancel(struct up_call **call);

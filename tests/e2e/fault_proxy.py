@@ -252,12 +252,14 @@ class FaultProxy:
             raise Over
         if kind == "drip":
             writer.write(head)
-            for at in range(0, len(body), size := max(1, len(body) // 20)):
+            size = max(1, len(body) // 20)
+            for at in range(0, len(body), size):
                 await watch(reader, fault.seconds / 20)
                 writer.write(body[at : at + size])
+            self.passed += 1
         else:
+            self.passed += 1  # before it can be read at the other end
             writer.write(head + body)
-        self.passed += 1
         await writer.drain()
 
 

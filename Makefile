@@ -228,6 +228,7 @@ bench: ## measure against nginx + Lua, and the parts on their own
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/uploads
 	@BENCH=$(BUILD)/bench TOOLS=$(BUILD)/tools GATEWAY=$(BUILD)/gateway bench/certificates
+	@GATEWAY=$(BUILD)/gateway bench/resilience
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(call say,LD,$@)

@@ -81,6 +81,22 @@ static void admin_drain(void *arg)
     wake_main(gateway);
 }
 
+/* GET /upstreams on the admin listener. */
+static void show_upstreams(struct http_request *request, void *arg)
+{
+    enum { MAX_STATUS = 64 << 20 }; /* what a configuration of 1 MiB could come to */
+    const struct upstreams *ups = arg;
+    struct buf text;
+    struct out out;
+    buf_init(&text, MAX_STATUS);
+    gw_assert(upstreams_write_json(ups, &text));
+    out_init(&out, request->pool, text.n);
+    out_str(&out, buf_str(&text));
+    buf_fini(&text);
+    http_add_header(request, "cache-control", STR("no-store"));
+    http_reply(request, 200, "application/json", &out);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
@@ -244,6 +260,7 @@ static int run(struct site *site)
         goto out;
     }
     log_take_stderr();
+    http_admin_add(site->server, "upstreams", STR("/upstreams"), show_upstreams, site->upstreams);
     files_start(site->files);
     start_workers(&gateway);
     if (gateway.admin_error != NULL) {

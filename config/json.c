@@ -48,7 +48,8 @@ static bool write_value(const struct writer *w, const struct toml_node *node)
     case TOML_FLOAT:
         if (isfinite(node->number))
             return buf_printf(w->to, "%.17g", node->number);
-        diag_error(w->r->diag, node->at, "JSON has no number %s", node->text.p);
+        diag_error(w->r->diag, node->at, "JSON has no number %.*s", (int)node->text.n,
+                   node->text.p);
         return false;
     case TOML_TABLE:
     case TOML_ARRAY:

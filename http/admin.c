@@ -64,14 +64,26 @@ void admin_init(struct http_server *server, struct diag *diag)
                diag);
 }
 
+static void add(struct http_site *site, const char *name, unsigned methods, struct str pattern,
+                http_handler_fn *handler, void *arg)
+{
+    struct diag *diag = diag_create();
+    const struct http_route *route =
+        routes_add(site->routes, name, methods, pattern, handler, arg, (struct pos){0}, diag);
+    gw_assert(route != NULL); /* no user's pattern: it is sound and nobody else's */
+    diag_destroy(&diag);
+}
+
+void http_admin_add(struct http_server *server, const char *name, struct str pattern,
+                    http_handler_fn *handler, void *arg)
+{
+    add(&server->admin, name, HTTP_GET, pattern, handler, arg);
+}
+
 void http_control_add(struct http_server *server, const char *name, unsigned methods,
                       struct str pattern, http_handler_fn *handler, void *arg)
 {
-    struct diag *diag = diag_create();
-    const struct http_route *route = routes_add(server->control.routes, name, methods, pattern,
-                                                handler, arg, (struct pos){0}, diag);
-    gw_assert(route != NULL); /* no user's pattern: it is sound and nobody else's */
-    diag_destroy(&diag);
+    add(&server->control, name, methods, pattern, handler, arg);
 }
 
 static bool open_site(struct http_loop *http, const struct http_site *site,

@@ -319,9 +319,12 @@ struct http_admin {
     void *arg;
 };
 bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r);
-/* A route of the control socket, whose requests, bodies and problems are like the public ones' but
- * that no log has them and problems are always JSON; before the loops run. pattern: a constant, as
- * http_route_add()'s; one that is malformed or taken is the caller's mistake and aborts. */
+/* A route of the admin listener (which only reads: GET) or of the control socket, whose requests,
+ * bodies and problems are like the public ones' but that no log has them and problems are always
+ * JSON; before the loops run. pattern: a constant, as http_route_add()'s; one that is malformed or
+ * taken is the caller's mistake and aborts. */
+void http_admin_add(struct http_server *server, const char *name, struct str pattern,
+                    http_handler_fn *handler, void *arg);
 void http_control_add(struct http_server *server, const char *name, unsigned methods,
                       struct str pattern, http_handler_fn *handler, void *arg);
 

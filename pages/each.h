@@ -18,8 +18,9 @@ struct json_value each_place(h2o_mem_pool_t *pool, struct json_value whole,
                              const struct json_value *results, size_t count);
 
 /* A batch's answer: for each key the element whose member `by` has the same text, or with an empty
- * `by` the member of that name. null where there is none; a key that is there twice gets the same.
- * Linear in keys and answer (both can be thousands). False: the answer has the wrong type. */
+ * `by` the member of that name; of several the last. null where there is none, or no key ({NULL,
+ * 0}); a key that is there twice gets the same. n log n in keys and answer, which can be thousands.
+ * False: the answer has the wrong type. */
 bool each_spread(h2o_mem_pool_t *pool, struct json_value answer, struct str by,
                  const struct str *keys, size_t count, struct json_value *results_r);
 

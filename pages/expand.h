@@ -5,10 +5,12 @@
  * fields; what `?`, `&` and `;` send as the key is NAME. PART.a.b is a value in another part's data
  * and ITEM.a.b one in an element of `each`; their key is the last name (b). Operators: none . / ; ?
  * & (levels 1 to 3), the prefix modifier :N. An ITEM variable of a batch is a list (level 4),
- * joined by commas or, exploded (*), repeated; of other variables explode changes nothing. Reserved
- * expansion ({+x}, {#x}) is refused: it would let a value leave its segment. For the same reason a
- * value that makes a segment "." or
- * ".." is refused when it comes. Beyond the RFC, names may hold '-', as header names do. */
+ * joined by commas or, exploded (*), repeated; a prefix is taken of each of its values, and those
+ * that are undefined are left out. Of other variables explode changes nothing.
+ *
+ * Reserved expansion ({+x}, {#x}) is refused: it would let a value leave its segment. For the same
+ * reason a value that makes a segment "." or ".." is refused when it comes. Beyond the RFC, names
+ * may hold '-', as header names do. */
 #ifndef GW_PAGES_EXPAND_H
 #define GW_PAGES_EXPAND_H
 
@@ -44,6 +46,7 @@ struct expand_variable {
     uint8_t operation;    /* index of the operator in expand.c's table */
     bool joins;           /* stands in one expression with the variable before it */
     bool explode;         /* a list is repeated, not joined */
+    bool list;            /* of EXPAND_ITEM: has a value for each element of a batch */
 };
 
 /* Literal text, then perhaps a variable. */
@@ -76,10 +79,11 @@ struct expand_scope {
     const struct str *parts; /* names of the page's parts, at most EXPAND_MAX_PARTS; NULL = none */
     size_t part_count;
     struct str item; /* what an element of `each` is called; "" = there is none */
+    bool batch;      /* one call is for several elements: the item's variables are lists */
 };
 
 /* Compiles one variable's name ("query.user", "promo.kind") that stands at `offset` in a text at
- * `at`. False: errors were added. */
+ * `at`. `name` must outlive it. False: errors were added. */
 bool expand_compile_variable(h2o_mem_pool_t *pool, struct str name,
                              const struct expand_scope *scope, struct pos at, size_t offset,
                              struct diag *diag, struct expand_variable *variable_r);
@@ -90,12 +94,13 @@ bool expand_compile_variable(h2o_mem_pool_t *pool, struct str name,
 bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_scope *scope,
                     struct pos at, struct diag *diag, struct expansion *expansion_r);
 
-/* The same for a header's value: any text without line ends, {variables} without operators. */
+/* The same for a header's value: any text without line ends, {variables} without operators, lists
+ * joined by commas. */
 bool expand_compile_text(h2o_mem_pool_t *pool, struct str text, const struct expand_scope *scope,
                          struct pos at, struct diag *diag, struct expansion *expansion_r);
 
-/* A variable's value, decoded; {NULL, 0} = undefined. item: 0, but for an EXPAND_ITEM variable of a
- * batch, whose elements are asked for one by one. */
+/* A variable's value, decoded; {NULL, 0} = undefined (place_text() of a part's). item: 0, but for
+ * the lists of a batch, whose elements are asked for one by one. */
 typedef struct str expand_get_fn(void *arg, const struct expand_variable *variable, size_t item);
 
 enum expand_result {
@@ -110,9 +115,9 @@ enum expand_result {
 /* "is too long": what a refusal says of the variable. */
 const char *expand_result_text(enum expand_result result);
 
-/* Values are read once each, in order; those of EXPAND_ITEM `items` times (1, or the size of a
- * batch). On a refusal *culprit_r names the variable. The target lives in the pool, or in the
- * configuration when nothing varies. */
+/* Values are read once each, in order; lists `items` times, the size of the batch. On a refusal
+ * *culprit_r names the variable. The target lives in the pool, or in the configuration when nothing
+ * varies. */
 enum expand_result expand(const struct expansion *expansion, expand_get_fn *get, void *arg,
                           size_t items, h2o_mem_pool_t *pool, struct str *target_r,
                           const struct expand_variable **culprit_r);

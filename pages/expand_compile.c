@@ -8,23 +8,18 @@ struct compiler {
     struct str text;
     const struct expand_scope *scope;
     struct pos at;
+    size_t offset; /* of text, in the string at `at` */
     struct diag *diag;
     bool failed;
+    bool plain;    /* a header's value */
     bool in_query; /* a literal '?' was seen */
     struct expansion *expansion;
     size_t capacity;
 };
 
-static struct pos position(const struct compiler *c, size_t offset)
-{
-    struct pos at = c->at;
-    if (at.column != 0)
-        at.column += 1 + (unsigned)offset; /* the quote */
-    return at;
-}
-
-#define FAIL(c, offset, ...) \
-    ((c)->failed = true, diag_error((c)->diag, position((c), (offset)), __VA_ARGS__))
+#define FAIL(c, where, ...) \
+    ((c)->failed = true,    \
+     diag_error((c)->diag, place_inside((c)->at, (c)->offset + (where)), __VA_ARGS__))
 
 static void add_step(struct compiler *c, struct str literal, const struct expand_variable *variable)
 {
@@ -39,6 +34,8 @@ static void add_step(struct compiler *c, struct str literal, const struct expand
     e->steps[e->count++] = (struct expand_step){literal, variable};
     e->literal_bytes += literal.n;
     e->variable_count += variable != NULL;
+    if (variable != NULL && variable->source == EXPAND_PART)
+        e->parts |= UINT64_C(1) << variable->param;
 }
 
 /* RFC 3986 section 3.3 and 3.4: pchar, '/' and '?'. */
@@ -67,6 +64,17 @@ static void check_literal(struct compiler *c, size_t from, size_t to)
                  (unsigned)(unsigned char)ch);
         while (i + 1 < to && (c->text.p[i + 1] & 0x80)) /* the rest of a UTF-8 character */
             i++;
+    }
+}
+
+static void check_plain(struct compiler *c, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        char ch = c->text.p[i];
+        if (ch == '}')
+            FAIL(c, i, "'}' without '{'");
+        else if (ch == '\r' || ch == '\n' || ch == '\0')
+            FAIL(c, i, "a header's value is one line: byte 0x%02x can't stand in it", (unsigned)ch);
     }
 }
 
@@ -131,16 +139,93 @@ static bool find_field(struct compiler *c, const struct expand_variable *variabl
     return false;
 }
 
+static const char *const sources[] = {
+    [EXPAND_PATH] = "path",     [EXPAND_QUERY] = "query", [EXPAND_HEADER] = "header",
+    [EXPAND_COOKIE] = "cookie", [EXPAND_FIELD] = "field",
+};
+
+/* What a variable's name may begin with. */
+static size_t known_sources(const struct expand_scope *scope)
+{
+    return scope->fields != NULL ? EXPAND_FIELD + 1 : EXPAND_FIELD;
+}
+
+static bool find_source(const struct expand_scope *scope, struct str source,
+                        struct expand_variable *variable)
+{
+    for (size_t i = 0; i < known_sources(scope); i++) {
+        if (str_eq(source, str_from(sources[i]))) {
+            variable->source = (uint8_t)i;
+            return true;
+        }
+    }
+    if (scope->item.n != 0 && str_eq(source, scope->item)) {
+        variable->source = EXPAND_ITEM;
+        variable->list = scope->batch;
+        return true;
+    }
+    for (size_t i = 0; i < scope->part_count; i++) {
+        if (str_eq(source, scope->parts[i])) {
+            variable->source = EXPAND_PART;
+            variable->param = (unsigned)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void fail_source(struct compiler *c, size_t from, struct str source, bool alone)
+{
+    const struct expand_scope *scope = c->scope;
+    const bool fields = scope->fields != NULL, item = scope->item.n != 0;
+    const char *names[COUNT(sources) + 1 + EXPAND_MAX_PARTS];
+    size_t count = 0;
+    while (count < known_sources(scope)) {
+        names[count] = sources[count];
+        count++;
+    }
+    if (item)
+        names[count++] = scope->item.p;
+    for (size_t i = 0; i < scope->part_count && count < COUNT(names); i++)
+        names[count++] = scope->parts[i].p;
+
+    const char *near = diag_nearest(source, names, count);
+    if (near != NULL)
+        FAIL(c, from, "unknown namespace \"%.*s\"; did you mean \"%s\"?", (int)source.n, source.p,
+             near);
+    else if (alone)
+        FAIL(c, from,
+             "\"%.*s\" must be path.NAME, query.NAME, header.NAME%s%s; did you mean \"%s.%.*s\"?",
+             (int)source.n, source.p, fields ? ", cookie.NAME or field.NAME" : " or cookie.NAME",
+             scope->part_count != 0 ? ", or a part" : "", fields ? "field" : "query", (int)source.n,
+             source.p);
+    else
+        FAIL(c, from, "unknown namespace \"%.*s\" (known: path, query, header, cookie%s%s%s%s)",
+             (int)source.n, source.p, fields ? ", field" : "", item ? ", " : "",
+             item ? scope->item.p : "", scope->part_count != 0 ? " and the page's parts" : "");
+}
+
+/* A path into data: "a.b" of "promo.a.b", at `from` in the text. */
+static bool compile_at(struct compiler *c, size_t from, struct expand_variable *variable)
+{
+    if (!place_compile_path(c->pool, variable->name, false, c->at, c->offset + from, c->diag,
+                            &variable->at)) {
+        c->failed = true;
+        return false;
+    }
+    for (size_t i = 0; i < variable->at.count; i++)
+        variable->at.keys[i].text = decode_name(c->pool, variable->at.keys[i].text);
+    const char *dot = memrchr(variable->name.p, '.', variable->name.n);
+    if (dot != NULL)
+        variable->key =
+            (struct str){dot + 1, (size_t)(variable->name.p + variable->name.n - dot - 1)};
+    return true;
+}
+
 /* The variable's name, varspec without modifiers. */
 static bool compile_name(struct compiler *c, size_t from, size_t to,
                          struct expand_variable *variable)
 {
-    static const char *const sources[] = {
-        [EXPAND_PATH] = "path",     [EXPAND_QUERY] = "query", [EXPAND_HEADER] = "header",
-        [EXPAND_COOKIE] = "cookie", [EXPAND_FIELD] = "field",
-    };
-    const bool fields = c->scope->fields != NULL;
-    const size_t known = fields ? EXPAND_FIELD + 1 : EXPAND_FIELD;
     variable->full = (struct str){c->text.p + from, to - from};
     if (variable->full.n == 0) {
         FAIL(c, from, "an expression needs a variable's name, like {query.user}");
@@ -159,38 +244,39 @@ static bool compile_name(struct compiler *c, size_t from, size_t to,
     const char *dot = memchr(variable->full.p, '.', variable->full.n);
     struct str source = {variable->full.p,
                          dot ? (size_t)(dot - variable->full.p) : variable->full.n};
-    size_t found = 0;
-    while (found < known && !str_eq(source, str_from(sources[found])))
-        found++;
-    if (found == known) {
-        const char *near = diag_nearest(source, sources, known);
-        if (near == NULL && dot == NULL)
-            FAIL(c, from,
-                 "\"%.*s\" must be path.NAME, query.NAME, header.NAME%s; did you mean "
-                 "\"%s.%.*s\"?",
-                 (int)source.n, source.p,
-                 fields ? ", cookie.NAME or field.NAME" : " or cookie.NAME",
-                 fields ? "field" : "query", (int)source.n, source.p);
-        else if (near == NULL)
-            FAIL(c, from, "unknown namespace \"%.*s\" (known: path, query, header, cookie%s)",
-                 (int)source.n, source.p, fields ? ", field" : "");
-        else
-            FAIL(c, from, "unknown namespace \"%.*s\"; did you mean \"%s\"?", (int)source.n,
-                 source.p, near);
+    if (!find_source(c->scope, source, variable)) {
+        fail_source(c, from, source, dot == NULL);
         return false;
     }
-    variable->source = (uint8_t)found;
-    variable->key =
-        (struct str){source.p + source.n + 1, dot ? variable->full.n - source.n - 1 : 0};
+    if (dot == NULL && variable->source >= EXPAND_PART) { /* all of the data */
+        variable->name = variable->key = source;
+        return true;
+    }
+    size_t begin = source.n + 1;
+    variable->key = (struct str){source.p + begin, dot ? variable->full.n - begin : 0};
     if (variable->key.n == 0) {
-        FAIL(c, from, "\"%.*s\" lacks a name: %s.NAME", (int)variable->full.n, variable->full.p,
-             sources[found]);
+        FAIL(c, from, "\"%.*s\" lacks a name: %.*s.NAME", (int)variable->full.n, variable->full.p,
+             (int)source.n, source.p);
         return false;
+    }
+    if (variable->source >= EXPAND_PART) {
+        variable->name = variable->key;
+        return compile_at(c, from + begin, variable);
     }
     variable->name = decode_name(c->pool, variable->key);
     if (variable->source == EXPAND_PATH)
         return find_param(c, variable, from);
     return variable->source != EXPAND_FIELD || find_field(c, variable, from);
+}
+
+bool expand_compile_variable(h2o_mem_pool_t *pool, struct str name,
+                             const struct expand_scope *scope, struct pos at, size_t offset,
+                             struct diag *diag, struct expand_variable *variable_r)
+{
+    struct compiler c = {
+        .pool = pool, .text = name, .scope = scope, .at = at, .offset = offset, .diag = diag};
+    *variable_r = (struct expand_variable){0};
+    return compile_name(&c, 0, name.n, variable_r);
 }
 
 /* One variable of an expression, text[from, to): name, then '*' or ":N". */
@@ -213,11 +299,13 @@ static void compile_variable(struct compiler *c, size_t from, size_t to, size_t 
         variable.prefix = (uint16_t)length;
     } else if (end > from && c->text.p[end - 1] == '*') {
         end--;
+        variable.explode = true;
     }
     if (!compile_name(c, from, end, &variable))
         return;
     if (c->expansion->variable_count == EXPAND_MAX_VARIABLES) {
-        FAIL(c, from, "a path takes at most %d variables", (int)EXPAND_MAX_VARIABLES);
+        FAIL(c, from, "a %s takes at most %d variables", c->plain ? "header" : "path",
+             (int)EXPAND_MAX_VARIABLES);
         return;
     }
     struct expand_variable *kept = h2o_mem_alloc_pool(c->pool, sizeof(*kept));
@@ -236,6 +324,11 @@ static size_t compile_expression(struct compiler *c, struct str literal, size_t 
     size_t close = (size_t)(brace - c->text.p), from = open + 1;
     size_t operation = 0;
     char sign = c->text.p[from];
+    if (c->plain && memchr("+#./;?&", sign, 7) != NULL) {
+        FAIL(c, from, "'%c' is for URLs; in a header write {%.*s}", sign, (int)(close - from - 1),
+             c->text.p + from + 1);
+        return close + 1;
+    }
     if (sign == '+' || sign == '#') {
         FAIL(c, from, "reserved expansion would let a value leave its segment; write {%.*s}",
              (int)(close - from - 1), c->text.p + from + 1);
@@ -296,10 +389,35 @@ static void check_segments(struct compiler *c)
     }
 }
 
+static bool compile(struct compiler *c)
+{
+    *c->expansion = (struct expansion){0};
+    struct str text = c->text;
+    if (text.n > EXPAND_MAX_TARGET) {
+        FAIL(c, 0, "a %s is at most %d bytes long", c->plain ? "header" : "path",
+             (int)EXPAND_MAX_TARGET);
+        return false;
+    }
+    for (size_t i = 0; i < text.n;) {
+        const char *brace = memchr(text.p + i, '{', text.n - i);
+        size_t open = brace ? (size_t)(brace - text.p) : text.n;
+        if (c->plain)
+            check_plain(c, i, open);
+        else
+            check_literal(c, i, open);
+        struct str literal = {text.p + i, open - i};
+        if (brace == NULL) {
+            add_step(c, literal, NULL);
+            break;
+        }
+        i = compile_expression(c, literal, open);
+    }
+    return !c->failed;
+}
+
 bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_scope *scope,
                     struct pos at, struct diag *diag, struct expansion *expansion_r)
 {
-    *expansion_r = (struct expansion){0};
     struct compiler c = {.pool = pool,
                          .text = text,
                          .scope = scope,
@@ -309,19 +427,19 @@ bool expand_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_s
     if (text.n != 0 && text.p[0] != '/' && text.p[0] != '?' &&
         !(text.n > 1 && text.p[0] == '{' && text.p[1] == '?'))
         FAIL(&c, 0, "a path begins with '/' (or is empty)");
-    if (text.n > EXPAND_MAX_TARGET)
-        FAIL(&c, 0, "a path is at most %d bytes long", (int)EXPAND_MAX_TARGET);
     check_segments(&c);
-    for (size_t i = 0; i < text.n && !(c.failed && text.n > EXPAND_MAX_TARGET);) {
-        const char *brace = memchr(text.p + i, '{', text.n - i);
-        size_t open = brace ? (size_t)(brace - text.p) : text.n;
-        check_literal(&c, i, open);
-        struct str literal = {text.p + i, open - i};
-        if (brace == NULL) {
-            add_step(&c, literal, NULL);
-            break;
-        }
-        i = compile_expression(&c, literal, open);
-    }
-    return !c.failed;
+    return compile(&c);
+}
+
+bool expand_compile_text(h2o_mem_pool_t *pool, struct str text, const struct expand_scope *scope,
+                         struct pos at, struct diag *diag, struct expansion *expansion_r)
+{
+    struct compiler c = {.pool = pool,
+                         .text = text,
+                         .scope = scope,
+                         .at = at,
+                         .diag = diag,
+                         .plain = true,
+                         .expansion = expansion_r};
+    return compile(&c);
 }

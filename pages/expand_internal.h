@@ -12,18 +12,24 @@ struct expand_operation {
     char separator; /* before the others */
     bool named;     /* sends key=value */
     bool if_empty;  /* ... and the '=' of an empty value too */
+    bool may_lack;  /* does without a part's value, as it does without a request's */
 };
 enum { EXPAND_OPERATIONS = 6 };
 extern const struct expand_operation expand_operations[EXPAND_OPERATIONS];
 
-/* RFC 3986 section 2.3. */
+/* RFC 3986 section 2.3, by byte. */
+extern const bool expand_unreserved[256];
+
 static inline bool expand_is_unreserved(char c)
 {
-    return is_letter_or_digit(c) || c == '-' || c == '.' || c == '_' || c == '~';
+    return expand_unreserved[(unsigned char)c];
 }
 
 /* Whether a path segment means "here" or "up", its dots encoded or not. Some servers strip
  * ";parameters" before they look, so these don't count. */
 bool expand_is_dot_segment(struct str segment);
+
+/* What ends a header's line or a C string: CR, LF, NUL. */
+bool expand_has_line_end(struct str text);
 
 #endif

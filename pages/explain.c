@@ -1,5 +1,6 @@
 /* `gateway explain`: a page's plan, and a run of it with where each part's time went. For people at
  * a terminal, so the columns are as wide as what stands in them. */
+#include "base/buf.h"
 #include "pages/pages_internal.h"
 
 static int widest(const struct page *page, struct str (*text)(const struct part_plan *part),
@@ -28,6 +29,8 @@ static struct str part_place(const struct part_plan *part)
 {
     if (part->config->into.n == 0)
         return part->config->name;
+    if (part_is_scattered(part))
+        return STR("each of them");
     return part->placement.spread ? STR(". (the root)") : part->config->into;
 }
 
@@ -40,19 +43,78 @@ static void print_refusal(const struct expand_variable *variable, enum expand_re
             expand_result_text(result));
 }
 
-static void print_url(const struct part_plan *part, struct http_request *request, FILE *to)
+/* Of what hangs on other parts' answers, the text with its variables. */
+static void print_call(const char *title, const struct call_plan *call, struct str path,
+                       struct http_request *request, FILE *to)
 {
-    struct str base = upstream_url(part->upstream), target;
+    struct str base = upstream_url(call->upstream), target = path;
     const struct expand_variable *culprit;
-    enum expand_result result =
-        expand(&part->target, run_variable, request, 1, request->pool, &target, &culprit);
-    fprintf(to, "      GET %.*s%.*s\n", (int)base.n, base.p, (int)target.n, target.p);
-    if (part->target.variable_count != 0)
-        fprintf(to, "      from %s\n", part->config->path.p);
+    enum expand_result result = EXPAND_OK;
+    bool written = call->target.parts == 0 && !call->reads_data;
+    if (written)
+        result = expand(&call->target, run_variable, request, 1, request->pool, &target, &culprit);
+    fprintf(to, "      %s%s %.*s%.*s\n", title, call->method != NULL ? call->method : "GET",
+            (int)base.n, base.p, (int)target.n, target.p);
+    if (written && call->target.variable_count != 0)
+        fprintf(to, "      from %s\n", path.p);
     if (result != EXPAND_OK) {
         fputs("      ", to);
         print_refusal(culprit, result, to);
     }
+}
+
+/* "at once", or the parts that it waits for. */
+static struct str part_starts(const struct page *page, const struct part_plan *part,
+                              h2o_mem_pool_t *pool)
+{
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    for (size_t i = 0; i < page->part_count; i++)
+        if (part->awaits >> i & 1)
+            buf_printf(&text, "%s%s", text.n != 0 ? ", " : "after ", page->parts[i].config->name.p);
+    if (text.n == 0)
+        buf_printf(&text, "at once");
+    char *kept = h2o_mem_alloc_pool(pool, text.n + 1);
+    memcpy(kept, text.p, text.n + 1);
+    struct str starts = {kept, text.n};
+    buf_fini(&text);
+    return starts;
+}
+
+static void print_each(const struct config_part *part, FILE *to)
+{
+    if (part->each.n == 0)
+        return;
+    fprintf(to, "      each %s as %s, at most %u, ", part->each.p, part->as.p, part->max_items);
+    if (part->batch == 0)
+        fprintf(to, "%u at a time\n", part->concurrency);
+    else if (part->by.n != 0)
+        fprintf(to, "%u in a call, told apart by %s\n", part->batch, part->by.p);
+    else
+        fprintf(to, "%u in a call, told apart by key\n", part->batch);
+}
+
+static void print_again(const struct part_plan *part, FILE *to)
+{
+    const struct config_upstream *up = upstream_config(part->call.upstream);
+    if (part->call.method != NULL && !part->call.repeatable)
+        return;
+    if (up->retry.attempts > 1 || (up->retry.attempts == 0 && up->addresses.count > 1))
+        fprintf(to, "      retry at most %u attempts, within %u %% of the calls\n",
+                up->retry.attempts != 0 ? up->retry.attempts : 2, up->retry.budget);
+    if (up->hedge.after.n != 0)
+        fprintf(to, "      hedge after %s, within %u %% of the calls\n", up->hedge.after.p,
+                up->hedge.budget);
+}
+
+static void print_fallback(const struct part_plan *part, struct http_request *request, FILE *to)
+{
+    const struct config_fallback *fallback = &part->config->fallback;
+    if (part->fallback.upstream != NULL)
+        print_call("fallback ", &part->fallback, fallback->path, request, to);
+    if (part->stand_in.count != 0)
+        fprintf(to, "      static %s\n",
+                fallback->static_file.n != 0 ? fallback->static_file.p : fallback->value.p);
 }
 
 static void print_paths(const char *title, const struct config_strings *paths, FILE *to)
@@ -71,21 +133,43 @@ void page_print_plan(const struct page *page, struct http_request *request, FILE
     fprintf(to, "  path      %s\n", page->config->path.p);
     fprintf(to, "  template  %s\n", page->template ? page->config->template.p : "none, JSON only");
     fprintf(to, "  deadline  %llu ms\n", (unsigned long long)page->config->deadline_ms);
-    fprintf(to, "  parts     %zu, asked at the same time\n\n", page->part_count);
+    size_t at_once = 0;
+    for (size_t i = 0; i < page->part_count; i++)
+        at_once += page->parts[i].awaits == 0;
+    if (at_once == page->part_count)
+        fprintf(to, "  parts     %zu, asked at the same time\n\n", page->part_count);
+    else
+        fprintf(to, "  parts     %zu, %zu of them asked at once\n\n", page->part_count, at_once);
 
+    int starts = 7;
+    for (size_t i = 0; i < page->part_count; i++) {
+        int width = (int)part_starts(page, &page->parts[i], request->pool).n;
+        starts = width > starts ? width : starts;
+    }
     int names = widest(page, part_name, "part"), ups = widest(page, part_upstream, "upstream");
-    fprintf(to, "  %-*s  %-*s  %-8s  %8s  %s\n", names, "part", ups, "upstream", "need", "timeout",
-            "into");
+    fprintf(to, "  %-*s  %-*s  %-8s  %8s  %-*s  %s\n", names, "part", ups, "upstream", "need",
+            "timeout", starts, "starts", "into");
     for (size_t i = 0; i < page->part_count; i++) {
         const struct part_plan *part = &page->parts[i];
         uint64_t timeout_ms = part->config->timeout_ms
                                   ? part->config->timeout_ms
-                                  : upstream_config(part->upstream)->timeout_ms;
-        fprintf(to, "  %-*s  %-*s  %-8s  %5llu ms  %s\n", names, part->config->name.p, ups,
+                                  : upstream_config(part->call.upstream)->timeout_ms;
+        fprintf(to, "  %-*s  %-*s  %-8s  %5llu ms  %-*s  %s\n", names, part->config->name.p, ups,
                 part->config->upstream.p,
                 part->config->need == NEED_REQUIRED ? "required" : "optional",
-                (unsigned long long)timeout_ms, part_place(part).p);
-        print_url(part, request, to);
+                (unsigned long long)timeout_ms, starts, part_starts(page, part, request->pool).p,
+                part_place(part).p);
+        if (part->config->when.n != 0)
+            fprintf(to, "      when %s\n", part->config->when.p);
+        print_each(part->config, to);
+        print_call("", &part->call, part->config->path, request, to);
+        for (size_t k = 0; k < part->config->headers.count; k++)
+            fprintf(to, "      %s: %s\n", part->config->headers.items[k].name.p,
+                    part->config->headers.items[k].value.p);
+        if (part->config->body.n != 0)
+            fprintf(to, "      body %s\n", part->config->body.p);
+        print_again(part, to);
+        print_fallback(part, request, to);
         if (part->config->select.n != 0)
             fprintf(to, "      select %s\n", part->config->select.p);
         print_paths("allow", &part->config->allow, to);
@@ -139,7 +223,12 @@ static void print_bar(const struct part_run *part, uint32_t scale_us, FILE *to)
     bar[BAR] = '\0';
     uint32_t lengths[PHASES];
     phase_lengths(&part->times, lengths);
-    uint64_t at = 0;
+    uint64_t at = part->times.total < part->record->us ? part->record->us - part->times.total : 0;
+    for (uint64_t x = (uint64_t)part->began_us * BAR / scale_us; x < at * BAR / scale_us; x++)
+        if (x < BAR && part->times.total != 0)
+            bar[x] = '.'; /* calls that came before: of an each, of what a fallback stands in for */
+    if (part->times.total == 0)
+        at = part->began_us;
     for (size_t i = 0; i < PHASES; i++) {
         uint64_t end = at + lengths[i];
         for (uint64_t x = at * BAR / scale_us; x < end * BAR / scale_us && x < BAR; x++)
@@ -163,7 +252,8 @@ static void print_waterfall(const struct page_run *run, FILE *to)
 {
     const struct page *page = run->page;
     int names = widest(page, part_name, "part");
-    fprintf(to, "\n  %-*s  %-7s  %6s  %9s", names, "part", "state", "status", "bytes");
+    fprintf(to, "\n  %-*s  %-8s  %6s  %5s  %9s", names, "part", "state", "status", "calls",
+            "bytes");
     static const char *const titles[] = {"queue",      "dns",     "connect", "tls",
                                          "first byte", "receive", "total ms"};
     for (size_t i = 0; i < COUNT(titles); i++)
@@ -176,12 +266,13 @@ static void print_waterfall(const struct page_run *run, FILE *to)
             scale_us = run->parts[i].record->us;
     for (size_t i = 0; i < page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
-        fprintf(to, "  %-*s  %-7s  ", names, part->plan->config->name.p, part->record->state);
+        fprintf(to, "  %-*s  %-8s  ", names, part->plan->config->name.p, part->record->state);
         if (part->record->status != 0)
             fprintf(to, "%6d", part->record->status);
         else
             fprintf(to, "%6s", "-");
-        fprintf(to, "  %9llu", (unsigned long long)part->record->bytes);
+        fprintf(to, "  %5u  %9llu", part->record->attempts,
+                (unsigned long long)part->record->bytes);
         print_phases(part, to);
         print_bar(part, scale_us, to);
     }
@@ -192,6 +283,8 @@ static void print_waterfall(const struct page_run *run, FILE *to)
         fprintf(to, "\n  %s: %s%s%.*s", part->plan->config->name.p,
                 part->record->error ? part->record->error : "", part->record->error ? ": " : "",
                 (int)part->detail.n, part->detail.p);
+        if (part_is_each(part->plan) && part->calls_failed != 0)
+            fprintf(to, " (%u of %u calls failed)", part->calls_failed, part->calls);
     }
     fputc('\n', to);
 }
@@ -209,8 +302,7 @@ static void finish(struct page_run *run)
         unsigned long long collisions = atomic_load(&run->page->collisions);
         if (collisions != 0)
             fprintf(to, "\n  %llu members were replaced by those of later parts\n", collisions);
-        fprintf(to, "\n  %d, %s, %.1f ms\n",
-                outcome_page_status(failed != NULL ? failed->state : PART_OK),
+        fprintf(to, "\n  %d, %s, %.1f ms\n", failed != NULL ? run_page_status(failed) : 200,
                 run_is_complete(run) ? "complete" : "not complete",
                 (double)(clock_us() - run->started_us) / 1000.0);
     }

@@ -3,8 +3,9 @@
  *
  * A string that is nothing but a variable becomes the value itself: of a part or an element
  * whatever JSON it is, of the request a string; null when there is none. In a batch an ITEM
- * variable becomes an array of all elements' values. Within other text a variable is its text. {{
- * and }} stand for the braces. Keys are taken as they are. */
+ * variable becomes an array of all elements' values. Within other text a variable is its text, that
+ * of a list joined by commas; what isn't UTF-8 becomes U+FFFD. {{ and }} stand for the braces. Keys
+ * are taken as they are. */
 #ifndef GW_PAGES_JSON_BODY_H
 #define GW_PAGES_JSON_BODY_H
 
@@ -32,7 +33,7 @@ bool body_compile(h2o_mem_pool_t *pool, struct str text, const struct expand_sco
                   struct pos at, struct diag *diag, struct json_body *body_r);
 
 /* EXPAND_MISSING: a part's value within a text that is no scalar. EXPAND_TOO_LONG: past BODY_MAX.
- * items: as expand()'s. The body is the pool's. */
+ * items: as expand()'s. The body is the pool's, or the configuration's when nothing varies. */
 enum expand_result body_write(const struct json_body *body, expand_get_fn *text,
                               value_get_fn *value, void *arg, size_t items, h2o_mem_pool_t *pool,
                               struct str *body_r, const struct expand_variable **culprit_r);

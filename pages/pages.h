@@ -56,7 +56,7 @@ typedef void page_gathered_fn(struct http_request *request, struct json_value da
 /* Starts the parts, once a request; done() runs when all have ended, maybe before this returns, and
  * replies, now or later. When a required one failed, or a value was refused, the error was replied
  * and done() never runs; nor when the client left. The access log gets the parts; Proxy-Status and
- * Server-Timing are set before done(). field() is only called from here. */
+ * Server-Timing are set before done(). field() is called until then. */
 void page_gather(struct page *parts, struct http_request *request, page_field_fn *field,
                  page_gathered_fn *done, void *arg);
 

@@ -11,13 +11,6 @@
 
 /* -- compiling -------------------------------------------------------------------------------- */
 
-static struct pos inside(struct pos at, size_t offset)
-{
-    if (at.column != 0)
-        at.column += 1 + (unsigned)offset; /* the quote */
-    return at;
-}
-
 static size_t element_number(struct str key)
 {
     if (key.n == 0 || key.n > 9 || (key.n > 1 && key.p[0] == '0'))
@@ -31,15 +24,16 @@ static size_t element_number(struct str key)
     return number;
 }
 
-static bool compile_path(h2o_mem_pool_t *pool, struct str text, bool wildcards, struct pos at,
-                         struct diag *diag, struct place_path *path_r)
+bool place_compile_path(h2o_mem_pool_t *pool, struct str text, bool wildcards, struct pos at,
+                        size_t offset, struct diag *diag, struct place_path *path_r)
 {
     *path_r = (struct place_path){0};
     size_t count = 1;
     for (size_t i = 0; i < text.n; i++)
         count += text.p[i] == '.';
     if (count > PLACE_MAX_KEYS) {
-        diag_error(diag, at, "a path has at most %d keys", (int)PLACE_MAX_KEYS);
+        diag_error(diag, place_inside(at, offset), "a path has at most %d keys",
+                   (int)PLACE_MAX_KEYS);
         return false;
     }
     path_r->keys = h2o_mem_alloc_pool(pool, count * sizeof(*path_r->keys));
@@ -49,11 +43,13 @@ static bool compile_path(h2o_mem_pool_t *pool, struct str text, bool wildcards, 
         struct str key = {text.p + from, end - from};
         bool any = str_eq(key, STR("*"));
         if (key.n == 0) {
-            diag_error(diag, inside(at, from), "\"%.*s\" has an empty key", (int)text.n, text.p);
+            diag_error(diag, place_inside(at, offset + from), "\"%.*s\" has an empty key",
+                       (int)text.n, text.p);
             return false;
         }
         if (any && !wildcards) {
-            diag_error(diag, inside(at, from), "'*' stands for many values, here one is needed");
+            diag_error(diag, place_inside(at, offset + from),
+                       "'*' stands for many values, here one is needed");
             return false;
         }
         path_r->keys[path_r->count++] = (struct place_key){key, element_number(key), any};
@@ -75,8 +71,9 @@ static bool compile_list(h2o_mem_pool_t *pool, const struct config *config,
     *paths_r = h2o_mem_alloc_pool(pool, texts->count * sizeof(**paths_r));
     bool good = true;
     for (size_t i = 0; i < texts->count; i++)
-        good &= compile_path(pool, texts->items[i], true, config_pos(config, &texts->items[i]),
-                             diag, &(*paths_r)[(*count_r)++]);
+        good &=
+            place_compile_path(pool, texts->items[i], true, config_pos(config, &texts->items[i]), 0,
+                               diag, &(*paths_r)[(*count_r)++]);
     return good;
 }
 
@@ -87,11 +84,11 @@ bool place_compile(h2o_mem_pool_t *pool, const struct config *config,
     *p = (struct placement){.spread = str_eq(part->into, STR("."))};
     bool good = true;
     if (part->select.n != 0)
-        good &= compile_path(pool, part->select, false, config_pos(config, &part->select), diag,
-                             &p->select);
+        good &= place_compile_path(pool, part->select, false, config_pos(config, &part->select), 0,
+                                   diag, &p->select);
     if (part->into.n != 0 && !p->spread)
-        good &=
-            compile_path(pool, part->into, false, config_pos(config, &part->into), diag, &p->into);
+        good &= place_compile_path(pool, part->into, false, config_pos(config, &part->into), 0,
+                                   diag, &p->into);
     good &= compile_list(pool, config, &part->allow, diag, &p->allow, &p->allow_count);
     good &= compile_list(pool, config, &part->deny, diag, &p->deny, &p->deny_count);
     return good;
@@ -111,6 +108,13 @@ struct json_value place_select(struct json_value v, const struct place_path *pat
             return JSON_NONE;
     }
     return v;
+}
+
+struct str place_text(struct json_value v, h2o_mem_pool_t *pool)
+{
+    if (json_type(v) == JSON_NULL)
+        return (struct str){NULL, 0};
+    return json_string(v, pool);
 }
 
 /* -- allow and deny ---------------------------------------------------------------------------- */
@@ -230,6 +234,18 @@ struct json_value place_wrap(h2o_mem_pool_t *pool, const struct place_path *path
         v = json_from_object(object);
     }
     return v;
+}
+
+bool place_is_free(struct json_value v, const struct place_path *path)
+{
+    for (size_t i = 0; i < path->count; i++) {
+        if (json_type(v) != JSON_OBJECT)
+            return false;
+        v = json_get(v, path->keys[i].text);
+        if (json_type(v) == JSON_MISSING)
+            return true;
+    }
+    return false;
 }
 
 /* Looking up each member of one object in another is n * m; two huge answers must not hold the

@@ -41,8 +41,25 @@ bool place_compile(h2o_mem_pool_t *pool, const struct config *config,
                    const struct config_part *part, struct diag *diag,
                    struct placement *placement_r);
 
+/* Where byte `offset` of a string stands whose opening quote is `at`. */
+static inline struct pos place_inside(struct pos at, size_t offset)
+{
+    if (at.column != 0)
+        at.column += 1 + (unsigned)offset;
+    return at;
+}
+
+/* Compiles the path `text`, which stands at `offset` in a string at `at` and must outlive it.
+ * wildcards: `*` is allowed. False: an error was added. */
+bool place_compile_path(h2o_mem_pool_t *pool, struct str text, bool wildcards, struct pos at,
+                        size_t offset, struct diag *diag, struct place_path *path_r);
+
 /* MISSING when the path leads nowhere. */
 struct json_value place_select(struct json_value v, const struct place_path *path);
+
+/* The text of a string, a number, true or false, as URLs, headers and conditions have it; {NULL, 0}
+ * for everything else. Points into v's text, or into the pool. */
+struct str place_text(struct json_value v, h2o_mem_pool_t *pool);
 
 /* What allow and deny leave of v; objects and arrays on the way to a path stay, even empty. null
  * when nothing is left. */
@@ -52,6 +69,10 @@ struct json_value place_filter(h2o_mem_pool_t *pool, struct json_value v,
 /* {"a":{"b":v}} for the path a.b; v itself for an empty path. */
 struct json_value place_wrap(h2o_mem_pool_t *pool, const struct place_path *path,
                              struct json_value v);
+
+/* Whether nothing stands at the path, and nothing but objects on the way: null, which takes
+ * nobody's place, may stand there. */
+bool place_is_free(struct json_value v, const struct place_path *path);
 
 /* Calls fn with the path ("shop.title") of each member that json_merge(into, with) replaces; of
  * very large objects only the first are looked at. */

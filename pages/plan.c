@@ -1,6 +1,7 @@
 /* Plans: everything about a page that doesn't change from request to request is worked out here,
  * once, and checked: upstreams, URLs, templates, names, places. */
 #include "pages/pages_internal.h"
+#include "pages/static_data.h"
 
 #include <stdlib.h>
 
@@ -37,24 +38,24 @@ static size_t path_params(h2o_mem_pool_t *pool, struct str pattern, const struct
     return count;
 }
 
-static void compile_upstream(const struct config *config, const struct config_part *part,
-                             struct upstreams *ups, struct diag *diag, struct part_plan *plan)
+/* name: of config, so that its place is known. NULL: an error was added, or stands in the diag. */
+static struct upstream *find_upstream(struct pages *pages, const struct str *name,
+                                      struct diag *diag)
 {
-    plan->upstream = upstream_find(ups, part->upstream);
-    if (config_find_upstream(config, part->upstream) != NULL)
-        return; /* when it wasn't prepared, why stands in the diag */
+    const struct config *config = pages->config;
+    if (config_find_upstream(config, *name) != NULL)
+        return upstream_find(pages->ups, *name); /* why it wasn't prepared stands in the diag */
     const char **names = h2o_mem_alloc(config->upstream_count * sizeof(*names) + 1);
     for (size_t i = 0; i < config->upstream_count; i++)
         names[i] = config->upstreams[i].name.p;
-    const char *near = diag_nearest(part->upstream, names, config->upstream_count);
-    struct pos at = config_pos(config, &part->upstream);
+    const char *near = diag_nearest(*name, names, config->upstream_count);
+    struct pos at = config_pos(config, name);
     if (near != NULL)
-        diag_error(diag, at, "unknown upstream \"%s\"; did you mean \"%s\"?", part->upstream.p,
-                   near);
+        diag_error(diag, at, "unknown upstream \"%s\"; did you mean \"%s\"?", name->p, near);
     else
-        diag_error(diag, at, "unknown upstream \"%s\"; add [upstreams.%s]", part->upstream.p,
-                   part->upstream.p);
+        diag_error(diag, at, "unknown upstream \"%s\"; add [upstreams.%s]", name->p, name->p);
     free(names);
+    return NULL;
 }
 
 static bool same_list(const struct config_strings *a, const struct config_strings *b)
@@ -85,41 +86,201 @@ static struct str json_key(h2o_mem_pool_t *pool, struct str name)
     return (struct str){key, name.n + 3};
 }
 
-static void compile_part(struct pages *pages, struct page *page, const struct config_part *part,
+/* -- calls ------------------------------------------------------------------------------------ */
+
+static bool reads(const struct expansion *expansion, bool (*which)(enum expand_source source))
+{
+    for (size_t i = 0; i < expansion->count; i++) {
+        const struct expand_variable *variable = expansion->steps[i].variable;
+        if (variable != NULL && which((enum expand_source)variable->source))
+            return true;
+    }
+    return false;
+}
+
+static bool is_item(enum expand_source source)
+{
+    return source == EXPAND_ITEM;
+}
+
+static bool is_request(enum expand_source source)
+{
+    return source != EXPAND_ITEM && source != EXPAND_PART;
+}
+
+static void compile_headers(struct pages *pages, const struct config_part *part,
+                            const struct expand_scope *scope, struct diag *diag,
+                            struct call_plan *call)
+{
+    size_t count = part->headers.count;
+    bool typed = false;
+    call->headers = h2o_mem_alloc_pool(&pages->pool, (count + 1) * sizeof(*call->headers));
+    for (size_t i = 0; i < count; i++) {
+        struct part_header *header = &call->headers[call->header_count++];
+        const struct config_pair *pair = &part->headers.items[i];
+        *header = (struct part_header){.name = pair->name};
+        expand_compile_text(&pages->pool, pair->value, scope,
+                            config_pos(pages->config, &pair->value), diag, &header->value);
+        typed |= str_caseeq(pair->name, STR("content-type"));
+    }
+    if (call->body.count != 0 && !typed) {
+        struct part_header *header = &call->headers[call->header_count++];
+        *header = (struct part_header){.name = STR("content-type")};
+        expand_compile_text(&pages->pool, STR("application/json"), scope, (struct pos){0}, diag,
+                            &header->value);
+    }
+}
+
+static void compile_call(struct pages *pages, struct page *page, const struct config_part *part,
+                         const struct expand_scope *scope, struct diag *diag,
+                         struct call_plan *call)
+{
+    const struct config *config = pages->config;
+    bool posts = part->method == METHOD_POST;
+    *call = (struct call_plan){.upstream = find_upstream(pages, &part->upstream, diag),
+                               .upstream_name = part->upstream,
+                               .method = posts ? "POST" : NULL,
+                               .timeout_ms = part->timeout_ms,
+                               .repeatable = posts && part->idempotent};
+    if (call->upstream != NULL)
+        call->header_list = header_list(page, &upstream_config(call->upstream)->forward_headers);
+    expand_compile(&pages->pool, part->path, scope, config_pos(config, &part->path), diag,
+                   &call->target);
+    call->reads_request = reads(&call->target, is_request);
+    if (part->body.n != 0 && !posts)
+        diag_error(diag, config_pos(config, &part->body),
+                   "a GET has no body; add method = \"POST\"");
+    else
+        body_compile(&pages->pool, part->body, scope, config_pos(config, &part->body), diag,
+                     &call->body);
+    compile_headers(pages, part, scope, diag, call);
+}
+
+/* The part's own headers go along to the part's own upstream only: credentials may be among them.
+ * Those that hang on an element or the body's type have no meaning here. */
+static void lend_headers(struct pages *pages, const struct call_plan *own, struct call_plan *call)
+{
+    if (call->upstream != own->upstream)
+        return;
+    call->headers =
+        h2o_mem_alloc_pool(&pages->pool, (own->header_count + 1) * sizeof(*call->headers));
+    for (size_t i = 0; i < own->header_count; i++)
+        if (!reads(&own->headers[i].value, is_item) &&
+            !str_caseeq(own->headers[i].name, STR("content-type")))
+            call->headers[call->header_count++] = own->headers[i];
+}
+
+static void load_static(struct pages *pages, const struct config_part *part, bool spread,
+                        struct diag *diag, struct part_plan *plan)
+{
+    const struct config *config = pages->config;
+    const struct config_fallback *fallback = &part->fallback;
+    if (fallback->value.n == 0 && fallback->static_file.n == 0)
+        return;
+    const struct str *key = fallback->value.n != 0 ? &fallback->value : &fallback->static_file;
+    if (fallback->value.n != 0 && fallback->static_file.n != 0) {
+        diag_error(diag, config_pos(config, &fallback->static_file),
+                   "static stands here already; either that or static_file");
+        return;
+    }
+    json_doc_init(&plan->stand_in);
+    if (static_data_load(&pages->pool, config, fallback, diag, &plan->stand_in) && spread &&
+        json_type(json_root(&plan->stand_in)) != JSON_OBJECT)
+        diag_error(diag, config_pos(config, key),
+                   "only an object can be spread into the page (into = \".\")");
+}
+
+/* scope: without the element, since one call stands in for all of them. */
+static void compile_fallback(struct pages *pages, struct page *page, const struct config_part *part,
+                             const struct expand_scope *scope, struct diag *diag,
+                             struct part_plan *plan)
+{
+    const struct config *config = pages->config;
+    const struct config_fallback *fallback = &part->fallback;
+    struct call_plan *call = &plan->fallback;
+    load_static(pages, part, plan->placement.spread, diag, plan);
+    if (fallback->path.n == 0) {
+        if (fallback->upstream.n != 0)
+            diag_error(diag, config_pos(config, &fallback->upstream),
+                       "without a path nobody is asked; add path");
+        return;
+    }
+    const struct str *name = fallback->upstream.n != 0 ? &fallback->upstream : &part->upstream;
+    *call = (struct call_plan){.upstream_name = *name, .timeout_ms = fallback->timeout_ms};
+    call->upstream =
+        name == &part->upstream ? plan->call.upstream : find_upstream(pages, name, diag);
+    if (call->upstream != NULL)
+        call->header_list = header_list(page, &upstream_config(call->upstream)->forward_headers);
+    expand_compile(&pages->pool, fallback->path, scope, config_pos(config, &fallback->path), diag,
+                   &call->target);
+    call->reads_request = reads(&call->target, is_request);
+    lend_headers(pages, &plan->call, call);
+}
+
+/* -- parts ------------------------------------------------------------------------------------ */
+
+static void compile_part(struct page *page, const struct config_part *part,
                          const struct expand_scope *scope, struct diag *diag,
                          struct part_plan *plan)
 {
+    struct pages *pages = page->pages;
     const struct config *config = pages->config;
-    *plan = (struct part_plan){.config = part};
-
+    struct expand_scope with_item = *scope;
+    *plan = (struct part_plan){.config = part, .each.input = SIZE_MAX};
     plan->json_key = json_key(&pages->pool, part->name);
 
-    compile_upstream(config, part, pages->ups, diag, plan);
-    if (plan->upstream != NULL)
-        plan->header_list = header_list(page, &upstream_config(plan->upstream)->forward_headers);
-    expand_compile(&pages->pool, part->path, scope, config_pos(config, &part->path), diag,
-                   &plan->target);
-    if (place_compile(&pages->pool, config, part, diag, &plan->placement) &&
-        plan->placement.into.count != 0 && page_name_is_reserved(plan->placement.into.keys[0].text))
+    bool sound = place_compile(&pages->pool, config, part, diag, &plan->placement);
+    if (plan_each_names(config, part, scope, diag))
+        with_item.item = part->as;
+    with_item.batch = part->batch != 0;
+    compile_call(pages, page, part, &with_item, diag, &plan->call);
+    plan->call.reads_data = part->each.n != 0;
+    if (part->when.n != 0)
+        when_compile(&pages->pool, part->when, scope, config_pos(config, &part->when), diag,
+                     &plan->when);
+    compile_fallback(pages, page, part, scope, diag, plan);
+    plan_each(pages, part, scope, diag, plan);
+    page->scattered |= part_is_scattered(plan);
+    if (part->each.n != 0)
+        return;
+    const struct place_path *into = &plan->placement.into;
+    if (sound && into->count != 0 && page_name_is_reserved(into->keys[0].text))
         diag_error(diag, config_pos(config, &part->into),
                    "\"%.*s\" is a reserved name: templates see the gateway's own data there",
-                   (int)plan->placement.into.keys[0].text.n, plan->placement.into.keys[0].text.p);
+                   (int)into->keys[0].text.n, into->keys[0].text.p);
     page->placed |= part->into.n != 0;
 }
 
-/* pattern: the route's, "" = not known. scope: all but its parameters. */
+/* pattern: the route's, "" = not known. scope: all but its parameters and the parts. */
 static void compile_parts(struct page *page, struct str pattern, struct expand_scope scope,
                           struct diag *diag)
 {
     struct pages *pages = page->pages;
     struct expand_param params[HTTP_MAX_PARAMS];
+    struct str names[EXPAND_MAX_PARTS];
+    if (page->part_count > EXPAND_MAX_PARTS) {
+        diag_error(diag, config_pos(pages->config, &page->config->parts[EXPAND_MAX_PARTS].name),
+                   "a page has at most %d parts", (int)EXPAND_MAX_PARTS);
+        page->part_count = EXPAND_MAX_PARTS;
+    }
+    size_t count = page->part_count;
+    for (size_t i = 0; i < count; i++)
+        names[i] = page->config->parts[i].name;
     scope.params = pattern.n != 0 ? params : NULL;
     scope.param_count = path_params(&pages->pool, pattern, page->route, params);
-    size_t count = page->part_count;
+    scope.parts = names;
+    scope.part_count = count;
     page->parts = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->parts));
-    page->header_lists = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->header_lists));
+    page->order = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->order));
+    /* a part's own and its fallback's */
+    page->header_lists = h2o_mem_alloc_pool(&pages->pool, 2 * count * sizeof(*page->header_lists));
     for (size_t i = 0; i < count; i++)
-        compile_part(pages, page, &page->config->parts[i], &scope, diag, &page->parts[i]);
+        compile_part(page, &page->config->parts[i], &scope, diag, &page->parts[i]);
+    graph_compile(page, diag);
+    for (size_t i = 0; i < count; i++) {
+        struct call_plan *call = &page->parts[i].call;
+        call->reads_data |= page->parts[i].needs != 0;
+    }
 }
 
 static http_handler_fn serve;

@@ -45,9 +45,18 @@ static bool is_json_page(const struct page_run *run)
     return run->page->template == NULL && !run->page->gathers;
 }
 
+/* A call for it did, whatever stands in for it now. */
 static bool has_failed(const struct part_run *part)
 {
     return part->state != PART_OK && part->state != PART_SKIPPED;
+}
+
+/* It should be there and isn't, or not all of it. */
+static bool is_missing(const struct part_run *part)
+{
+    return part->state == PART_SKIPPED
+               ? part->skip == SKIP_INPUT
+               : has_failed(part) && part->state != PART_FALLBACK && part->state != PART_STATIC;
 }
 
 enum { TOKEN_ROOM = 128 }; /* for all of a list member but the part's name */
@@ -131,17 +140,41 @@ static void reply_refused(struct page_run *run)
                                                             .json_only = is_json_page(run)});
 }
 
-/* For the client: which part, and how; never an address. */
-static struct str failure_detail(const struct page_run *run, const struct part_run *part)
+/* The part whose failure it was that let this one down. */
+static const struct part_run *cause_of(const struct part_run *part)
 {
-    struct text text = text_begin(run->request->pool, part->plan->config->name.n + TOKEN_ROOM);
-    text_printf(&text, "part '%s' ", part->plan->config->name.p);
+    while (part->skip == SKIP_INPUT && part->because != NULL)
+        part = part->because;
+    return part;
+}
+
+/* For the client: which part, and how; never an address. */
+static struct str failure_detail(const struct page_run *run, const struct part_run *failed)
+{
+    const struct part_run *part = cause_of(failed);
+    struct text text = text_begin(run->request->pool, failed->plan->config->name.n +
+                                                          part->plan->config->name.n + TOKEN_ROOM);
+    if (part != failed)
+        text_printf(&text, "part '%s' needs ", failed->plan->config->name.p);
+    text_printf(&text, "part '%s'%s ", part->plan->config->name.p, part != failed ? ", which" : "");
     switch (part->state) {
     case PART_TIMEOUT:
-        text_printf(&text, "gave no response within %u ms", part->record->us / 1000);
+        text_printf(&text, "gave no response within %u ms",
+                    (part->record->us - part->began_us) / 1000);
+        break;
+    case PART_OPEN:
+        text_printf(&text, "was not asked: its service has failed too often");
         break;
     case PART_SHED:
         text_printf(&text, "was not asked: too many requests for it are under way");
+        break;
+    case PART_OK:
+    case PART_FALLBACK:
+    case PART_STATIC:
+        text_printf(&text, "has no value for it");
+        break;
+    case PART_SKIPPED:
+        text_printf(&text, "was not asked");
         break;
     default:
         if (part->record->error != NULL)
@@ -159,7 +192,7 @@ static size_t failed_parts(const struct page_run *run, struct access_part *parts
     for (int need = NEED_REQUIRED; need >= NEED_OPTIONAL; need--) {
         for (size_t i = 0; i < run->page->part_count; i++) {
             const struct part_run *part = &run->parts[i];
-            if (!has_failed(part) || part->plan->config->need != need)
+            if (!is_missing(part) || part->plan->config->need != need)
                 continue;
             parts[count] = *part->record;
             required[count++] = need == NEED_REQUIRED;
@@ -173,24 +206,33 @@ static void reply_failed(struct page_run *run, const struct part_run *failed)
     static const struct {
         const char *type, *title;
     } problems[] = {
+        [PART_OK] = {"part-unusable", "A required part lacks a value"},
+        [PART_FALLBACK] = {"part-unusable", "A required part lacks a value"},
+        [PART_STATIC] = {"part-unusable", "A required part lacks a value"},
         [PART_TIMEOUT] = {"upstream-timeout", "A required part timed out"},
-        [PART_SHED] = {"upstream-overloaded", "A required part is overloaded"},
         [PART_ERROR] = {"upstream-failed", "A required part failed"},
+        [PART_OPEN] = {"upstream-unavailable", "A required part is not available"},
+        [PART_SHED] = {"upstream-overloaded", "A required part is overloaded"},
+        [PART_SKIPPED] = {"part-skipped", "A required part was not asked for"},
     };
+    const struct part_run *cause = cause_of(failed);
+    unsigned retry_after_s = cause->state == PART_SHED   ? 1
+                             : cause->state == PART_OPEN ? cause->retry_in_ms / 1000 + 1
+                                                         : 0;
     h2o_mem_pool_t *pool = run->request->pool;
     struct access_part *parts = h2o_mem_alloc_pool(pool, run->page->part_count * sizeof(*parts));
     bool *required = h2o_mem_alloc_pool(pool, run->page->part_count * sizeof(*required));
     add_headers(run, false, 0);
     http_problem_reply(run->request,
-                       &(struct http_problem){.status = outcome_page_status(failed->state),
-                                              .type = problems[failed->state].type,
-                                              .title = problems[failed->state].title,
+                       &(struct http_problem){.status = run_page_status(failed),
+                                              .type = problems[cause->state].type,
+                                              .title = problems[cause->state].title,
                                               .detail = failure_detail(run, failed),
                                               .parts = parts,
                                               .required = required,
                                               .part_count = failed_parts(run, parts, required),
                                               .json_only = is_json_page(run),
-                                              .retry_after_s = failed->state == PART_SHED ? 1 : 0});
+                                              .retry_after_s = retry_after_s});
 }
 
 /* -- pages ------------------------------------------------------------------------------------ */
@@ -223,6 +265,17 @@ static void write_meta_part(struct out *out, const struct part_run *part)
     if (part->record->error != NULL) {
         out_str(out, STR(",\"error\":\""));
         out_str(out, str_from(part->record->error));
+        out_str(out, STR("\""));
+    }
+    if (part_is_each(part->plan)) {
+        out_str(out, STR(",\"calls\":"));
+        out_number(out, part->calls);
+        out_str(out, STR(",\"failed\":"));
+        out_number(out, part->calls_failed);
+    }
+    if (part->skip == SKIP_WHEN || part->because != NULL) {
+        out_str(out, STR(",\"because\":\""));
+        out_str(out, part->skip == SKIP_WHEN ? STR("when") : part->because->plan->config->name);
         out_str(out, STR("\""));
     }
     out_str(out, STR("}"));
@@ -305,12 +358,14 @@ static const char *access_flags(const struct page_run *run)
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
         const char *error = part->record->error ? part->record->error : "";
-        if (part->state == PART_TIMEOUT)
-            return "UT";
-        if (part->state == PART_SHED)
-            return "UO";
-        if (part->state != PART_ERROR)
+        size_t length = strlen(error);
+        if (!has_failed(part))
             continue;
+        if (length > 8 && strcmp(error + length - 8, "_timeout") == 0)
+            return "UT";
+        if (part->state == PART_SHED || part->state == PART_OPEN ||
+            strcmp(error, "connection_limit_reached") == 0)
+            return "UO";
         if (strncmp(error, "connection_refused", 18) == 0 || strncmp(error, "dns_", 4) == 0 ||
             strncmp(error, "destination_", 12) == 0 || strncmp(error, "tls_", 4) == 0)
             return "UF";

@@ -1,5 +1,6 @@
-/* A run: all parts of a page started in one tick, and the wait for the last of them, the deadline,
- * or a required part's failure, whichever is first.
+/* A run: parts started in the moment in which what they need is in, and the wait for the last of
+ * them, the deadline, or a required part's failure, whichever is first. A part that ends frees
+ * those which await it (run_advance()).
  *
  * The status of a page is known as soon as a required part has failed, so the others are cut then
  * (skipped) and the error goes out at once. The run's memory is the request's: when the client
@@ -7,20 +8,25 @@
  * stay with their calls until then, because the response points into them. */
 #include "pages/pages_internal.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* -- tapes ------------------------------------------------------------------------------------ */
 
-static struct tape *tape_take(struct page_loop *loop)
+struct tape *tape_take(struct page_run *run)
 {
+    struct page_loop *loop = run->loop;
     struct tape *tape = loop->spare;
     if (tape != NULL) {
         loop->spare = tape->next;
         loop->spare_count--;
-        return tape;
+    } else {
+        tape = h2o_mem_alloc(sizeof(*tape));
+        json_doc_init(&tape->doc);
     }
-    tape = h2o_mem_alloc(sizeof(*tape));
-    json_doc_init(&tape->doc);
+    tape->next = run->tapes;
+    run->tapes = tape;
     return tape;
 }
 
@@ -37,38 +43,76 @@ static void tape_give(struct page_loop *loop, struct tape *tape)
     loop->spare_count++;
 }
 
-/* -- ending ----------------------------------------------------------------------------------- */
+/* -- what became of parts -----------------------------------------------------------------------
+ */
+
+static uint64_t bit_of(const struct part_run *part)
+{
+    return (uint64_t)1 << (part - part->run->parts);
+}
+
+bool run_has_data(const struct part_run *part)
+{
+    return part->state == PART_OK || part->state == PART_FALLBACK || part->state == PART_STATIC ||
+           part->partial;
+}
+
+/* Skipped, and nothing is missing for it. */
+static bool is_unwanted(const struct part_run *part)
+{
+    return part->state == PART_SKIPPED && (part->skip == SKIP_WHEN || part->skip == SKIP_ALONG);
+}
+
+/* Its page can't do without it, and has to. */
+static bool is_lacking(const struct part_run *part)
+{
+    return part->plan->config->need == NEED_REQUIRED && part->state != PART_RUNNING &&
+           !run_has_data(part) && (part->state != PART_SKIPPED || part->skip == SKIP_INPUT);
+}
 
 bool run_is_complete(const struct page_run *run)
 {
-    for (size_t i = 0; i < run->page->part_count; i++)
-        if (run->parts[i].state != PART_OK)
+    for (size_t i = 0; i < run->page->part_count; i++) {
+        const struct part_run *part = &run->parts[i];
+        if (part->state != PART_OK && !is_unwanted(part))
             return false;
+    }
     return true;
 }
 
 const struct part_run *run_failed_required(const struct page_run *run)
 {
-    for (size_t i = 0; i < run->page->part_count; i++) {
-        const struct part_run *part = &run->parts[i];
-        if (part->plan->config->need == NEED_REQUIRED && part->state != PART_OK &&
-            part->state != PART_SKIPPED)
-            return part;
-    }
+    for (size_t i = 0; i < run->page->part_count; i++)
+        if (is_lacking(&run->parts[i]))
+            return &run->parts[i];
     return NULL;
 }
 
-static void end_part(struct part_run *part, enum part_state state)
+int run_page_status(const struct part_run *failed)
 {
-    gw_assert(part->state == PART_RUNNING);
-    part->state = state;
-    part->record->state = part_state_name(state);
-    part->record->us = (uint32_t)(clock_us() - part->run->started_us);
-    part->run->running--;
+    while (failed->state == PART_SKIPPED && failed->because != NULL)
+        failed = failed->because;
+    int status = outcome_page_status(failed->state);
+    return status != 200 ? status : 502; /* the input was fine, but not what was needed */
 }
 
+struct str run_text(struct page_run *run, const char *format, ...)
+{
+    char text[192];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    size_t length = n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1;
+    char *kept = h2o_mem_alloc_pool(run->request->pool, length + 1);
+    memcpy(kept, text, length);
+    return (struct str){kept, length};
+}
+
+/* -- ending ----------------------------------------------------------------------------------- */
+
 /* One line a minute and part: the access log has each case, this tells the operator why. */
-static void warn_of_failure(struct part_run *part)
+static void warn(struct part_run *part)
 {
     enum { EVERY_US = 60 * 1000000 };
     struct part_plan *plan = part->plan;
@@ -77,29 +121,29 @@ static void warn_of_failure(struct part_run *part)
     if ((last != 0 && now < last + EVERY_US) ||
         !atomic_compare_exchange_strong(&plan->warned_us, &last, now))
         return;
-    struct str error = part->record->error ? str_from(part->record->error) : STR("status");
+    struct str error = part->record->error           ? str_from(part->record->error)
+                       : part->state == PART_SKIPPED ? STR("input")
+                                                     : STR("status");
     log_event(LOG_WARN, "part failed", "page=%s part=%s state=%s error=%s detail=%s",
               log_quote(part->run->page->config->name), log_quote(plan->config->name),
               part->record->state, log_quote(error), log_quote(part->detail));
 }
 
-/* Cuts what still runs. */
-static void cut_parts(struct page_run *run, enum part_state state)
+void run_end_part(struct part_run *part, enum part_state state)
 {
-    for (size_t i = 0; i < run->page->part_count && run->running != 0; i++) {
-        struct part_run *part = &run->parts[i];
-        if (part->state != PART_RUNNING)
-            continue;
-        up_call_cancel(&part->call);
-        part->value = json_null();
-        part->record->error = state == PART_TIMEOUT ? "http_response_timeout" : NULL;
-        part->record->attempts = 1;
-        part->detail =
-            state == PART_TIMEOUT ? STR("cut by the page's deadline") : STR("not needed any more");
-        end_part(part, state);
-        if (state == PART_TIMEOUT)
-            warn_of_failure(part);
-    }
+    struct page_run *run = part->run;
+    gw_assert(part->state == PART_RUNNING);
+    part->state = state;
+    part->record->state = part_state_name(state);
+    part->record->us = (uint32_t)(clock_us() - run->started_us);
+    if (state == PART_SKIPPED)
+        part->record->error = NULL; /* nothing went wrong with it */
+    run->waiting &= ~bit_of(part);
+    run->ended |= bit_of(part);
+    run->running--;
+    if (state != PART_OK && part->skip != SKIP_CUT && !is_unwanted(part))
+        warn(part);
+    run->failed |= is_lacking(part);
 }
 
 static void finish(struct page_run *run)
@@ -109,52 +153,101 @@ static void finish(struct page_run *run)
     run->finish(run);
 }
 
+void run_release(struct page_run *run)
+{
+    for (struct ask *it = run->asks; it != NULL; it = it->next)
+        up_call_release(&it->call);
+    for (struct tape *tape = run->tapes, *next; tape != NULL; tape = next) {
+        next = tape->next;
+        tape_give(run->loop, tape);
+    }
+    run->tapes = NULL;
+    for (size_t i = 0; i < run->page->part_count; i++)
+        run->parts[i].value = JSON_NONE;
+}
+
+static void skip(struct part_run *part, enum part_skip why)
+{
+    part->skip = why;
+    part->rung = RUNG_ABSENT;
+    run_end_part(part, PART_SKIPPED);
+}
+
+/* -- cutting ---------------------------------------------------------------------------------- */
+
+/* Nobody waits for what still runs. */
+static void drop_parts(struct page_run *run)
+{
+    ask_cancel_all(run);
+    for (size_t i = 0; i < run->page->part_count && run->running != 0; i++) {
+        struct part_run *part = &run->parts[i];
+        if (part->state != PART_RUNNING)
+            continue;
+        part->value = json_null();
+        part->record->attempts += part->calls - part->calls_over;
+        part->detail = STR("not needed any more");
+        skip(part, SKIP_CUT);
+    }
+}
+
+static const struct part_run *lacking_input(const struct part_run *part)
+{
+    for (uint64_t left = part->plan->needs; left != 0; left &= left - 1) {
+        const struct part_run *input = &part->run->parts[__builtin_ctzll(left)];
+        if (input->state != PART_RUNNING && !run_has_data(input))
+            return input;
+    }
+    return NULL;
+}
+
+static void skip_without(struct part_run *part, const struct part_run *input)
+{
+    if (is_unwanted(input)) {
+        part->because = input;
+        skip(part, SKIP_ALONG);
+        return;
+    }
+    static const char *const texts[] = {
+        [PART_TIMEOUT] = "timed out", [PART_ERROR] = "failed",        [PART_OPEN] = "wasn't asked",
+        [PART_SHED] = "was shed",     [PART_SKIPPED] = "was skipped",
+    };
+    ladder_without_input(
+        part, input,
+        run_text(part->run, "%s %s", input->plan->config->name.p, texts[input->state]));
+}
+
+/* begun: else it was still waiting for an input, or was about to. */
+static void cut_late(struct part_run *part, bool begun)
+{
+    part->record->attempts += part->calls - part->calls_over;
+    if (part->rung == RUNG_FRESH && part->elements != NULL)
+        elements_cut(part);
+    else
+        ladder_failed(part, &(struct failure){.state = PART_TIMEOUT,
+                                              .error = "http_response_timeout",
+                                              .detail = begun ? STR("cut by the page's deadline")
+                                                              : STR("not asked before the "
+                                                                    "deadline")});
+}
+
 static void deadline_passed(struct timer *timer)
 {
     struct page_run *run = CONTAINER_OF(timer, struct page_run, deadline);
-    cut_parts(run, PART_TIMEOUT);
+    ask_cancel_all(run);
+    for (size_t n = 0; n < run->page->part_count && run->running != 0; n++) {
+        struct part_run *part = &run->parts[run->page->order[n]];
+        bool begun = !(run->waiting & bit_of(part));
+        if (part->state != PART_RUNNING)
+            continue;
+        const struct part_run *input = begun ? NULL : lacking_input(part);
+        if (!begun && part->plan->when.parts != 0 && !write_when_holds(part))
+            skip(part, SKIP_WHEN);
+        else if (input != NULL)
+            skip_without(part, input);
+        else
+            cut_late(part, begun);
+    }
     finish(run);
-}
-
-static void part_done(struct up_call *call, const struct up_result *result, void *arg)
-{
-    struct part_run *part = arg;
-    struct page_run *run = part->run;
-    gw_assert(call == part->call && !run->over);
-
-    if (result->end == UP_ANSWERED && result->body.n != 0)
-        part->tape = tape_take(run->loop);
-    struct outcome outcome;
-    outcome_judge(result, &part->plan->placement, part->tape ? &part->tape->doc : NULL,
-                  run->request->pool, &outcome);
-    part->value = outcome.value;
-    part->detail = outcome.detail;
-    part->times = result->times;
-    part->record->status = result->status;
-    part->record->error = outcome.error;
-    part->record->bytes = result->wire_bytes;
-    part->record->attempts = result->attempts;
-    end_part(part, outcome.state);
-    if (outcome.state != PART_OK) {
-        up_call_release(&part->call);
-        warn_of_failure(part);
-        if (part->plan->config->need == NEED_REQUIRED)
-            cut_parts(run, PART_SKIPPED);
-    }
-    if (run->running == 0)
-        finish(run);
-}
-
-void run_release(struct page_run *run)
-{
-    for (size_t i = 0; i < run->page->part_count; i++) {
-        struct part_run *part = &run->parts[i];
-        up_call_release(&part->call);
-        if (part->tape != NULL)
-            tape_give(run->loop, part->tape);
-        part->tape = NULL;
-        part->value = JSON_NONE;
-    }
 }
 
 /* The response was sent, or the client left: then nobody waits for the parts any more. What a pool
@@ -164,7 +257,7 @@ static void dispose(void *memory)
     struct page_run *run = memory;
     if (!run->over) {
         timer_stop(run->loop->loop, &run->deadline);
-        cut_parts(run, PART_SKIPPED);
+        drop_parts(run);
     }
     run_release(run);
 }
@@ -192,11 +285,6 @@ struct str run_variable(void *arg, const struct expand_variable *variable, size_
     return (struct str){NULL, 0};
 }
 
-struct header_set {
-    struct up_header *headers;
-    size_t count;
-};
-
 static struct header_set *forwarded_headers(const struct page *page, struct http_request *request)
 {
     struct header_set *sets =
@@ -215,33 +303,75 @@ static struct header_set *forwarded_headers(const struct page *page, struct http
     return sets;
 }
 
-/* False: a value can't be used; nothing was asked. */
-static bool expand_targets(struct page_run *run, expand_get_fn *get, void *get_arg)
+/* Its inputs are in. */
+static void begin(struct part_run *part)
+{
+    struct part_plan *plan = part->plan;
+    struct page_run *run = part->run;
+    run->waiting &= ~bit_of(part);
+    if (plan->awaits != 0) {
+        part->began_us = (uint32_t)(clock_us() - run->started_us);
+        if (plan->when.parts != 0 && !write_when_holds(part)) {
+            skip(part, SKIP_WHEN);
+            return;
+        }
+        const struct part_run *input = lacking_input(part);
+        if (input != NULL) {
+            skip_without(part, input);
+            return;
+        }
+    }
+    if (part_is_each(plan)) {
+        elements_start(part);
+        return;
+    }
+    if (plan->call.reads_data) {
+        const struct expand_variable *culprit;
+        enum expand_result result =
+            write_call(part, &plan->call, NULL, 1, &part->written, &culprit);
+        if (result != EXPAND_OK) {
+            bool of_part = culprit->source == EXPAND_PART;
+            ladder_without_input(part, of_part ? &run->parts[culprit->param] : NULL,
+                                 write_refusal(part, result, culprit));
+            return;
+        }
+    }
+    ask(&part->asker, &plan->call, &part->written, &part->ask);
+}
+
+void run_advance(struct page_run *run)
+{
+    /* in the graph's order, so that what ends at once frees only what comes later */
+    for (size_t n = 0; n < run->page->part_count && run->waiting != 0 && !run->failed; n++) {
+        struct part_run *part = &run->parts[run->page->order[n]];
+        if (run->waiting & bit_of(part) && !(part->plan->awaits & ~run->ended))
+            begin(part);
+    }
+    if (run->failed)
+        drop_parts(run);
+    if (run->running == 0)
+        finish(run);
+}
+
+/* Writes what needs no other part, so that a value of the request that can't be used is found
+ * before anybody was asked. False: there is such a value. */
+static bool prepare(struct page_run *run)
 {
     for (size_t i = 0; i < run->page->part_count; i++) {
         struct part_run *part = &run->parts[i];
-        run->refused = expand(&part->plan->target, get, get_arg, 1, run->request->pool,
-                              &part->target, &run->refused_by);
+        const struct part_plan *plan = part->plan;
+        if (plan->when.count != 0 && plan->when.parts == 0 && !write_when_holds(part)) {
+            skip(part, SKIP_WHEN);
+            continue;
+        }
+        if (!plan->call.reads_data)
+            run->refused = write_call(part, &plan->call, NULL, 1, &part->written, &run->refused_by);
+        else if (plan->call.reads_request)
+            run->refused = write_check(part, &plan->call, &run->refused_by);
         if (run->refused != EXPAND_OK)
             return false;
     }
     return true;
-}
-
-static void start_parts(struct page_run *run)
-{
-    const struct header_set *sets = forwarded_headers(run->page, run->request);
-    for (size_t i = 0; i < run->page->part_count; i++) {
-        struct part_run *part = &run->parts[i];
-        const struct header_set *set = &sets[part->plan->header_list];
-        struct up_request request = {.upstream = part->plan->upstream,
-                                     .target = part->target,
-                                     .headers = set->headers,
-                                     .header_count = set->count,
-                                     .timeout_ms = part->plan->config->timeout_ms};
-        part->call = up_call_start(run->loop->client, &request, part_done, part);
-    }
-    timer_start(run->loop->loop, &run->deadline, run->page->config->deadline_ms);
 }
 
 struct page_run *run_start(struct page *page, struct http_request *request, expand_get_fn *get,
@@ -255,6 +385,8 @@ struct page_run *run_start(struct page *page, struct http_request *request, expa
                              .loop = page->pages->loops[loop_index(request->loop)],
                              .finish = finish_fn,
                              .finish_arg = finish_arg,
+                             .get = get,
+                             .get_arg = get_arg,
                              .started_us = clock_us(),
                              .running = count};
     gw_assert(run->loop != NULL);
@@ -263,22 +395,30 @@ struct page_run *run_start(struct page *page, struct http_request *request, expa
     /* In the pool, not in the run: the log is written when runs may be gone already. */
     struct access_part *records = h2o_mem_alloc_pool(request->pool, count * sizeof(*records));
     for (size_t i = 0; i < count; i++) {
+        struct part_run *part = &run->parts[i];
         records[i] = (struct access_part){.name = page->parts[i].config->name,
                                           .state = part_state_name(PART_RUNNING)};
-        run->parts[i] =
-            (struct part_run){.run = run, .plan = &page->parts[i], .record = &records[i]};
+        *part = (struct part_run){.run = run, .plan = &page->parts[i], .record = &records[i]};
+        part->value = json_null();
+        part->asker = (struct asker){
+            .part = part, .placement = &part->plan->placement, .answered = ladder_answered};
+        run->waiting |= bit_of(part);
     }
     request->parts = records;
     request->part_count = count;
 
-    if (!expand_targets(run, get, get_arg)) {
+    if (!prepare(run)) {
         for (size_t i = 0; i < count; i++)
-            end_part(&run->parts[i], PART_SKIPPED);
+            if (run->parts[i].state == PART_RUNNING)
+                skip(&run->parts[i], SKIP_CUT);
         finish(run);
-    } else if (count == 0) {
-        finish(run);
-    } else {
-        start_parts(run);
+        return run;
     }
+    if (run->running != 0) {
+        run->header_sets = forwarded_headers(page, request);
+        run->deadline_ms = loop_now_ms(run->loop->loop) + page->config->deadline_ms;
+        timer_start(run->loop->loop, &run->deadline, page->config->deadline_ms);
+    }
+    run_advance(run);
     return run;
 }

@@ -12,12 +12,52 @@
 /* -- the parts' data ----------------------------------------------------------------------------
  */
 
+/* Puts the results of an `each` into the elements that they are for: those of its input's value, as
+ * far as others have been put in there already. One value for all, which a fallback or static data
+ * gave, goes into every element. */
+static void scatter(struct page_run *run, const struct part_run *part, struct json_value *values)
+{
+    const struct part_plan *plan = part->plan;
+    h2o_mem_pool_t *pool = run->request->pool;
+    struct json_value *input = &values[plan->each.input], value = values[part - run->parts];
+    size_t count = json_count(place_select(*input, &plan->each.at)), n = 0;
+    count = count < MAX_LISTED ? count : MAX_LISTED;
+    bool stands_in = part->state == PART_FALLBACK || part->state == PART_STATIC;
+    struct json_value *results = h2o_mem_alloc_pool(pool, count * sizeof(*results));
+    if (stands_in || json_type(value) != JSON_ARRAY)
+        for (; n < count; n++)
+            results[n] = value;
+    else
+        for (struct json_iter it = json_iter(value); n < count && json_next(&it);)
+            results[n++] = it.value;
+    *input = each_place(pool, *input, &plan->each.at, &plan->placement.into, results, n);
+}
+
+/* The parts' values as they are shown; those that were put into others' still stand there. Last
+ * parts first: what is put into a part is put with it into another. */
+static const struct json_value *shown(struct page_run *run)
+{
+    size_t count = run->page->part_count;
+    struct json_value *values = h2o_mem_alloc_pool(run->request->pool, count * sizeof(*values));
+    for (size_t i = 0; i < count; i++)
+        values[i] = run->parts[i].value;
+    for (size_t n = count; run->page->scattered && n-- > 0;) {
+        const struct part_run *part = &run->parts[run->page->order[n]];
+        if (part_is_scattered(part->plan))
+            scatter(run, part, values);
+    }
+    return values;
+}
+
 static struct json_object *listed(struct page_run *run, size_t room)
 {
-    struct json_object *root = json_object_create(run->request->pool, run->page->part_count + room);
-    for (size_t i = 0; i < run->page->part_count; i++)
-        root->members[root->count++] =
-            (struct json_member){run->page->parts[i].config->name, run->parts[i].value};
+    const struct page *page = run->page;
+    const struct json_value *values = page->scattered ? shown(run) : NULL;
+    struct json_object *root = json_object_create(run->request->pool, page->part_count + room);
+    for (size_t i = 0; i < page->part_count; i++)
+        if (values == NULL || !part_is_scattered(&page->parts[i]))
+            root->members[root->count++] = (struct json_member){
+                page->parts[i].config->name, values != NULL ? values[i] : run->parts[i].value};
     return root;
 }
 
@@ -54,14 +94,15 @@ static void log_collision(void *arg, struct str path)
 }
 
 /* The place of a part: its `into`, or its name. */
-static struct json_value placed(h2o_mem_pool_t *pool, const struct part_run *part)
+static struct json_value placed(h2o_mem_pool_t *pool, const struct part_run *part,
+                                struct json_value value)
 {
     if (part->plan->placement.spread)
-        return part->value;
+        return value;
     if (part->plan->placement.into.count != 0)
-        return place_wrap(pool, &part->plan->placement.into, part->value);
+        return place_wrap(pool, &part->plan->placement.into, value);
     struct place_key key = {.text = part->plan->config->name};
-    return place_wrap(pool, &(struct place_path){&key, 1}, part->value);
+    return place_wrap(pool, &(struct place_path){&key, 1}, value);
 }
 
 static bool is_free(struct json_value root, const struct part_run *part)
@@ -84,12 +125,13 @@ static bool is_free(struct json_value root, const struct part_run *part)
 static struct json_value merged(struct page_run *run)
 {
     h2o_mem_pool_t *pool = run->request->pool;
+    const struct json_value *values = shown(run);
     struct json_value root = json_from_object(json_object_create(pool, 0));
     for (size_t i = 0; i < run->page->part_count; i++) {
         struct part_run *part = &run->parts[i];
-        if (json_type(part->value) == JSON_NULL)
+        if (json_type(values[i]) == JSON_NULL || part_is_scattered(part->plan))
             continue;
-        struct json_value before = root, value = placed(pool, part);
+        struct json_value before = root, value = placed(pool, part, values[i]);
         unsigned collisions = 0;
         root = json_merge(pool, before, value, &collisions);
         if (collisions != 0) {
@@ -102,8 +144,9 @@ static struct json_value merged(struct page_run *run)
     }
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
-        if (json_type(part->value) == JSON_NULL && is_free(root, part))
-            root = json_merge(pool, root, placed(pool, part), NULL);
+        if (json_type(values[i]) == JSON_NULL && !part_is_scattered(part->plan) &&
+            is_free(root, part))
+            root = json_merge(pool, root, placed(pool, part, values[i]), NULL);
     }
     return root;
 }

@@ -101,7 +101,7 @@ static void stop(struct check *check)
 }
 
 /* A tenth more or less, so that checks of many addresses and gateways don't march in step. */
-static uint64_t next_interval_ms(const struct config_health *health, struct up_client *client)
+static uint64_t next_interval_ms(struct up_client *client, const struct config_health *health)
 {
     return health->interval_ms * (900 + client_chance(client) % 201) / 1000;
 }
@@ -111,7 +111,7 @@ static void end(struct check *check, bool good, const char *reason)
     struct lane *lane = &check->of->lane;
     const struct config_upstream *config = lane->upstream->config;
     struct endpoint *endpoint = check->endpoint;
-    uint64_t next_ms = check->began_ms + next_interval_ms(&config->health, lane->client);
+    uint64_t next_ms = check->began_ms + next_interval_ms(lane->client, &config->health);
     uint64_t now_ms = loop_now_ms(lane->client->loop);
     if (health_check(&endpoint->health, good, &config->health))
         log_event(good ? LOG_INFO : LOG_WARN, good ? "address healthy" : "address unhealthy",

@@ -265,8 +265,7 @@ static void end_of_turn(struct task *task)
 
 /* -- the client -- */
 
-/* Xorshift. */
-uint32_t client_chance(struct up_client *client)
+uint32_t client_chance(struct up_client *client) /* xorshift */
 {
     uint32_t x = client->chance;
     x ^= x << 13;

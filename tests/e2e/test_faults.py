@@ -186,13 +186,13 @@ upstream = "u"
 path = "/ok"
 [pages.home.parts.c]
 upstream = "u"
-path = "/ok"
+path = "/ok?another"
 """
     one = gateway(text)
     parts = httpx.get(one.url, timeout=20).json()["meta"]["parts"]
     assert [parts[name]["state"] for name in "abc"] == ["ok", "ok", "shed"]
     assert parts["c"]["error"] == "connection_limit_reached"
-    required = gateway(text.replace('path = "/ok"', 'path = "/ok"\nneed = "required"'))
+    required = gateway(text.replace('path = "/ok', 'need = "required"\npath = "/ok'))
     page = httpx.get(required.url, timeout=20)
     assert page.status_code == 503
     assert int(page.headers["retry-after"]) >= 1

@@ -21,7 +21,7 @@ upstream = "u"
 path = "/late/{delay}"
 [pages.home.parts.second]
 upstream = "u"
-path = "/late/{delay}"
+path = "/late/{delay}?second"
 [pages.fast]
 path = "/fast"
 [pages.fast.parts.u]

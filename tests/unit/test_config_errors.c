@@ -41,6 +41,22 @@ static void test_unknown_keys_come_with_a_guess(void **state)
     assert_errors(rows, COUNT(rows));
 }
 
+static void test_data_in_the_file_must_be_json(void **state)
+{
+    (void)state;
+#define FALLBACK \
+    "[upstreams.a]\nurl = 'http://a'\n[pages.a]\npath = '/'\n[pages.a.parts.a.fallback]\n"
+    static const struct error_row rows[] = {
+        {FALLBACK "static = { n = [1, -inf] }", "t:6:20: error: JSON has no number -inf\n"},
+        {FALLBACK "static = nan", "t:6:10: error: JSON has no number nan\n"},
+        {FALLBACK "static = { a = '${GW_NO_SUCH}' }",
+         "t:6:17: error: ${GW_NO_SUCH} is not set; set it, or give a default: "
+         "${GW_NO_SUCH:-…}\n"},
+    };
+    unsetenv("GW_NO_SUCH");
+    assert_errors(rows, COUNT(rows));
+}
+
 static void test_wrong_types_say_what_is_expected(void **state)
 {
     (void)state;
@@ -463,6 +479,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unknown_keys_come_with_a_guess),
+        cmocka_unit_test(test_data_in_the_file_must_be_json),
         cmocka_unit_test(test_wrong_types_say_what_is_expected),
         cmocka_unit_test(test_numbers_have_bounds),
         cmocka_unit_test(test_required_keys_are_missed_at_their_table),

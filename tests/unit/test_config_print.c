@@ -44,6 +44,15 @@ static void same_server(const struct config_server *a, const struct config_serve
     same_strings(a->trusted_proxies, b->trusted_proxies);
 }
 
+static void same_pairs(struct config_pairs a, struct config_pairs b)
+{
+    assert_int_equal(a.count, b.count);
+    for (size_t i = 0; i < a.count; i++) {
+        same_str(a.items[i].name, b.items[i].name);
+        same_str(a.items[i].value, b.items[i].value);
+    }
+}
+
 static void same_upstream(const struct config_upstream *a, const struct config_upstream *b)
 {
     same_str(a->name, b->name);
@@ -58,15 +67,32 @@ static void same_upstream(const struct config_upstream *a, const struct config_u
     assert_int_equal(a->max_body, b->max_body);
     assert_int_equal(a->resolve_every_ms, b->resolve_every_ms);
     same_strings(a->forward_headers, b->forward_headers);
-    assert_int_equal(a->set_headers.count, b->set_headers.count);
-    for (size_t i = 0; i < a->set_headers.count; i++) {
-        same_str(a->set_headers.items[i].name, b->set_headers.items[i].name);
-        same_str(a->set_headers.items[i].value, b->set_headers.items[i].value);
-    }
+    same_pairs(a->set_headers, b->set_headers);
     same_str(a->tls.ca_file, b->tls.ca_file);
     same_str(a->tls.cert_file, b->tls.cert_file);
     same_str(a->tls.key_file, b->tls.key_file);
     assert_int_equal(a->tls.min_version, b->tls.min_version);
+    same_strings(a->addresses, b->addresses);
+    assert_int_equal(a->balance, b->balance);
+    same_str(a->deadline_header, b->deadline_header);
+    assert_int_equal(a->retry.attempts, b->retry.attempts);
+    same_strings(a->retry.on, b->retry.on);
+    assert_int_equal(a->retry.backoff_ms, b->retry.backoff_ms);
+    assert_int_equal(a->retry.max_backoff_ms, b->retry.max_backoff_ms);
+    assert_int_equal(a->retry.budget, b->retry.budget);
+    assert_int_equal(a->retry.budget_floor, b->retry.budget_floor);
+    same_str(a->hedge.after, b->hedge.after);
+    assert_int_equal(a->hedge.budget, b->hedge.budget);
+    assert_int_equal(a->hedge.budget_floor, b->hedge.budget_floor);
+    assert_memory_equal(&a->breaker, &b->breaker, sizeof(a->breaker));
+    assert_int_equal(a->ejection.consecutive, b->ejection.consecutive);
+    assert_int_equal(a->ejection.for_ms, b->ejection.for_ms);
+    assert_int_equal(a->ejection.max_share, b->ejection.max_share);
+    same_str(a->health.path, b->health.path);
+    assert_int_equal(a->health.interval_ms, b->health.interval_ms);
+    assert_int_equal(a->health.timeout_ms, b->health.timeout_ms);
+    assert_int_equal(a->health.healthy, b->health.healthy);
+    assert_int_equal(a->health.unhealthy, b->health.unhealthy);
 }
 
 static void same_page(const struct config_page *a, const struct config_page *b)
@@ -87,6 +113,22 @@ static void same_page(const struct config_page *a, const struct config_page *b)
         same_strings(p->allow, q->allow);
         same_strings(p->deny, q->deny);
         same_str(p->into, q->into);
+        assert_int_equal(p->method, q->method);
+        same_str(p->body, q->body);
+        assert_int_equal(p->idempotent, q->idempotent);
+        same_str(p->when, q->when);
+        same_str(p->each, q->each);
+        same_str(p->as, q->as);
+        assert_int_equal(p->concurrency, q->concurrency);
+        assert_int_equal(p->max_items, q->max_items);
+        assert_int_equal(p->batch, q->batch);
+        same_str(p->by, q->by);
+        same_pairs(p->headers, q->headers);
+        same_str(p->fallback.upstream, q->fallback.upstream);
+        same_str(p->fallback.path, q->fallback.path);
+        assert_int_equal(p->fallback.timeout_ms, q->fallback.timeout_ms);
+        same_str(p->fallback.value, q->fallback.value);
+        same_str(p->fallback.static_file, q->fallback.static_file);
     }
 }
 
@@ -185,12 +227,31 @@ static const char everything[] =
     "'x.y' = '\"\\'\n'#$' = '$${a}'\n"
     "[upstreams.z.tls]\nca_file = 'ca.pem'\ncert_file = '${GW_CERT:-c}.pem'\nkey_file = '/k.pem'\n"
     "min_version = '1.3'\n"
+    "[upstreams.z.retry]\nattempts = 3\non = ['connect', '429']\nbackoff = '5ms'\n"
+    "max_backoff = '1s'\nbudget = 7\nbudget_floor = 0\n"
+    "[upstreams.z.hedge]\nafter = 'p95'\nbudget = 5\nbudget_floor = 2\n"
+    "[upstreams.z.breaker]\nerror_share = 40\nmin_calls = 10\nconsecutive = 0\n"
+    "open_for = '3s'\nprobes = 1\n"
+    "[upstreams.z.ejection]\nconsecutive = 2\nfor = '4s'\nmax_share = 34\n"
+    "[upstreams.z.health]\npath = '/up'\ninterval = '1s'\ntimeout = '100ms'\nhealthy = 1\n"
+    "unhealthy = 9\n"
     "[upstreams.a]\nurl = 'unix:up.sock'\n"
+    "[upstreams.many]\nurl = 'http://m'\naddresses = ['10.0.0.1:1 weight=3', '[::1]:2']\n"
+    "balance = 'least_inflight'\ndeadline_header = 'X-Left'\n"
     "[pages.second.parts.zoo]\nupstream = 'z'\nneed = 'required'\ntimeout = '5ms'\n"
     "[pages.first]\npath = '/1'\n"
     "[pages.second]\npath = '/{id}'\ntemplate = 't.html'\ndeadline = '2m'\n"
     "[pages.second.parts.a]\nselect = 'data.items'\nallow = ['x', 'y.z']\ndeny = ['q']\n"
     "into = '.'\npath = '/{?query.a*}'\n"
+    "[pages.second.parts.b]\nupstream = 'z'\nmethod = 'POST'\nidempotent = true\n"
+    "body = '{\"a\": \"{item.id}\"}'\nwhen = 'query.x && !a.y'\neach = 'a.list'\nas = 'one'\n"
+    "concurrency = 3\nmax_items = 50\nbatch = 20\nby = 'id'\n"
+    "[pages.second.parts.b.headers]\nX-Id = '{path.id}'\nAuthorization = 'Bearer {cookie.t}'\n"
+    "[pages.second.parts.b.fallback]\nupstream = 'a'\npath = '/else'\ntimeout = '2ms'\n"
+    "[pages.second.parts.b.fallback.static]\nitems = [1, 0x10, 2.5, true, 'a\"\\', {}]\n"
+    "when = 2026-11-22\ndeep = { list = [[]], '$${k}' = '$${v} ${GW_WORD:-w}' }\n"
+    "[pages.second.parts.c]\nupstream = 'z'\n"
+    "fallback = { static = '[1, null]', static_file = 'f.json' }\n"
     "[static.s]\npath = '/s'\ndir = 's'\nmax_age = '25h'\n"
     "[static.r]\npath = '/r'\ndir = '${GW_STATIC:-/srv}/r'\n"
     "[data]\ndir = '${GW_DATA:-d}/kept'\nsecret = '${GW_SECRET}'\n"
@@ -256,6 +317,16 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "\nurl                 = \"unix:" DIR "/up.sock\"\n",
         "\n[pages.second.parts.a]\nupstream    = \"a\"\n",
         "\ntimeout     = \"0s\"\n",
+        "\naddresses           = [\"10.0.0.1:1 weight=3\", \"[::1]:2\"]\n",
+        "\non           = [\"connect\", \"429\"] ",
+        "\nafter        = \"p95\" ",
+        "\nbody        = \"{\\\"a\\\": \\\"{item.id}\\\"}\"\n",
+        "\n[pages.second.parts.b.headers]\nX-Id = \"{path.id}\"\n"
+        "Authorization = \"Bearer {cookie.t}\"\n",
+        "\nstatic      = \"{\\\"items\\\":[1,16,2.5,true,\\\"a\\\\\\\"\\\\\\\\\\\",{}],"
+        "\\\"when\\\":\\\"2026-11-22\\\",\\\"deep\\\":{\\\"list\\\":[[]],"
+        "\\\"$$${k}\\\":\\\"$${v} w\\\"}}\"\n",
+        "\nstatic      = \"[1, null]\"\nstatic_file = \"" DIR "/f.json\"\n",
         "\nmax_age = \"25h\" ",
         "\ndir     = \"${GW_STATIC:-/srv}/r\"\n",
         "\n[data]\ndir    = \"${GW_DATA:-d}/kept\" ",
@@ -304,11 +375,19 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "[upstreams.z]",
         "[upstreams.z.set_headers]",
         "[upstreams.z.tls]",
+        "[upstreams.z.retry]",
+        "[upstreams.z.hedge]",
+        "[upstreams.z.breaker]",
+        "[upstreams.z.ejection]",
+        "[upstreams.z.health]",
         "[upstreams.a]",
         "[upstreams.a.tls]",
         "[pages.second]",
         "[pages.second.parts.zoo]",
         "[pages.second.parts.a]",
+        "[pages.second.parts.b]",
+        "[pages.second.parts.b.headers]",
+        "[pages.second.parts.b.fallback]",
         "[pages.first]",
         "[static.s]",
         "[static.r]",

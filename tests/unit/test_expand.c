@@ -330,7 +330,10 @@ static void test_check_refuses_bad_paths_at_their_column(void **state)
 static void test_fields_are_known_where_there_are_some(void **state)
 {
     static const struct str fields[] = {STR("name"), STR("empty"), STR("none"), STR("up")};
-    static const struct expand_scope scope = {params, COUNT(params), fields, COUNT(fields)};
+    static const struct expand_scope scope = {.params = params,
+                                              .param_count = COUNT(params),
+                                              .fields = fields,
+                                              .field_count = COUNT(fields)};
     static const struct {
         const char *text, *target, *messages;
     } cases[] = {

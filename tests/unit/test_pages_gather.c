@@ -138,6 +138,25 @@ static void test_fields_of_the_caller_go_into_urls_and_data_comes_back(void **st
     close_site(&site);
 }
 
+static void test_parts_that_need_each_other_and_fields(void **state)
+{
+    (void)state;
+    struct site site;
+    open_site(&site, PART("learner", "/json/{field.name}", "")
+                         PART("course", "/json{?learner.target,field.name}", REQUIRED)
+                             PART("never", "/json", "when = \"field.none\"\n"));
+    assert_non_null(site.parts);
+    const char *answer = live_ask(&site.live, "GET /issue/7?name=Zo", "");
+    assert_has(answer, "\r\n\r\n{\"learner\":{\"target\":\"/json/Zo\"},"
+                       "\"course\":{\"target\":\"/json?target=%2Fjson%2FZo&name=Zo\"},"
+                       "\"never\":null} learner=ok course=ok never=skipped");
+    assert_int_equal(site.done, 1);
+    answer = live_ask(&site.live, "GET /issue/7?name=..", ""); /* before the first is asked */
+    assert_has(answer, "HTTP/1.1 400 ");
+    assert_int_equal(site.done, 1);
+    close_site(&site);
+}
+
 static void test_an_optional_part_that_failed_is_null(void **state)
 {
     (void)state;
@@ -255,7 +274,7 @@ static void test_check_tells_what_is_wrong_with_parts(void **state)
          "\"path.id\"?\n"},
         {PART("a", "/{form.name}", ""), "gateway.toml:13:11: error: unknown namespace \"form\" "
                                         "(known: path, query, header, cookie, "
-                                        "field)\n"},
+                                        "field and the page's parts)\n"},
         {PART("a", "/{field.nmae}", ""), "gateway.toml:13:11: error: no field \"nmae\" comes from "
                                          "the request; did you mean \"field.name\"?\n"},
         {"[certificates.course.parts.a]\nupstream = \"v\"\n",
@@ -296,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields_of_the_caller_go_into_urls_and_data_comes_back),
+        cmocka_unit_test(test_parts_that_need_each_other_and_fields),
         cmocka_unit_test(test_an_optional_part_that_failed_is_null),
         cmocka_unit_test(test_without_parts_the_caller_goes_on_at_once),
         cmocka_unit_test(test_a_required_part_that_failed_is_the_answer),

@@ -267,7 +267,7 @@ static void test_check_refuses_paths_that_cannot_work(void **state)
         {"allow = [\"a\", \".b\"]", "gateway.toml:6:16: error: \".b\" has an empty key\n"},
         {"deny = [\"a..\"]", "gateway.toml:6:12: error: \"a..\" has an empty key\n"},
         {"select = \"a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a\"",
-         "gateway.toml:6:10: error: a path has at most 32 keys\n"},
+         "gateway.toml:6:11: error: a path has at most 32 keys\n"},
         {"deny = [\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\","
          "\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\","
          "\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]",

@@ -323,6 +323,8 @@ void handle_direct(struct handle *handle, struct upstream *up, struct endpoint *
 int client_close_socket(void *arg, curl_socket_t fd);
 
 /* -- client.c */
+/* Any number; for what needs to be spread in time and not to be secret. */
+uint32_t client_chance(struct up_client *client);
 void lane_init(struct lane *lane, struct up_client *client, struct upstream *up);
 /* Makes its multi, before the first transfer. */
 void lane_open(struct lane *lane);

@@ -1,10 +1,11 @@
-"""What end-to-end tests share: the real gateway, nginx and a faulty upstream, each on a free port."""
+"""What end-to-end tests share: the real gateway, nginx, a faulty upstream, each on a free port."""
 
 import itertools
 import socket
 
 import pytest
 
+from fault_proxy import FaultProxy
 from faults import Faults
 from gateway import Gateway
 from nginx import Nginx
@@ -63,3 +64,17 @@ def faults():
     one = Faults().start()
     yield one
     one.stop()
+
+
+@pytest.fixture
+def fault_proxy():
+    """fault_proxy(server.port) puts one in front of a server."""
+    running = []
+
+    def start(port, seed=None):
+        running.append(FaultProxy(port, seed).start())
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()

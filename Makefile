@@ -224,7 +224,7 @@ build/fuzz/bin/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/gateway.a
 
 bench: ## measure against nginx + Lua, and the parts on their own
 	@packages/install build run bench
-	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS) $(BUILD)/tools/sign_speed
+	@$(MAKE) --no-print-directory $(BUILD)/gateway $(BENCH_TOOLS) $(addprefix $(BUILD)/tools/,sign_speed idle_keys.so)
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/run
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/uploads
 	@BENCH=$(BUILD)/bench TOOLS=$(BUILD)/tools GATEWAY=$(BUILD)/gateway bench/certificates

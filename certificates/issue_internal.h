@@ -49,7 +49,7 @@ struct section {
     struct words filename, title;
     struct str dispositions[2]; /* Content-Disposition by enum config_disposition, when the file's
                                    name is always the same; else {NULL, 0} */
-    struct pdf_signature signature; /* all but the time */
+    struct pdf_signature signature; /* all but time and serial */
     struct upstream *authority;     /* of time stamps; NULL = none */
     struct page *parts;             /* NULL = none */
     size_t value_count;             /* fields and those that are made */

@@ -29,6 +29,7 @@ bool issue_sign_here(struct issue_work *work)
     const char *error;
     enum digest_kind kind = signer_digest(section->signer);
     signature.when_s = work->drawing.when_s;
+    signature.serial = work->drawing.serial;
     if (!pdf_sign_prepare(&work->pdf, &signature, &work->hole, &error)) {
         log_event(LOG_ERROR, "a certificate can't be signed", "certificate=%s reason=%s",
                   log_quote(section->config->name), log_quote(str_from(error)));

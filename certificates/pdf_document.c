@@ -17,9 +17,15 @@ enum {
 
 /* -- tokens ----------------------------------------------------------------------------------- */
 
+/* White space and delimiters, section 7.2.2: what ends a token. */
+static const bool ends_token[256] = {
+    [' '] = true, ['\n'] = true, ['\r'] = true, ['\t'] = true, ['\f'] = true, ['\0'] = true,
+    ['('] = true, [')'] = true,  ['<'] = true,  ['>'] = true,  ['['] = true,  [']'] = true,
+    ['{'] = true, ['}'] = true,  ['/'] = true,  ['%'] = true};
+
 static bool is_regular(char c)
 {
-    return !pdf_is_space(c) && !memchr("()<>[]{}/%", c, 10);
+    return !ends_token[(uint8_t)c];
 }
 
 static const char *skip_blanks(const char *p, const char *end)
@@ -229,10 +235,9 @@ static void take_blanks(struct str *text)
 }
 
 struct table {
-    struct str trailer; /* inside the brackets */
-    size_t prev;        /* where the one before it is; 0 = it is the first */
-    bool listed;        /* `number` is in it */
-    size_t object;      /* where it is; 0 = it is free, or of another generation */
+    bool listed;     /* `number` is in it */
+    size_t object;   /* where it is; 0 = it is free, or of another generation */
+    struct str rest; /* behind "trailer" */
 };
 
 /* Reads the table at `at`, and of its entries the one of object `number`. False: there is none. */
@@ -263,22 +268,40 @@ static bool read_table(struct str bytes, size_t at, size_t number, struct table 
         }
         rest = (struct str){rest.p + count * ENTRY, rest.n - count * ENTRY};
     }
-    table_r->trailer = pdf_value_dictionary(pdf_value_next(&rest));
-    struct str prev = pdf_value_get(table_r->trailer, STR("Prev"));
-    if (prev.n != 0 && (at == 0 || !pdf_value_unsigned(prev, at - 1, &table_r->prev)))
+    table_r->rest = rest;
+    return true;
+}
+
+/* The trailer of the table at `at`: what is inside its brackets, and where the table before it is;
+ * 0 = it is the first. */
+static bool read_trailer(const struct table *table, size_t at, struct str *trailer_r,
+                         size_t *prev_r)
+{
+    struct str rest = table->rest;
+    *trailer_r = pdf_value_dictionary(pdf_value_next(&rest));
+    *prev_r = 0;
+    struct str prev = pdf_value_get(*trailer_r, STR("Prev"));
+    if (prev.n != 0 && (at == 0 || !pdf_value_unsigned(prev, at - 1, prev_r)))
         return false;
-    return table_r->trailer.n != 0 && pdf_value_get(table_r->trailer, STR("XRefStm")).n == 0;
+    return trailer_r->n != 0 && pdf_value_get(*trailer_r, STR("XRefStm")).n == 0;
 }
 
 struct str pdf_document_object(const struct pdf_document *document, unsigned number)
 {
     struct str nothing = {NULL, 0}, bytes = document->bytes;
-    struct table table = {.prev = document->xref};
+    struct str trailer;
+    struct table table;
     if (number == 0 || number >= document->size)
         return nothing;
-    for (int i = 0; !table.listed; i++)
-        if (i == REVISIONS || table.prev == 0 || !read_table(bytes, table.prev, number, &table))
+    size_t at = document->xref;
+    for (int i = 0;; i++) {
+        if (i == REVISIONS || at == 0 || !read_table(bytes, at, number, &table))
             return nothing;
+        if (table.listed)
+            break;
+        if (!read_trailer(&table, at, &trailer, &at))
+            return nothing;
+    }
     size_t found, generation;
     struct str rest = {bytes.p + table.object, bytes.n - table.object};
     if (table.object == 0 || !take_unsigned(&rest, OBJECTS, &found) || found != number ||
@@ -316,21 +339,22 @@ bool pdf_document_open(struct str bytes, struct pdf_document *document_r, const 
 {
     struct pdf_document document = {.bytes = bytes};
     struct table table;
-    size_t size;
+    size_t size, prev;
     *error_r = "is not a PDF";
     if (bytes.n < 8 || memcmp(bytes.p, "%PDF-", 5) != 0)
         return false;
     *error_r = "has no cross-reference table where it says";
     if (!find_startxref(bytes, &document.xref) || document.xref == 0 ||
-        !read_table(bytes, document.xref, 0, &table))
+        !read_table(bytes, document.xref, 0, &table) ||
+        !read_trailer(&table, document.xref, &document.trailer, &prev))
         return false;
-    document.trailer = table.trailer;
     *error_r = "has a trailer that is broken";
-    if (!pdf_value_unsigned(pdf_value_get(table.trailer, STR("Size")), OBJECTS, &size) || size == 0)
+    if (!pdf_value_unsigned(pdf_value_get(document.trailer, STR("Size")), OBJECTS, &size) ||
+        size == 0)
         return false;
     document.size = (unsigned)size;
     *error_r = "is encrypted";
-    if (pdf_value_get(table.trailer, STR("Encrypt")).n != 0)
+    if (pdf_value_get(document.trailer, STR("Encrypt")).n != 0)
         return false;
     *document_r = document;
     *error_r = NULL;

@@ -10,8 +10,9 @@
 #include <time.h>
 
 enum {
-    DEPTH_MAX = 32,                      /* of the page tree */
-    RANGE_ROOM = 3 * (OFFSET_DIGITS + 1) /* bytes of the last three numbers of /ByteRange */
+    DEPTH_MAX = 32,                       /* of the page tree */
+    RANGE_ROOM = 3 * (OFFSET_DIGITS + 1), /* bytes of the last three numbers of /ByteRange */
+    UPDATE_LIKELY = 4096                  /* bytes of an update without the hole, usually */
 };
 
 static void put_date(struct update *update, int64_t when_s)
@@ -284,7 +285,8 @@ bool pdf_sign_prepare(struct buf *pdf, const struct pdf_signature *signature,
     if (*error_r)
         return false;
 
-    update_init(&update, &document, pdf->max - pdf->n);
+    update_init(&update, &document, signature->serial, UPDATE_LIKELY + 2 * signature->room,
+                pdf->max - pdf->n);
     parts.field_object = update.size++;
     parts.signature_object = update.size++;
     parts.appearance_object = signature->rect[2] > 0 && signature->rect[3] > 0 ? update.size++ : 0;

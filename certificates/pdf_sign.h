@@ -12,6 +12,7 @@
 
 struct pdf_signature {
     struct str signer, reason, location, contact; /* UTF-8; "" = left out */
+    struct str serial;                            /* tells this document from others, for /ID */
     double rect[4]; /* x y width height in points; 0 0 0 0: invisible */
     int64_t when_s; /* /M, seconds since 1970 */
     size_t room;    /* bytes for the CMS */

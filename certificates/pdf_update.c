@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void update_init(struct update *update, const struct pdf_document *document, size_t max)
+void update_init(struct update *update, const struct pdf_document *document, struct str serial,
+                 size_t likely, size_t max)
 {
     struct str bytes = document->bytes;
-    *update = (struct update){.document = document, .size = document->size};
+    *update = (struct update){.document = document, .serial = serial, .size = document->size};
     buf_init(&update->out, max);
+    (void)buf_reserve(&update->out, likely);
     if (bytes.p[bytes.n - 1] != '\n')
         update_put(update, STR("\n"));
 }
@@ -110,11 +112,12 @@ void update_put_text(struct update *update, struct str key, struct str text)
         plain = plain && text.p[i] >= ' ' && text.p[i] <= '~';
     update_put(update, plain ? STR(" (") : STR(" <FEFF"));
     for (size_t i = 0, n; i < text.n; i += n) {
-        if (plain) {
-            n = 1;
+        if (plain) { /* up to the next character that needs a backslash, which goes before it */
+            for (n = 1; i + n < text.n && !memchr("()\\", text.p[i + n], 3); n++)
+                ;
             if (memchr("()\\", text.p[i], 3))
                 update_put(update, STR("\\"));
-            update_put(update, (struct str){text.p + i, 1});
+            update_put(update, (struct str){text.p + i, n});
             continue;
         }
         n = utf8_length(text.p + i, text.p + text.n);
@@ -138,29 +141,30 @@ void update_put_number(struct update *update, double number)
         update_putf(update, ".%03ld", rest % 1000);
 }
 
-/* The identifier of this state of the file, section 14.4: of what went into it. */
+/* The identifiers of the file and of this state of it, section 14.4: of what went into them. The
+ * document isn't read again for it: the serial tells it from others. */
 static void put_id(struct update *update)
 {
-    char hex[65];
+    char hex[33];
     uint8_t value[DIGEST_MAX];
-    struct digest *digest = digest_create(DIGEST_SHA256);
     struct str was = pdf_value_array(pdf_document_resolve(
         update->document, pdf_value_get(update->document->trailer, STR("ID"))));
-    struct str first = pdf_value_next(&was);
-    digest_update(digest, update->document->bytes.p, update->document->bytes.n);
-    digest_finish(digest, value);
+    struct str all = was, first = pdf_value_next(&was), serial = update->serial;
+    sha256(serial.p, serial.n, value);
     hex_encode(value, 16, hex);
     update_put(update, STR("/ID ["));
     if (first.n != 0)
         update_put(update, first);
     else
         update_putf(update, "<%s>", hex);
+    struct digest *digest = digest_create(DIGEST_SHA256);
     digest_update(digest, value, 32);
+    digest_update(digest, all.p, all.n);
     digest_update(digest, update->out.p, update->out.n);
     digest_finish(digest, value);
+    digest_destroy(&digest);
     hex_encode(value, 16, hex);
     update_putf(update, " <%s>]\n", hex);
-    digest_destroy(&digest);
 }
 
 /* Section 7.5.4: one subsection an object, unless they follow each other. */

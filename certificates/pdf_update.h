@@ -18,6 +18,7 @@ enum {
 
 struct update {
     const struct pdf_document *document;
+    struct str serial;
     struct buf out; /* what goes behind the document's last byte */
     struct {
         unsigned number;
@@ -28,8 +29,10 @@ struct update {
     const char *error; /* static */
 };
 
-/* `max`: bytes that the update may have. `update` can be given to update_fini() in any case. */
-void update_init(struct update *update, const struct pdf_document *document, size_t max);
+/* `serial`: tells the document from others, for /ID. `likely`, `max`: bytes that the update will
+ * take, more or less, and those that it may. `update` can be given to update_fini() in any case. */
+void update_init(struct update *update, const struct pdf_document *document, struct str serial,
+                 size_t likely, size_t max);
 void update_fini(struct update *update);
 void update_fail(struct update *update, const char *error);
 /* Where the next byte will be in the whole file. */

@@ -223,12 +223,13 @@ class TimestampAuthority:
     """An RFC 3161 authority on a free port of 127.0.0.1, `openssl ts` behind HTTP. `mode` can be
     changed while it runs: "stamp", "refuse" (its answer says no), "garbage", "error" (500), "hang"
     (seconds without an answer: set `patience`), "other" (a good stamp, of something else), "nonce" (a
-    good stamp that answers another question about the same thing), "purpose" (signed by a certificate
-    that isn't for time stamping)."""
+    good stamp that answers another question about the same thing), "stale" (the first answer given in
+    this mode, again and again), "purpose" (signed by a certificate that isn't for time stamping).
+    `asked`: of each request path and content type."""
 
     def __init__(self, authority):
         self.authority, self.folder, self.root = authority, authority.folder, authority.root
-        self.mode, self.patience, self.requests = "stamp", 30.0, 0
+        self.mode, self.patience, self.asked, self.stale = "stamp", 30.0, [], None
         self.ending = threading.Event()
         if not (self.folder / "tsa.pem").exists():
             authority._issue("tsa", f"{authority.name} Clock", "intermediate", "rsa",
@@ -241,8 +242,10 @@ class TimestampAuthority:
         answer = self.answer
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self):
-                status, body = answer(self.rfile.read(int(self.headers["Content-Length"])),
+                status, body = answer(self.rfile.read(int(self.headers["Content-Length"])), self.path,
                                       self.headers["Content-Type"])
                 self.send_response(status)
                 self.send_header("Content-Type", "application/timestamp-reply")
@@ -258,8 +261,8 @@ class TimestampAuthority:
         self.lock = threading.Lock()  # of tsa.serial
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def answer(self, query, content_type):
-        self.requests += 1
+    def answer(self, query, path, content_type):
+        self.asked.append((path, content_type))
         if content_type != "application/timestamp-query":
             return 415, b""
         if self.mode == "hang":
@@ -270,6 +273,8 @@ class TimestampAuthority:
             return 200, b"0\x03not a stamp"
         if self.mode == "refuse":
             query = b"0\x00"
+        if self.mode == "stale" and self.stale:
+            return 200, self.stale
         with self.lock, tempfile.TemporaryDirectory() as folder:
             asked, reply = pathlib.Path(folder) / "query", pathlib.Path(folder) / "reply"
             asked.write_bytes(query)
@@ -277,6 +282,7 @@ class TimestampAuthority:
             if digest:
                 _must("openssl", "ts", "-query", "-digest", digest, "-sha256", "-cert", "-out", asked)
             _run("openssl", "ts", "-reply", "-config", "tsa.cnf", "-queryfile", asked, "-out", reply, cwd=self.folder)
+            self.stale = reply.read_bytes() if self.mode == "stale" else None
             return 200, self.resigned(reply) if self.mode == "purpose" else reply.read_bytes()
 
     def resigned(self, reply):

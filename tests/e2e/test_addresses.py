@@ -212,6 +212,37 @@ def test_a_single_address_is_checked_told_and_still_used(gateway, servers):
     assert pages(one, 5) == 5
 
 
+def test_addresses_are_seen_on_the_admin_listener(gateway, servers):
+    two = servers(2, extra=HEALTH)
+    more = listed(two, [2, 1]) + (
+        '\n[upstreams.promo.health]\npath = "/healthz"\ninterval = "50ms"\ntimeout = "50ms"'
+        "\n[upstreams.promo.ejection]\nconsecutive = 2"
+    )
+    one = gateway(CONFIG.format(url="http://promo.internal", more=more))
+
+    def seen():
+        (promo,) = httpx.get(one.admin + "/upstreams").json()["upstreams"]
+        return promo
+
+    until(lambda: {a["health"] for a in seen()["addresses"]} == {"healthy"}, "health")
+    assert pages(one, 30) == 30
+    promo = seen()
+    assert (promo["name"], promo["url"]) == ("promo", "http://promo.internal")
+    assert promo["last_10s"]["calls"] == 30 and promo["last_10s"]["failures"] == 0
+    assert promo["breaker"] == {"state": "closed", "opened": 0, "retry_in_ms": None}
+    assert 0 < promo["latency_ms"]["p50"] <= promo["latency_ms"]["p99"]
+    assert [a["address"] for a in promo["addresses"]] == [server.address for server in two]
+    assert [a["weight"] for a in promo["addresses"]] == [2, 1]
+    assert {a["inflight"] for a in promo["addresses"]} == {0} and promo["inflight"] == 0
+    two[1].stop()
+    assert pages(one, 15) == 15
+    until(lambda: seen()["addresses"][1]["health"] == "unhealthy", "the checks' verdict")
+    assert seen()["addresses"][0]["health"] == "healthy"
+    gone = seen()["addresses"][1]
+    assert gone["ejections"] in (0, 1)  # calls and checks may both have been first
+    assert (gone["ejected_for_ms"] is not None) == (gone["ejections"] == 1)
+
+
 @pytest.mark.parametrize(
     "more, error",
     [

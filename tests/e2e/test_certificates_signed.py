@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from gateway import command
+from pdf_judges import authority, clock  # noqa: F401  (fixtures)
 from test_certificates import JSON, PLAIN, REGISTER, issued, refused, section, text_of
-from timestamp_authority import TimestampAuthority
 
 
 @pytest.fixture(params=["p256", "p384", "rsa-2048"])
@@ -35,16 +35,9 @@ location = "Harbour"
     return make
 
 
-@pytest.fixture
-def authority(tmp_path):
-    one = TimestampAuthority(tmp_path / "authority").start()
-    yield one
-    one.stop()
-
-
-def stamped(url, path="/tsa", without="fail"):
+def stamped(url, without="fail"):
     return f'''timestamp = "clock"
-timestamp_path = "{path}"
+timestamp_path = "/tsa"
 without_timestamp = "{without}"
 [upstreams.clock]
 url = "{url}"
@@ -90,20 +83,20 @@ def test_the_signers_name_is_a_field(gateway, keys):
     assert "by The School of Sea Lore" in text_of(issued(httpx.get(f"{one.url}/certificate?name=Ada", timeout=60)))
 
 
-def test_a_time_stamp_is_in_the_signature(gateway, keys, authority, tmp_path):
-    one = gateway(REGISTER + section() + keys() + stamped(authority.url), {"certificate.svg": PLAIN})
+def test_a_time_stamp_is_in_the_signature(gateway, keys, clock, tmp_path):
+    one = gateway(REGISTER + section() + keys() + stamped(clock.url), {"certificate.svg": PLAIN})
     pdf = issued(httpx.get(f"{one.url}/certificate?name=Ada", timeout=60))
     assert "Signature is Valid." in readers_say(pdf, tmp_path)
     assert "timeStampToken" in signature_of(pdf, tmp_path)
-    path, kind, query = authority.asked[0]
-    assert (path, kind) == ("/tsa", "application/timestamp-query")
+    assert clock.asked == [("/tsa", "application/timestamp-query")]
     assert issued(httpx.get(f"{one.url}/certificate?name=Ada")) == pdf
-    assert len(authority.asked) == 1  # a repeat asks nobody
+    assert len(clock.asked) == 1  # a repeat asks nobody
 
 
-@pytest.mark.parametrize("path,status", [("/broken", 502), ("/garbage", 502), ("/late", 504)])
-def test_without_a_time_stamp_nothing_is_issued(gateway, keys, authority, path, status):
-    config = REGISTER + section() + keys() + stamped(authority.url, path).replace("5s", "500ms")
+@pytest.mark.parametrize("mode,status", [("error", 502), ("garbage", 502), ("hang", 504)])
+def test_without_a_time_stamp_nothing_is_issued(gateway, keys, clock, mode, status):
+    clock.mode = mode
+    config = REGISTER + section() + keys() + stamped(clock.url).replace("5s", "500ms")
     one = gateway(config, {"certificate.svg": PLAIN})
     answer = httpx.get(f"{one.url}/certificate?name=Ada", headers=JSON, timeout=60)
     assert "nothing was issued" in refused(answer, status, "no-timestamp")["detail"]
@@ -113,16 +106,18 @@ def test_without_a_time_stamp_nothing_is_issued(gateway, keys, authority, path, 
     assert listed.returncode == 0 and listed.stdout == ""
 
 
-def test_an_answer_to_somebody_else_is_none(gateway, keys, authority):
-    one = gateway(REGISTER + section() + keys() + stamped(authority.url, "/stale"), {"certificate.svg": PLAIN})
+def test_an_answer_to_somebody_else_is_none(gateway, keys, clock):
+    clock.mode = "stale"
+    one = gateway(REGISTER + section() + keys() + stamped(clock.url), {"certificate.svg": PLAIN})
     issued(httpx.get(f"{one.url}/certificate?name=Ada", timeout=60))
     answer = httpx.get(f"{one.url}/certificate?name=Bob", headers=JSON, timeout=60)
     refused(answer, 502, "no-timestamp")
 
 
-@pytest.mark.parametrize("path", ["/broken", "/garbage"])
-def test_or_it_is_issued_without_and_logged(gateway, keys, authority, path, tmp_path):
-    one = gateway(REGISTER + section() + keys() + stamped(authority.url, path, "sign"), {"certificate.svg": PLAIN})
+@pytest.mark.parametrize("mode", ["error", "garbage"])
+def test_or_it_is_issued_without_and_logged(gateway, keys, clock, mode, tmp_path):
+    clock.mode = mode
+    one = gateway(REGISTER + section() + keys() + stamped(clock.url, "sign"), {"certificate.svg": PLAIN})
     for name in ["Ada", "Bob"]:
         pdf = issued(httpx.get(f"{one.url}/certificate?name={name}", timeout=60))
         assert "Signature is Valid." in readers_say(pdf, tmp_path)
@@ -136,8 +131,9 @@ def test_an_authority_that_nobody_listens_at(gateway, keys, tmp_path):
     refused(httpx.get(f"{one.url}/certificate?name=Ada", headers=JSON, timeout=60), 502, "no-timestamp")
 
 
-def test_clients_that_leave_while_the_authority_thinks(gateway, keys, authority):
-    config = REGISTER + section() + keys() + stamped(authority.url, "/late")
+def test_clients_that_leave_while_the_authority_thinks(gateway, keys, clock):
+    clock.mode = "hang"
+    config = REGISTER + section() + keys() + stamped(clock.url)
     one = gateway(config, {"certificate.svg": PLAIN})
 
     def leave(i):

@@ -398,6 +398,29 @@ static void test_the_same_in_is_the_same_out(void **state)
     buf_fini(&other);
 }
 
+static void test_the_serial_tells_documents_apart(void **state)
+{
+    (void)state;
+    static const struct str serials[] = {STR("8K3QF"), STR("2M7XR")};
+    struct str id = STR("/ID [");
+    const char *ids[COUNT(serials)];
+    struct buf pdfs[COUNT(serials)];
+    for (size_t i = 0; i < COUNT(serials); i++) {
+        struct pdf_signature signature = plain;
+        struct pdf_hole hole;
+        const char *error;
+        signature.serial = serials[i];
+        pdfs[i] = sample_cairo();
+        assert_true(pdf_sign_prepare(&pdfs[i], &signature, &hole, &error));
+        ids[i] = memmem(pdfs[i].p, pdfs[i].n, id.p, id.n);
+        assert_non_null(ids[i]);
+    }
+    assert_memory_not_equal(ids[0] + 5, ids[1] + 5, 34);
+    assert_memory_not_equal(ids[0] + 5 + 34 + 1, ids[1] + 5 + 34 + 1, 34);
+    for (size_t i = 0; i < COUNT(serials); i++)
+        buf_fini(&pdfs[i]);
+}
+
 static void test_the_digest_leaves_out_the_hole_alone(void **state)
 {
     (void)state;
@@ -626,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_texts_are_ascii_or_utf_16),
         cmocka_unit_test(test_the_identifier_keeps_its_first_half),
         cmocka_unit_test(test_the_same_in_is_the_same_out),
+        cmocka_unit_test(test_the_serial_tells_documents_apart),
         cmocka_unit_test(test_the_digest_leaves_out_the_hole_alone),
         cmocka_unit_test(test_a_buffer_without_room_stays_as_it_was),
         cmocka_unit_test(test_what_is_not_ours_is_refused),

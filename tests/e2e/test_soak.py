@@ -22,7 +22,7 @@ CLIENTS = 10
 DEADLINE = 0.8
 SLACK = 4 if SANITIZED else 1.2  # of a loaded machine
 STATES = {"ok", "fallback", "static", "timeout", "error", "open", "shed", "skipped"}
-RETRIES, HEDGES = (20, 3), (10, 1)  # percent, floor a second
+RETRIES, HEDGES = (2, 1), (2, 1)  # percent, floor a second: less than would be wanted
 
 CONFIG = f"""
 [upstreams.shop]
@@ -167,8 +167,6 @@ class Visitors:
         self.asked = collections.Counter()  # pages, by path
         self.left = 0  # pages that nobody waited for
         self.slowest = 0
-        self.calls = 0  # that were made upstream, as far as pages in JSON tell
-        self.told = 0  # pages in JSON
         self.wrong = []
         self.threads = [threading.Thread(target=self.visit, args=(n,)) for n in range(CLIENTS)]
         for thread in self.threads:
@@ -225,9 +223,6 @@ class Visitors:
             for item in items:  # what came, came to whom it belongs
                 assert item.get("stock") in (None, {"left": item["id"]}), items
                 assert item.get("price") in (None, {"p": item["id"] + 1}), items
-        with self.lock:
-            self.told += 1
-            self.calls += sum(part.get("calls", part["attempts"] > 0) for part in parts.values())
 
     def join(self):
         for thread in self.threads:
@@ -260,10 +255,28 @@ def is_flat(samples, column, allowed):
     assert max(last) <= max(middle) + 2 * allowed, (middle, last)
 
 
-def at_most(calls, seconds):
-    """Attempts that so many calls may become."""
-    windows = seconds / 10 + 1
-    return calls + sum(percent / 100 * calls + 10 * floor * windows for percent, floor in (RETRIES, HEDGES))
+# The upstream of each part's own calls, and how many of them there are at most.
+CALLS = {"shop": {"promo": 1, "recco": 1, "prices": 2, "order": 1, "product": 1}, "stock": {"stock": 5, "also": 1, "left": 1}}
+
+
+def calls_and_attempts(records, upstream):
+    """Calls that reached for it, and attempts of them, as the log tells. Of several calls some may not have been
+    made while others were tried twice; those retries can't be told."""
+    calls = attempts = 0
+    for record in records:
+        for part in record["parts"]:
+            most = CALLS[upstream].get(part["name"], 0)
+            if most != 0:
+                made = part.get("attempts", 0) - (part["state"] == "fallback")  # the last one went to the spare
+                attempts += made
+                calls += min(made, most)
+    return calls, attempts
+
+
+def allowed(calls, seconds):
+    """Retries and hedges that so many calls may come with. Budgets hold for any ten seconds; calls that stood when
+    they were granted may have left the window before the next ones come, hence the half more."""
+    return sum(1.5 * percent / 100 * calls + 10 * floor * (seconds / 10 + 1) for percent, floor in (RETRIES, HEDGES))
 
 
 def test_pages_while_their_upstreams_flap(gateway, nginx, fault_proxy):
@@ -300,15 +313,17 @@ def test_pages_while_their_upstreams_flap(gateway, nginx, fault_proxy):
     assert set(states) <= STATES
     assert sum(record["status"] == 499 for record in records) <= visitors.left
 
-    # nobody was called more often than the budgets allow, nor than the log tells
-    attempts = sum(part.get("attempts", 0) for record in records for part in record["parts"])
-    asked = sum(proxy.asked - proxy.asked_for["/healthy.json"] for proxy in proxies.values())
-    resent = sum(proxy.resendable for proxy in proxies.values())
-    assert asked <= attempts + resent
-    calls = visitors.calls / visitors.told * pages  # of the pages in HTML and of those left as of the others
-    assert asked - resent <= at_most(1.1 * calls, seconds) + at_most(0, seconds), (asked, resent, calls)
-    posts = sum(proxy.asked_for["/order"] for proxy in proxies.values())
-    assert posts <= visitors.asked["/"], "an order is never made twice"
+    # nobody was called more often than the log tells, nor than the budgets allow
+    for upstream, names in ("shop", ["shop1", "shop2"]), ("stock", ["stock"]):
+        calls, attempts = calls_and_attempts(records, upstream)
+        asked = sum(proxies[name].asked - proxies[name].asked_for["/healthy.json"] for name in names)
+        resent = sum(proxies[name].resendable for name in names)
+        print(json.dumps({upstream: calls, "attempts": attempts, "asked": asked, "resent": resent}))
+        assert asked <= attempts + resent
+        assert 0 < attempts - calls <= allowed(calls, seconds), (calls, attempts)
+    assert sum(proxy.asked_for["/order"] for proxy in proxies.values()) <= visitors.asked["/"] + resent
+
+    print(json.dumps({"pages": pages, **states, "slowest_ms": max(record["ms"] for record in records)}))
 
     # memory and descriptors are flat
     if not SANITIZED:
@@ -339,5 +354,3 @@ def test_pages_while_their_upstreams_flap(gateway, nginx, fault_proxy):
     )
     assert {a["inflight"] for upstream in upstreams for a in upstream["addresses"]} == {0}
     until(lambda: all(proxy.busy == 0 for proxy in proxies.values()), "the end of all calls")
-    print(json.dumps({"pages": pages, "states": states, "calls": round(calls), "attempts": attempts, "asked": asked,
-                      "resent": resent, "slowest_ms": max(record["ms"] for record in records)}))

@@ -317,6 +317,8 @@ struct http_admin {
     bool (*ready)(void *arg);
     void (*drain)(void *arg);
     void *arg;
+    /* Writes the members of "checks" for /readyz; false: one is worth a warning. May be NULL. */
+    bool (*checks)(void *arg, struct out *out);
 };
 bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r);
 /* A route of the admin listener (which only reads: GET) or of the control socket, whose requests,

@@ -16,6 +16,7 @@
 #define GW_UPSTREAMS_H
 
 #include "base/buf.h"
+#include "base/out.h"
 #include "base/diag.h"
 #include "base/loop.h"
 #include "base/offload.h"
@@ -120,5 +121,8 @@ struct up_stats upstream_stats(const struct upstream *up);
 /* All upstreams with addresses, health, breaker, latency and budgets: the JSON of docs/pages.md,
  * "Upstreams, seen". Any thread; approximate. False: it would be larger than `to` takes. */
 bool upstreams_write_json(const struct upstreams *ups, struct buf *to);
+/* The members of "checks" in draft-inadarei-api-health-check-06: of each upstream its breaker and
+ * its addresses. Any thread; approximate. False: something is worth a warning. */
+bool upstreams_write_checks(const struct upstreams *ups, struct out *to);
 
 #endif

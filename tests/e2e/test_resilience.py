@@ -294,6 +294,8 @@ def test_failures_one_after_the_other_open_the_breaker(gateway, shop, broken, ki
     assert shop.asked == 3
     told = seen(one)["breaker"]
     assert (told["state"], told["opened"]) == ("open", 1)
+    ready = httpx.get(one.admin + "/readyz?verbose", timeout=15).json()
+    assert ready["status"] == "warn" and ready["checks"]["shop:breaker"][0]["observedValue"] == "open"
     assert 3_500_000 < told["retry_in_ms"] <= 1.1 * 3_600_000
     assert opened(one) == (1, 0)
 
@@ -425,17 +427,27 @@ unhealthy = 3
     def health():
         return seen(one)["addresses"][0]["health"]
 
+    def readiness():
+        answer = httpx.get(one.admin + "/readyz?verbose", timeout=15)
+        assert answer.status_code == 200, "the gateway itself is ready"
+        assert answer.headers["content-type"] == "application/health+json"
+        (check,) = answer.json()["checks"]["shop:health"]
+        assert check["componentId"] == shop.address
+        return answer.json()["status"], check["observedValue"], check["status"]
+
     until(lambda: health() == "healthy", "the first check")
+    assert readiness() == ("pass", "healthy", "pass")
     for spoil in ([Fault("blackhole")], [Fault("reset")], REFUSED):
         if spoil is REFUSED:
             shop.refuse()
         else:
             shop.faults = spoil
         until(lambda: health() == "unhealthy", "the bad news")
-        assert httpx.get(one.admin + "/readyz", timeout=15).status_code == 200, "the gateway itself is ready"
+        assert readiness() == ("warn", "unhealthy", "warn")
         assert ask(one)[0]["attempts"] == 1, "the only address there is, is used all the same"
         shop.steady()
         until(lambda: health() == "healthy", "the good news")
+        assert readiness() == ("pass", "healthy", "pass")
     told = seen(one)
     assert told["breaker"]["state"] == "closed" and told["breaker"]["opened"] == 0
     assert told["last_10s"]["calls"] == told["last_10s"]["failures"] == 3, "the pages' calls, not the checks"

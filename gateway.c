@@ -74,6 +74,12 @@ static bool admin_ready(void *arg)
     return atomic_load(&gateway->ready);
 }
 
+static bool admin_checks(struct out *out, void *arg)
+{
+    struct gateway *gateway = arg;
+    return upstreams_write_checks(gateway->site->upstreams, out);
+}
+
 static void admin_drain(void *arg)
 {
     struct gateway *gateway = arg;
@@ -114,7 +120,7 @@ static void *worker_main(void *arg)
     worker->http = http_loop_create(site->server, worker->loop);
     if (worker->index == 0) {
         const struct http_admin admin = {
-            .ready = admin_ready, .drain = admin_drain, .arg = gateway};
+            .ready = admin_ready, .checks = admin_checks, .drain = admin_drain, .arg = gateway};
         const char *error = NULL;
         if (!http_admin_start(worker->http, &admin, &error))
             gateway->admin_error = error;

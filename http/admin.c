@@ -16,13 +16,34 @@ static bool wants_health_json(struct http_request *request)
            (accept.n != 0 && memmem(accept.p, accept.n, "application/health+json", 23) != NULL);
 }
 
-static void reply_health(struct http_request *request, bool pass)
+static void write_health_json(struct http_request *request, bool pass,
+                              const struct http_admin *checked, struct out *out)
+{
+    struct out checks;
+    out_init(&checks, request->pool, 0);
+    bool all_good =
+        checked == NULL || checked->checks == NULL || checked->checks(&checks, checked->arg);
+    out_str(out, STR("{\"status\":\""));
+    out_str(out, !pass ? STR("fail") : all_good ? STR("pass") : STR("warn"));
+    out_str(out, STR("\""));
+    if (out_size(&checks) != 0) {
+        h2o_iovec_t *vecs;
+        size_t count = out_vecs(&checks, &vecs);
+        out_str(out, STR(",\"checks\":"));
+        for (size_t i = 0; i < count; i++)
+            out_refer(out, vecs[i].base, vecs[i].len);
+    }
+    out_str(out, STR("}\n"));
+}
+
+/* checked: whose checks are shown, NULL = none. */
+static void reply_health(struct http_request *request, bool pass, const struct http_admin *checked)
 {
     struct out out;
     bool json = wants_health_json(request);
     out_init(&out, request->pool, 64);
     if (json)
-        out_str(&out, pass ? STR("{\"status\":\"pass\"}\n") : STR("{\"status\":\"fail\"}\n"));
+        write_health_json(request, pass, checked, &out);
     else
         out_str(&out, pass ? STR("ok\n") : STR("not ready\n"));
     http_add_header(request, "cache-control", STR("no-store"));
@@ -33,13 +54,13 @@ static void reply_health(struct http_request *request, bool pass)
 static void livez(struct http_request *request, void *arg)
 {
     (void)arg;
-    reply_health(request, true);
+    reply_health(request, true, NULL);
 }
 
 static void readyz(struct http_request *request, void *arg)
 {
     const struct http_admin *fns = arg;
-    reply_health(request, fns->ready == NULL || fns->ready(fns->arg));
+    reply_health(request, fns->ready == NULL || fns->ready(fns->arg), fns);
 }
 
 static void drain(struct http_request *request, void *arg)

@@ -1,5 +1,5 @@
-/* The upstreams as people want to see them, `GET /upstreams`: read from atomics on whatever thread
- * asks, so that figures that belong together may be a moment apart. */
+/* The upstreams as people want to see them, `GET /upstreams` and the checks of /readyz: read from
+ * atomics on whatever thread asks, so that figures that belong together may be a moment apart. */
 #include "upstreams/internal.h"
 
 #include <stdio.h>
@@ -216,4 +216,46 @@ bool upstreams_write_json(const struct upstreams *ups, struct buf *to)
         to->n = before;
     h2o_mem_clear_pool(&pool);
     return fits;
+}
+
+/* -- health alone -- */
+
+static bool write_checks_of(struct out *out, struct upstream *up)
+{
+    static const char *const words[] = {
+        [HEALTH_UNKNOWN] = "pass", [HEALTH_HEALTHY] = "pass", [HEALTH_UNHEALTHY] = "fail"};
+    struct endpoints *set = endpoints_now(up);
+    bool good = true;
+    out_str(out, STR("\""));
+    out_str(out, up->config->name);
+    out_str(out, STR(":health\":["));
+    for (size_t i = 0; set != NULL && i < set->count; i++) {
+        const struct endpoint *endpoint = set->all[i].endpoint;
+        unsigned checked = atomic_load(&endpoint->health.checked);
+        out_str(out, i == 0 ? STR("{") : STR(",{"));
+        text_member(out, "componentId", str_from(endpoint->address));
+        comma(out);
+        text_member(out, "status", str_from(words[checked]));
+        out_str(out, STR("}"));
+        good = good && checked != HEALTH_UNHEALTHY;
+    }
+    out_str(out, STR("]"));
+    endpoints_unref(&set);
+    return good;
+}
+
+bool upstreams_write_checks(const struct upstreams *ups, struct out *out)
+{
+    bool good = true, first = true;
+    out_str(out, STR("{"));
+    for (size_t i = 0; i < ups->count; i++) {
+        if (ups->all[i].config->health.path.n == 0)
+            continue;
+        if (!first)
+            comma(out);
+        first = false;
+        good = write_checks_of(out, &ups->all[i]) && good;
+    }
+    out_str(out, STR("}"));
+    return good;
 }

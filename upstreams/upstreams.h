@@ -19,6 +19,7 @@
 #include "base/diag.h"
 #include "base/loop.h"
 #include "base/offload.h"
+#include "base/out.h"
 #include "config/config.h"
 
 struct upstreams;
@@ -32,6 +33,9 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
 void upstreams_destroy(struct upstreams **ups);
 struct upstream *upstream_find(struct upstreams *ups, struct str name);
 const struct config_upstream *upstream_config(const struct upstream *up);
+/* NULL, or why calls to it can't carry a header of this name beside the upstream's own: in words
+ * that follow the name. */
+const char *upstream_refuses_header(const struct upstream *up, struct str name);
 /* The upstream's base URL without a trailing slash, "http://promo:9101/v1"; never credentials. */
 struct str upstream_url(const struct upstream *up);
 
@@ -118,5 +122,8 @@ struct up_stats upstream_stats(const struct upstream *up);
 /* All upstreams with addresses, health, breaker, latency and budgets: the JSON of docs/pages.md,
  * "Upstreams, seen". Any thread; approximate. False: it would be larger than `to` takes. */
 bool upstreams_write_json(const struct upstreams *ups, struct buf *to);
+/* Of those that have health checks, how each address stands: the "checks" object of
+ * draft-inadarei-api-health-check-06, section 4. Any thread. False: an address is unhealthy. */
+bool upstreams_write_checks(const struct upstreams *ups, struct out *out);
 
 #endif

@@ -119,10 +119,17 @@ static void compile_headers(struct pages *pages, const struct config_part *part,
         struct part_header *header = &call->headers[call->header_count++];
         const struct config_pair *pair = &part->headers.items[i];
         *header = (struct part_header){.name = pair->name};
+        const char *refusal =
+            call->upstream == NULL ? NULL : upstream_refuses_header(call->upstream, pair->name);
+        if (refusal != NULL)
+            diag_error(diag, config_pos(pages->config, &pair->value), "header '%s' %s",
+                       pair->name.p, refusal);
         expand_compile_text(&pages->pool, pair->value, scope,
                             config_pos(pages->config, &pair->value), diag, &header->value);
         typed |= str_caseeq(pair->name, STR("content-type"));
     }
+    if (call->upstream != NULL) /* the upstream's own type does as well */
+        typed |= upstream_refuses_header(call->upstream, STR("content-type")) != NULL;
     if (call->body.count != 0 && !typed) {
         struct part_header *header = &call->headers[call->header_count++];
         *header = (struct part_header){.name = STR("content-type")};

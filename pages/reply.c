@@ -62,12 +62,13 @@ static bool is_missing(const struct part_run *part)
 enum { TOKEN_ROOM = 128 }; /* for all of a list member but the part's name */
 
 /* RFC 9209, a member per failed part, in configured order. next-hop is the upstream's name, an
- * alias that hides its address. */
+ * alias that hides its address; details say which part it was and how that ended. */
 static struct str proxy_status(const struct page_run *run)
 {
     size_t room = 1;
     for (size_t i = 0; i < run->page->part_count; i++)
-        room += run->page->parts[i].config->upstream.n + TOKEN_ROOM;
+        room += run->page->parts[i].config->upstream.n + run->page->parts[i].config->name.n +
+                TOKEN_ROOM;
     struct text text = text_begin(run->request->pool, room);
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
@@ -79,6 +80,7 @@ static struct str proxy_status(const struct page_run *run)
             text_printf(&text, "error=%s", part->record->error);
         else
             text_printf(&text, "received-status=%d", part->record->status);
+        text_printf(&text, "; details=\"%s %s\"", part->plan->config->name.p, part->record->state);
     }
     return text_str(&text);
 }

@@ -158,5 +158,6 @@ struct str write_refusal(struct part_run *part, enum expand_result result,
     enum { SHOWN = 80 };
     int n = culprit->full.n < SHOWN ? (int)culprit->full.n : SHOWN;
     return run_text(part->run, "%.*s %s", n, culprit->full.p,
-                    result == EXPAND_MISSING ? "isn't there" : expand_result_text(result));
+                    result == EXPAND_MISSING ? "isn't there, or is no text"
+                                             : expand_result_text(result));
 }

@@ -217,6 +217,18 @@ static void read_headers(struct upstreams *ups, struct upstream *up, struct buf 
     }
 }
 
+const char *upstream_refuses_header(const struct upstream *up, struct str name)
+{
+    if (!is_token(name))
+        return "isn't a header's name";
+    if (is_ours(name))
+        return "can't be set: it belongs to the connection";
+    struct buf lines = {.p = up->lines, .n = up->lines_length};
+    if (is_line_of(&lines, name) || str_caseeq(name, up->config->deadline_header))
+        return "is sent by the upstream's own settings already";
+    return NULL;
+}
+
 /* After read_headers(): `lines` are what is set. */
 static void check_deadline_header(struct upstreams *ups, struct upstream *up,
                                   const struct buf *lines, struct diag *diag)

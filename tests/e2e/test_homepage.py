@@ -91,7 +91,8 @@ def test_a_missing_service_leaves_the_page_standing(gateway, nginx):
     assert page.status_code == 200
     assert page.headers["x-page-completed"] == "false"
     assert page.headers["cache-control"] == "no-store"
-    assert page.headers["proxy-status"] == 'gateway; next-hop="recco"; received-status=404'
+    assert page.headers["proxy-status"] == (
+        'gateway; next-hop="recco"; received-status=404; details="recco error"')
     assert "<p>no recommendations: error</p>" in page.text
     record = one.access(1)[0]
     states = {part["name"]: (part["state"], part["status"]) for part in record["parts"]}

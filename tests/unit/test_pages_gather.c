@@ -165,7 +165,8 @@ static void test_an_optional_part_that_failed_is_null(void **state)
     const char *answer = live_ask(&site.live, "GET /issue/7", "");
     assert_has(answer, "\r\n\r\n{\"learner\":{\"target\":\"/json\"},\"badge\":null} learner=ok "
                        "badge=error");
-    assert_has(answer, "\r\nproxy-status: gateway; next-hop=\"u\"; received-status=404\r\n");
+    assert_has(answer, "\r\nproxy-status: gateway; next-hop=\"u\"; received-status=404; "
+                       "details=\"badge error\"\r\n");
     close_site(&site);
 }
 

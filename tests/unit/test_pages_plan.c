@@ -32,6 +32,15 @@ static void test_check_names_each_mistake_in_a_page(void **state)
          "gateway.toml:10:12: error: no template \"index.html\" in DIR\n"},
         {UPSTREAMS "[pages.a]\npath = \"/x/{id}\"\n[pages.b]\npath = \"/x/{name}\"\n", NULL,
          "gateway.toml:11:8: error: path \"/x/{name}\" is also the path of \"a\"\n"},
+        /* headers that would be sent twice, or cut the request in two */
+        {UPSTREAMS "[pages.home]\npath = \"/\"\n[pages.home.parts.promo]\n"
+                   "[pages.home.parts.promo.headers]\nHost = \"a\"\n\"X Y\" = \"b\"\n"
+                   "Transfer-Encoding = \"chunked\"\nAccept-Language = \"de\"\nX-Fine = \"c\"\n",
+         NULL,
+         "gateway.toml:12:8: error: header 'Host' is sent by the upstream's own settings already\n"
+         "gateway.toml:13:9: error: header 'X Y' isn't a header's name\n"
+         "gateway.toml:14:21: error: header 'Transfer-Encoding' can't be set: it belongs to the "
+         "connection\n"},
         /* all of them at once, in the order of the file */
         {UPSTREAMS "[pages.home]\npath = \"/\"\n[pages.home.parts.promo]\npath = \"a\"\n"
                    "select = \".\"\nallow = [\".b\"]\ndeny = [\"a..b\"]\ninto = \"*\"\n",

@@ -74,7 +74,7 @@ static bool admin_ready(void *arg)
     return atomic_load(&gateway->ready);
 }
 
-static bool admin_checks(struct out *out, void *arg)
+static bool admin_checks(void *arg, struct out *out)
 {
     struct gateway *gateway = arg;
     return upstreams_write_checks(gateway->site->upstreams, out);
@@ -120,7 +120,7 @@ static void *worker_main(void *arg)
     worker->http = http_loop_create(site->server, worker->loop);
     if (worker->index == 0) {
         const struct http_admin admin = {
-            .ready = admin_ready, .checks = admin_checks, .drain = admin_drain, .arg = gateway};
+            .ready = admin_ready, .drain = admin_drain, .arg = gateway, .checks = admin_checks};
         const char *error = NULL;
         if (!http_admin_start(worker->http, &admin, &error))
             gateway->admin_error = error;

@@ -312,13 +312,13 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
 void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg);
 void http_loop_destroy(struct http_loop **http);
 /* The admin listener and the control socket, served by one of the loops. ready: asked by /readyz.
- * checks: writes the object that /readyz?verbose shows as "checks"; false: one of them is bad,
- * which is told and makes nothing unready. drain: what POST /drain on the control socket does. */
+ * drain: what POST /drain on the control socket does. */
 struct http_admin {
     bool (*ready)(void *arg);
-    bool (*checks)(struct out *out, void *arg);
     void (*drain)(void *arg);
     void *arg;
+    /* Writes the members of "checks" for /readyz; false: one is worth a warning. May be NULL. */
+    bool (*checks)(void *arg, struct out *out);
 };
 bool http_admin_start(struct http_loop *http, const struct http_admin *admin, const char **error_r);
 /* A route of the admin listener (which only reads: GET) or of the control socket, whose requests,

@@ -254,6 +254,7 @@ void ask_cancel_all(struct page_run *run)
     for (struct ask *it = run->asks; it != NULL; it = it->next) {
         if (it->first == NULL)
             continue;
+        it->first->part->record->attempts += up_call_attempts(it->call);
         it->first = NULL;
         up_call_cancel(&it->call);
     }

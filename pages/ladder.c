@@ -8,7 +8,6 @@ void ladder_count(struct part_run *part, const struct answer *answer)
     const struct up_result *result = answer->result;
     part->calls_failed += answer->outcome.state != PART_OK && !answer->shared;
     if (!answer->shared) {
-        part->calls_over++;
         part->record->attempts += result->attempts;
         part->record->bytes += result->wire_bytes;
     }

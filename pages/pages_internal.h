@@ -230,12 +230,12 @@ struct part_run {
     enum part_rung rung;
     enum part_skip skip;
     const struct part_run *because; /* the input that had no data for it; NULL = not for that */
-    unsigned calls, calls_over, calls_failed; /* made; of an each and of the fallback too */
-    uint32_t retry_in_ms;                     /* open: until the breaker tries again */
-    bool hedged;                              /* the answer is a second call's */
-    bool partial;                             /* of an each that failed: some elements have data */
-    struct elements *elements;                /* of an each that has begun */
-    struct memo *memos;                       /* ... with MAX_MEMOS of them */
+    unsigned calls, calls_failed;   /* made; of an each and of the fallback too */
+    uint32_t retry_in_ms;           /* open: until the breaker tries again */
+    bool hedged;                    /* the answer is a second call's */
+    bool partial;                   /* of an each that failed: some elements have data */
+    struct elements *elements;      /* of an each that has begun */
+    struct memo *memos;             /* ... with MAX_MEMOS of them */
     struct written written;
     struct asker asker;
     struct ask ask; /* the part's own call */

@@ -184,7 +184,6 @@ static void drop_parts(struct page_run *run)
         if (part->state != PART_RUNNING)
             continue;
         part->value = json_null();
-        part->record->attempts += part->calls - part->calls_over;
         part->detail = STR("not needed any more");
         skip(part, SKIP_CUT);
     }
@@ -219,7 +218,6 @@ static void skip_without(struct part_run *part, const struct part_run *input)
 /* begun: else it was still waiting for an input, or was about to. */
 static void cut_late(struct part_run *part, bool begun)
 {
-    part->record->attempts += part->calls - part->calls_over;
     if (part->rung == RUNG_FRESH && part->elements != NULL)
         elements_cut(part);
     else

@@ -429,6 +429,11 @@ void call_attempt_gone(struct attempt *attempt)
     free_when_gone(attempt->call);
 }
 
+unsigned up_call_attempts(const struct up_call *call)
+{
+    return call->made;
+}
+
 void up_call_cancel(struct up_call **call_p)
 {
     struct up_call *call = *call_p;

@@ -1,4 +1,4 @@
-/* The upstreams as people want to see them, `GET /upstreams` and the checks of /readyz: read from
+/* The upstreams as people want to see them, `GET /upstreams` and `GET /readyz?verbose`: read from
  * atomics on whatever thread asks, so that figures that belong together may be a moment apart. */
 #include "upstreams/internal.h"
 
@@ -45,15 +45,18 @@ static void comma(struct out *out)
 
 /* -- one upstream -- */
 
+static const char *const breaker_words[] = {
+    [BREAKER_CLOSED] = "closed", [BREAKER_HALF_OPEN] = "half_open", [BREAKER_OPEN] = "open"};
+static const char *const health_words[] = {
+    [HEALTH_UNKNOWN] = "unknown", [HEALTH_HEALTHY] = "healthy", [HEALTH_UNHEALTHY] = "unhealthy"};
+
 static void write_breaker(struct out *out, const struct breaker *breaker, uint64_t now_us)
 {
-    static const char *const states[] = {
-        [BREAKER_CLOSED] = "closed", [BREAKER_HALF_OPEN] = "half_open", [BREAKER_OPEN] = "open"};
     uint64_t retry_in_us;
     enum breaker_state state = breaker_look(breaker, now_us, &retry_in_us);
     key(out, "breaker");
     out_str(out, STR("{"));
-    text_member(out, "state", str_from(states[state]));
+    text_member(out, "state", str_from(breaker_words[state]));
     comma(out);
     number_member(out, "opened", atomic_load(&breaker->opened));
     comma(out);
@@ -139,9 +142,6 @@ static void write_latency(struct out *out, struct upstream *up, uint64_t now_us)
 static void write_address(struct out *out, const struct upstream *up, const struct listed *listed,
                           uint64_t now_us)
 {
-    static const char *const words[] = {[HEALTH_UNKNOWN] = "unknown",
-                                        [HEALTH_HEALTHY] = "healthy",
-                                        [HEALTH_UNHEALTHY] = "unhealthy"};
     const struct health_state *health = &listed->endpoint->health;
     uint64_t until_us = atomic_load(&health->ejected_until_us);
     out_str(out, STR("{"));
@@ -149,7 +149,7 @@ static void write_address(struct out *out, const struct upstream *up, const stru
     comma(out);
     number_member(out, "weight", listed->weight);
     comma(out);
-    text_member(out, "health", str_from(words[atomic_load(&health->checked)]));
+    text_member(out, "health", str_from(health_words[atomic_load(&health->checked)]));
     comma(out);
     wait_member(out, "ejected_for_ms", until_us > now_us ? until_us - now_us : 0);
     comma(out);
@@ -218,44 +218,65 @@ bool upstreams_write_json(const struct upstreams *ups, struct buf *to)
     return fits;
 }
 
-/* -- health alone -- */
+/* -- as checks of draft-inadarei-api-health-check-06 -- */
 
-static bool write_checks_of(struct out *out, struct upstream *up)
+static void write_check(struct out *out, struct str address, const char *seen, bool well)
 {
-    static const char *const words[] = {
-        [HEALTH_UNKNOWN] = "pass", [HEALTH_HEALTHY] = "pass", [HEALTH_UNHEALTHY] = "fail"};
-    struct endpoints *set = endpoints_now(up);
-    bool good = true;
+    out_str(out, STR("{"));
+    if (address.n != 0) {
+        text_member(out, "componentId", address);
+        comma(out);
+    }
+    out_str(out, STR("\"componentType\":\"component\","));
+    text_member(out, "observedValue", str_from(seen));
+    comma(out);
+    text_member(out, "status", well ? STR("pass") : STR("warn"));
+    out_str(out, STR("}"));
+}
+
+static void begin_checks(struct out *out, const struct upstream *up, const char *what)
+{
     out_str(out, STR("\""));
-    out_str(out, up->config->name);
-    out_str(out, STR(":health\":["));
+    out_json_escaped(out, up->config->name);
+    out_str(out, STR(":"));
+    out_str(out, str_from(what));
+    out_str(out, STR("\":["));
+}
+
+static bool write_upstream_checks(struct out *out, struct upstream *up, uint64_t now_us)
+{
+    uint64_t retry_in_us;
+    enum breaker_state breaker = breaker_look(&up->breaker, now_us, &retry_in_us);
+    bool all_well = breaker == BREAKER_CLOSED;
+    begin_checks(out, up, "breaker");
+    write_check(out, STR(""), breaker_words[breaker], all_well);
+    out_str(out, STR("],"));
+
+    struct endpoints *set = endpoints_now(up);
+    begin_checks(out, up, "health");
     for (size_t i = 0; set != NULL && i < set->count; i++) {
         const struct endpoint *endpoint = set->all[i].endpoint;
-        unsigned checked = atomic_load(&endpoint->health.checked);
-        out_str(out, i == 0 ? STR("{") : STR(",{"));
-        text_member(out, "componentId", str_from(endpoint->address));
-        comma(out);
-        text_member(out, "status", str_from(words[checked]));
-        out_str(out, STR("}"));
-        good = good && checked != HEALTH_UNHEALTHY;
+        enum health health = atomic_load(&endpoint->health.checked);
+        bool well = health_is_usable(&endpoint->health, now_us);
+        if (i != 0)
+            comma(out);
+        write_check(out, str_from(endpoint->address),
+                    well || health == HEALTH_UNHEALTHY ? health_words[health] : "ejected", well);
+        all_well &= well;
     }
     out_str(out, STR("]"));
     endpoints_unref(&set);
-    return good;
+    return all_well;
 }
 
-bool upstreams_write_checks(const struct upstreams *ups, struct out *out)
+bool upstreams_write_checks(const struct upstreams *ups, struct out *to)
 {
-    bool good = true, first = true;
-    out_str(out, STR("{"));
+    bool all_well = true;
+    uint64_t now_us = clock_us();
     for (size_t i = 0; i < ups->count; i++) {
-        if (ups->all[i].config->health.path.n == 0)
-            continue;
-        if (!first)
-            comma(out);
-        first = false;
-        good = write_checks_of(out, &ups->all[i]) && good;
+        if (i != 0)
+            comma(to);
+        all_well &= write_upstream_checks(to, &ups->all[i], now_us);
     }
-    out_str(out, STR("}"));
-    return good;
+    return all_well;
 }

@@ -16,10 +16,10 @@
 #define GW_UPSTREAMS_H
 
 #include "base/buf.h"
+#include "base/out.h"
 #include "base/diag.h"
 #include "base/loop.h"
 #include "base/offload.h"
-#include "base/out.h"
 #include "config/config.h"
 
 struct upstreams;
@@ -33,8 +33,8 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
 void upstreams_destroy(struct upstreams **ups);
 struct upstream *upstream_find(struct upstreams *ups, struct str name);
 const struct config_upstream *upstream_config(const struct upstream *up);
-/* NULL, or why calls to it can't carry a header of this name beside the upstream's own: in words
- * that follow the name. */
+/* NULL, or why calls to it can't carry a header of this name beside those that its settings send, in
+ * words that follow the name. What is forwarded from the client is no reason. */
 const char *upstream_refuses_header(const struct upstream *up, struct str name);
 /* The upstream's base URL without a trailing slash, "http://promo:9101/v1"; never credentials. */
 struct str upstream_url(const struct upstream *up);
@@ -107,6 +107,8 @@ typedef void up_done_fn(struct up_call *call, const struct up_result *result, vo
  * Never NULL. `done` runs once, unless cancelled. */
 struct up_call *up_call_start(struct up_client *client, const struct up_request *request,
                               up_done_fn *done, void *arg);
+/* Before done(): how many attempts it has made so far, as up_result counts them. */
+unsigned up_call_attempts(const struct up_call *call);
 /* At any moment, done or not: ends the call without its callback and releases it. Its connection is
  * closed when the answer wasn't complete. */
 void up_call_cancel(struct up_call **call);
@@ -122,8 +124,8 @@ struct up_stats upstream_stats(const struct upstream *up);
 /* All upstreams with addresses, health, breaker, latency and budgets: the JSON of docs/pages.md,
  * "Upstreams, seen". Any thread; approximate. False: it would be larger than `to` takes. */
 bool upstreams_write_json(const struct upstreams *ups, struct buf *to);
-/* Of those that have health checks, how each address stands: the "checks" object of
- * draft-inadarei-api-health-check-06, section 4. Any thread. False: an address is unhealthy. */
-bool upstreams_write_checks(const struct upstreams *ups, struct out *out);
+/* The members of "checks" in draft-inadarei-api-health-check-06: of each upstream its breaker and
+ * its addresses. Any thread; approximate. False: something is worth a warning. */
+bool upstreams_write_checks(const struct upstreams *ups, struct out *to);
 
 #endif

@@ -61,9 +61,11 @@ class FaultProxy:
         self.chance = None if seed is None else random.Random(seed)
         self.faults = []
         self.asked = 0  # requests that came
+        self.asked_for = collections.Counter()  # of them, by path without query
         self.passed = 0  # of them, those whose whole answer was handed on
         self.spoilt = collections.Counter()  # of them, by the kind of fault
         self.abandoned = 0  # of them, those whose asker left before the answer's end
+        self.resendable = 0  # of them, those whose kept connection ended without a word: asked again unseen
         self.connections = 0  # that came
         self.open = 0
         self.busy = 0  # requests under way
@@ -77,6 +79,7 @@ class FaultProxy:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # beside what was accepted before
         self.listener.bind(("127.0.0.1", self.port))  # by number: so it stays ours while nobody listens
         self.listener.setblocking(False)
         self.thread = threading.Thread(target=lambda: asyncio.run(self.main()), daemon=True)
@@ -168,13 +171,16 @@ class FaultProxy:
         self.listen()
 
     async def flap(self, schedule):
-        for seconds, faults in schedule:
-            if faults is REFUSED:
-                self.shut()
-            else:
-                self.faults = faults
-                self.listen()
-            await asyncio.sleep(seconds)
+        try:
+            for seconds, faults in schedule:
+                if faults is REFUSED:
+                    self.shut()
+                else:
+                    self.faults = faults
+                    self.listen()
+                await asyncio.sleep(seconds)
+        except Exception as error:  # told when the proxy is stopped
+            self.errors.append(repr(error))
 
     def take(self):
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -196,6 +202,7 @@ class FaultProxy:
         self.connections += 1
         self.open += 1
         servers = {}  # connections to servers, by port
+        answered, busy = 0, False
         reader, writer = await asyncio.open_connection(sock=client, limit=1 << 20)
         try:
             stays = self.choose("connection")
@@ -205,9 +212,11 @@ class FaultProxy:
                 return
             while request := await read_message(reader):
                 self.asked += 1
+                self.asked_for[request[0].split(b" ", 2)[1].partition(b"?")[0].decode()] += 1
                 self.requests.append((time.monotonic(), request[0].decode("latin-1"), request[1]))
                 self.busy += 1
                 self.busy_peak = max(self.busy, self.busy_peak)
+                busy = True
                 try:
                     await self.relay(b"".join(request), stays or self.choose("request"), reader, writer, servers)
                 except (Left, ConnectionError):
@@ -215,6 +224,7 @@ class FaultProxy:
                     return
                 finally:
                     self.busy -= 1
+                answered, busy = answered + 1, False
         except (Over, ConnectionError):
             pass
         except asyncio.CancelledError:
@@ -223,6 +233,7 @@ class FaultProxy:
             self.errors.append(repr(error))
         finally:
             self.open -= 1
+            self.resendable += busy and answered != 0
             for _, server in servers.values():
                 server.close()
             writer.close()
@@ -252,12 +263,14 @@ class FaultProxy:
             raise Over
         if kind == "drip":
             writer.write(head)
-            for at in range(0, len(body), size := max(1, len(body) // 20)):
+            size = max(1, len(body) // 20)
+            for at in range(0, len(body), size):
                 await watch(reader, fault.seconds / 20)
                 writer.write(body[at : at + size])
+            self.passed += 1
         else:
+            self.passed += 1  # before it can be read at the other end
             writer.write(head + body)
-        self.passed += 1
         await writer.drain()
 
 

@@ -213,7 +213,7 @@ static void start(uint32_t max_connections)
     if (!http_server_listen(it.server, 1, &error))
         fail_msg("%s", error);
     it.http = http_loop_create(it.server, it.loop);
-    struct http_admin admin = {is_ready, drain, NULL};
+    struct http_admin admin = {.ready = is_ready, .drain = drain};
     if (!http_admin_start(it.http, &admin, &error))
         fail_msg("%s", error);
     it.port = ntohs(it.server->listeners[0].address.sa.v4.sin_port);

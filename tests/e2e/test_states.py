@@ -100,7 +100,7 @@ def states_everywhere(gateway, config, names):
 def proxy_status(answer):
     """[(upstream, what)] in order"""
     header = answer.headers.get("proxy-status")
-    return [] if header is None else re.findall(r'gateway; next-hop="([^"]+)"; ([^,]+)', header)
+    return [] if header is None else re.findall(r'gateway; next-hop="([^"]+)"; ([^,;]+)', header)
 
 
 def test_every_state_is_told_with_the_same_word_everywhere(gateway, nginx, fault_proxy):

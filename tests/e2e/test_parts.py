@@ -592,3 +592,17 @@ def test_a_client_that_leaves_midway_leaves_nothing_behind(gateway, services):
     assert [r["status"] for r in records] == [499] * 3
     assert {p["state"] for p in records[0]["parts"]} == {"ok", "skipped"}
     assert len(services.paths("/x/")) == 90
+
+
+def test_an_upstream_that_answers_after_its_page_is_gone_is_told_once(gateway, services):
+    services.serves("/late", ({"x": 1}, 1))
+    services.serves("/soon", {"y": 2})
+    one = gateway(page(services, part("late", 'path = "/late"') + part("soon", 'path = "/soon"'))
+                  .replace('deadline = "10s"', 'deadline = "100ms"'))
+    for turn in range(1, 6):
+        data, meta = fetch(one)
+        assert data == {"late": None, "soon": {"y": 2}} and meta["completed"] is False
+        assert {name: it["state"] for name, it in meta["parts"].items()} == {"late": "timeout", "soon": "ok"}
+        until(lambda: services.aborted == turn, "the end of its call: there is nobody to answer")
+    lines = [line for line in one.log().splitlines() if "part failed" in line]
+    assert len(lines) == 1 and json.loads(lines[0])["part"] == "late", lines

@@ -75,7 +75,7 @@ struct expanded {
     struct str value;       /* p == NULL: undefined; n of a list: all that it comes to */
     const struct str *list; /* the defined values of a batch; NULL: just the one */
     size_t count;           /* of the list */
-    size_t end;             /* offset in the target behind what it wrote */
+    size_t begin, end;      /* what it wrote: offsets in the target */
 };
 
 struct expander {
@@ -192,6 +192,7 @@ expand_values(struct expander *x, const struct expansion *expansion, bool encode
             continue;
         struct expanded *it = &x->variables[n++];
         const struct expand_operation *op = &expand_operations[it->variable->operation];
+        it->begin = (size_t)(to - start);
         if (!it->variable->joins)
             begun = false;
         if (it->value.p != NULL) {
@@ -217,22 +218,31 @@ expand_values(struct expander *x, const struct expansion *expansion, bool encode
     return EXPAND_OK;
 }
 
+static size_t segment_end(struct str path, size_t from)
+{
+    while (from < path.n && path.p[from] != '/' &&
+           !expand_is_encoded_slash(path.p + from, path.p + path.n))
+        from++;
+    return from;
+}
+
 /* The last variable in a dot segment of the target's path; NULL when there is none such. */
 static const struct expand_variable *leaving(struct str target, const struct expanded *variables,
                                              size_t count)
 {
     const char *query = memchr(target.p, '?', target.n);
-    size_t path_end = query ? (size_t)(query - target.p) : target.n;
-    for (size_t from = 0; from < path_end;) {
-        const char *slash = memchr(target.p + from, '/', path_end - from);
-        size_t end = slash ? (size_t)(slash - target.p) : path_end;
+    struct str path = {target.p, query ? (size_t)(query - target.p) : target.n};
+    for (size_t from = 0, end; from < path.n; from = end + (path.p[end] == '%' ? 3 : 1)) {
+        end = segment_end(path, from);
         if (expand_is_dot_segment((struct str){target.p + from, end - from})) {
             size_t found = 0;
-            while (found + 1 < count && variables[found + 1].end <= end)
+            while (found + 1 < count &&
+                   (variables[found + 1].end <= end || variables[found + 1].begin < end))
                 found++;
             return variables[found].variable;
         }
-        from = end + 1;
+        if (end == path.n)
+            break;
     }
     return NULL;
 }

@@ -9,8 +9,8 @@
  * that are undefined are left out. Of other variables explode changes nothing.
  *
  * Reserved expansion ({+x}, {#x}) is refused: it would let a value leave its segment. For the same
- * reason a value that makes a segment "." or ".." is refused when it comes. Beyond the RFC, names
- * may hold '-', as header names do. */
+ * reason a value that makes a segment "." or ".." is refused when it comes, between encoded slashes
+ * too. Beyond the RFC, names may hold '-', as header names do. */
 #ifndef GW_PAGES_EXPAND_H
 #define GW_PAGES_EXPAND_H
 

@@ -377,12 +377,14 @@ static void check_segments(struct compiler *c)
         } else if (ch == '}') {
             inside = false;
         }
-        if ((ch == '/' || ch == '?') && (opens || !inside)) {
+        const char *at = c->text.p + i, *text_end = c->text.p + c->text.n;
+        bool encoded = expand_is_encoded_slash(at, text_end);
+        if ((ch == '/' || ch == '?' || encoded) && (opens || !inside)) {
             if (!varies && expand_is_dot_segment((struct str){c->text.p + start, i - start}))
                 FAIL(c, start, "a path must not hold '.' or '..' segments");
             if (ch == '?')
                 return;
-            start = i + 1;
+            start = i + (encoded ? 3 : 1);
             varies = false;
         }
         varies = varies || opens;

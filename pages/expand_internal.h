@@ -29,6 +29,14 @@ static inline bool expand_is_unreserved(char c)
  * ";parameters" before they look, so these don't count. */
 bool expand_is_dot_segment(struct str segment);
 
+/* It ends a segment as well: servers that decode first and then look for ".." (nginx does) would go
+ * up there. A backslash is a slash to some. */
+static inline bool expand_is_encoded_slash(const char *p, const char *end)
+{
+    int byte = percent_byte(p, end);
+    return byte == '/' || byte == '\\';
+}
+
 /* What ends a header's line or a C string: CR, LF, NUL. */
 bool expand_has_line_end(struct str text);
 

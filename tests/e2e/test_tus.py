@@ -563,7 +563,7 @@ def test_many_that_nobody_goes_on_with_expire_together(tus):
     client.one.stop()
     client.one.start()
     client = Tus(client.one)
-    until(lambda: client.head(locations[-1]).status_code == 404, "the sweep")
+    until(lambda: client.head(locations[-1]).status_code == 404, "the sweep", 60)
     assert [client.head(location).status_code for location in locations] == [404] * 350
 
 

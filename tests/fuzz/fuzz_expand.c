@@ -19,13 +19,17 @@ static bool goes_up(struct str target)
     size_t n = 0;
     plain[n++] = '/';
     for (size_t i = 0; i < target.n && target.p[i] != '?'; i++) {
-        if (i + 2 < target.n && target.p[i] == '%' && target.p[i + 1] == '2' &&
-            (target.p[i + 2] == 'e' || target.p[i + 2] == 'E')) {
+        bool whole = target.p[i] == '%' && i + 2 < target.n;
+        if (whole && strncasecmp(target.p + i, "%2e", 3) == 0)
             plain[n++] = '.';
-            i += 2;
-        } else {
+        else if (whole && (strncasecmp(target.p + i, "%2f", 3) == 0 ||
+                           strncasecmp(target.p + i, "%5c", 3) == 0))
+            plain[n++] = '/';
+        else {
             plain[n++] = target.p[i];
+            continue;
         }
+        i += 2;
     }
     plain[n++] = '/';
     plain[n] = '\0';

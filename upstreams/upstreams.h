@@ -35,8 +35,8 @@ struct upstream *upstream_find(struct upstreams *ups, struct str name);
 const struct config_upstream *upstream_config(const struct upstream *up);
 /* The upstream's base URL without a trailing slash, "http://promo:9101/v1"; never credentials. */
 struct str upstream_url(const struct upstream *up);
-/* NULL, or why calls to it can't carry a header of this name beside those that its settings send, in
- * words that follow the name. What is forwarded from the client is no reason. */
+/* NULL, or why calls to it can't carry a header of this name beside those that its settings send,
+ * in words that follow the name. What is forwarded from the client is no reason. */
 const char *upstream_refuses_header(const struct upstream *up, struct str name);
 
 /* On the loop's thread. `names`: the offload pool that looks names up; it must be stopped before

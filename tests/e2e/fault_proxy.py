@@ -171,6 +171,7 @@ class FaultProxy:
         self.listen()
 
     async def flap(self, schedule):
+        at = self.loop.time()
         try:
             for seconds, faults in schedule:
                 if faults is REFUSED:
@@ -178,7 +179,8 @@ class FaultProxy:
                 else:
                     self.faults = faults
                     self.listen()
-                await asyncio.sleep(seconds)
+                at += seconds  # a late turn doesn't delay those after it
+                await asyncio.sleep(max(0, at - self.loop.time()))
         except Exception as error:  # told when the proxy is stopped
             self.errors.append(repr(error))
 

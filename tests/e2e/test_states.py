@@ -1,5 +1,5 @@
 """What became of each part is one word, and the same one in the template, in JSON, in the access log, in
-Server-Timing and in `explain --run`; Proxy-Status names what failed."""
+Proxy-Status, in Server-Timing and in `explain --run`."""
 
 import json
 import re
@@ -76,6 +76,8 @@ def states_everywhere(gateway, config, names):
     logged, record = of_log(one)
     assert logged == states
     assert of_timing(answer) == states
+    failed = [name for name, state in states.items() if state not in ("ok", "skipped")]
+    assert [(name, state) for _, _, name, state in proxy_status(answer)] == [(name, states[name]) for name in failed]
     for part in record["parts"]:
         told = answer.json()["meta"]["parts"][part["name"]]
         for key in "status", "attempts", "error":
@@ -98,9 +100,11 @@ def states_everywhere(gateway, config, names):
 
 
 def proxy_status(answer):
-    """[(upstream, what)] in order"""
-    header = answer.headers.get("proxy-status")
-    return [] if header is None else re.findall(r'gateway; next-hop="([^"]+)"; ([^,;]+)', header)
+    """[(upstream, what, part, state)] in order"""
+    member = r'gateway; next-hop="([^"]+)"; ([^;,]+); details="([^" ]+) (\w+)"'
+    header = answer.headers.get("proxy-status", "")
+    assert re.fullmatch(f"({member}(, )?)*", header), header
+    return re.findall(member, header)
 
 
 def test_every_state_is_told_with_the_same_word_everywhere(gateway, nginx, fault_proxy):
@@ -142,7 +146,7 @@ def test_every_state_is_told_with_the_same_word_everywhere(gateway, nginx, fault
     states, answer, record = states_everywhere(gateway, config, list(expected))
     assert states == expected
     assert set(states.values()) == set(WORDS)
-    assert proxy_status(answer) == [
+    assert [(hop, what) for hop, what, _, _ in proxy_status(answer)] == [
         ("good", "received-status=503"), ("resets", "error=connection_terminated"),
         ("swallows", "error=http_response_timeout"), ("swallows", "error=http_response_timeout"),
         ("resets", "error=connection_terminated"), ("good", "received-status=503"),
@@ -217,7 +221,7 @@ def test_the_first_rung_that_holds_is_the_parts(
     assert told["attempts"] == 1 + (not own), "each call of the ladder is counted"
     assert first.asked == 3 and second.asked == (0 if own else 3), "JSON, HTML, explain"
     assert (answer.headers["x-page-completed"] == "true") is complete
-    assert proxy_status(answer) == ([] if own else [("first", "error=connection_terminated")])
+    assert proxy_status(answer) == ([] if own else [("first", "error=connection_terminated", "part", state)])
 
 
 def test_a_fallback_goes_back_when_its_upstream_does(gateway, nginx, fault_proxy):

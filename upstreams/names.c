@@ -66,7 +66,8 @@ static unsigned read_ips(const struct addrinfo *found, struct ip ips_r[MAX_IPS])
                   sizeof(text));
         snprintf(ips_r[count++].text, sizeof(ips_r->text), is_v6 ? "[%s]" : "%s", text);
     }
-    qsort(ips_r, count, sizeof(ips_r[0]), compare_ips);
+    if (count > 1)
+        qsort(ips_r, count, sizeof(ips_r[0]), compare_ips);
     return count;
 }
 

@@ -87,9 +87,9 @@ static const char *read_address(struct upstreams *ups, struct upstream *up, stru
     struct str address = next_item(&rest, ' '), option = trimmed(rest);
     uint32_t port, weight = 1;
     const char *colon = address.n != 0 ? memrchr(address.p, ':', address.n) : NULL;
-    struct str port_text = {colon + 1, colon ? (size_t)(address.p + address.n - colon) - 1 : 0};
     if (colon == NULL || address.p[address.n - 1] == ']')
         return "a port is missing: \"host:port\"";
+    struct str port_text = {colon + 1, (size_t)(address.p + address.n - colon) - 1};
     if (!read_number(port_text, UINT16_MAX, &port) || port == 0)
         return "a port is a number from 1 to 65535";
     char host[MAX_HOST + 1];

@@ -6,7 +6,8 @@
  * it. A unit is a call: one slot, or a batch of them.
  *
  * The array is an upstream's, so everything here is capped: elements (max_items), calls under way
- * (concurrency), the bytes of all calls and answers (MAX_BYTES). What is over is shed. */
+ * (concurrency), the bytes of all calls and answers (MAX_BYTES). What is over is shed. An answer
+ * that several elements share counts for each of them, since that is how often it goes out. */
 #include "pages/pages_internal.h"
 
 enum {
@@ -28,7 +29,8 @@ struct elements {
 
     size_t slot_count;
     struct json_value *slot_items;
-    struct str *keys; /* of a batch's slots */
+    struct str *keys;  /* of a batch's slots */
+    uint32_t *sharers; /* likewise: elements beside the first */
     struct json_value *results;
     uint8_t *states; /* enum slot_state */
 
@@ -74,6 +76,8 @@ static void slots_by_key(struct part_run *part, struct elements *e)
     e->slots = h2o_mem_alloc_pool(pool, e->asked * sizeof(*e->slots));
     e->keys = h2o_mem_alloc_pool(pool, e->asked * sizeof(*e->keys));
     e->slot_items = h2o_mem_alloc_pool(pool, e->asked * sizeof(*e->slot_items));
+    e->sharers = h2o_mem_alloc_pool(pool, e->asked * sizeof(*e->sharers));
+    memset(e->sharers, 0, e->asked * sizeof(*e->sharers));
     for (size_t i = 0; i < e->asked; i++) {
         struct str key = write_key(part, &e->items[i]);
         e->slots[i] = NO_SLOT;
@@ -86,6 +90,8 @@ static void slots_by_key(struct part_run *part, struct elements *e)
             table[at] = e->slot_count;
             e->keys[e->slot_count] = key;
             e->slot_items[e->slot_count++] = e->items[i];
+        } else {
+            e->sharers[table[at]]++;
         }
         e->slots[i] = table[at];
     }
@@ -120,6 +126,15 @@ static void fail_slots(struct elements *e, size_t from, size_t count, const stru
         return;
     e->failed_at = from;
     e->failure = *failure;
+}
+
+static void shed_slot(struct elements *e, size_t slot)
+{
+    e->results[slot] = JSON_NONE;
+    fail_slots(e, slot, 1,
+               &(struct failure){.state = PART_SHED,
+                                 .error = "http_response_body_size",
+                                 .detail = STR("its calls and answers are too large")});
 }
 
 /* What was never asked for, or never answered. */
@@ -208,6 +223,32 @@ static void take_results(struct part_run *part, const struct unit *unit, struct 
             results[i] = place_filter(pool, results[i], placement);
 }
 
+static size_t text_size(struct json_value v)
+{
+    h2o_mem_pool_t pool;
+    struct out out;
+    h2o_mem_init_pool(&pool);
+    out_init(&out, &pool, 0);
+    json_write(&out, v);
+    size_t size = out_size(&out);
+    h2o_mem_clear_pool(&pool);
+    return size;
+}
+
+/* Counts what comes in once and goes out again and again: the answer of a call that was made before
+ * (joined), the results of keys that several elements have. */
+static void count_repeats(struct part_run *part, const struct unit *unit, bool joined)
+{
+    struct elements *e = part->elements;
+    for (size_t i = unit->from; i < unit->from + unit->count; i++) {
+        size_t times = joined + (e->sharers != NULL ? e->sharers[i] : 0);
+        if (times != 0 && e->states[i] == SLOT_OK && json_type(e->results[i]) != JSON_MISSING)
+            e->bytes += times * text_size(e->results[i]);
+        if (times != 0 && e->states[i] == SLOT_OK && e->bytes > MAX_BYTES)
+            shed_slot(e, i);
+    }
+}
+
 static void pump(struct part_run *part);
 
 static void unit_answered(struct asker *asker, const struct answer *answer)
@@ -223,6 +264,7 @@ static void unit_answered(struct asker *asker, const struct answer *answer)
     if (answer->outcome.state == PART_OK) {
         part->record->status = result->status;
         take_results(part, unit, answer->outcome.value);
+        count_repeats(part, unit, answer->shared);
     } else {
         fail_slots(e, unit->from, unit->count,
                    &(struct failure){answer->outcome.state, answer->outcome.error, result->status,
@@ -266,10 +308,9 @@ static void pump(struct part_run *part)
     e->pumping = false;
     if (e->inflight != 0)
         return;
-    if (e->next < e->unit_count)
-        fail_waiting(e, &(struct failure){.state = PART_SHED,
-                                          .error = "http_response_body_size",
-                                          .detail = STR("its calls and answers are too large")});
+    for (size_t i = 0; i < e->slot_count && e->next < e->unit_count; i++)
+        if (e->states[i] == SLOT_WAITING)
+            shed_slot(e, i);
     end(part);
 }
 

@@ -442,6 +442,45 @@ def test_a_large_answer_in_a_thousand_calls(gateway, services):
         assert one.status("VmHWM") - before < 400 * 1024
 
 
+@pytest.mark.parametrize("keys", [
+    'path = "/x/{item.id}"',
+    'path = "/x/{item.id}"\nconcurrency = 1000',
+    'path = "/batch?ids={item.id}"\nbatch = 100',
+], ids=["one-by-one", "all-at-once", "batch"])
+def test_an_answer_counts_for_each_element_that_shares_it(gateway, services, keys):
+    services.serves("/list", {"items": [{"id": "k"}] * 1000})
+    services.serves("/x/.*", b'{"blob":"' + b"x" * (512 << 10) + b'"}')
+    services.serves("/batch.*", b'{"k":"' + b"x" * (512 << 10) + b'"}')
+    one = gateway(page(
+        services,
+        part("list", 'path = "/list"')
+        + part("each", f'{keys}\neach = "list.items"\nmax_items = 1000\ninto = "more"'),
+    ))
+    answer = httpx.get(one.url, timeout=60)
+    assert len(answer.content) < (64 << 20) + (1 << 20)  # not 500 MiB
+    meta = answer.json()["meta"]["parts"]["each"]
+    assert meta["state"] == "shed" and meta["error"] == "http_response_body_size"
+    assert meta["attempts"] == 1
+
+
+def test_small_answers_are_shared_by_thousands(gateway, services):
+    services.serves("/list", {"items": [{"id": "k"}] * 5000})
+    services.serves("/x/.*", {"blob": "x" * 10000, "price": 1})
+    services.serves("/batch.*", {"k": {"price": 1}})
+    one = gateway(page(
+        services,
+        part("list", 'path = "/list"')
+        + part("each", 'path = "/x/{item.id}"\neach = "list.items"\nmax_items = 5000\n'
+                       'select = "price"\ninto = "price"')
+        + part("batch", 'path = "/batch?ids={item.id}"\neach = "list.items"\nmax_items = 5000\n'
+                        'batch = 100'),
+    ))
+    data, meta = fetch(one)
+    assert meta["completed"]
+    assert data["list"]["items"] == [{"id": "k", "price": 1}] * 5000
+    assert data["batch"] == [{"price": 1}] * 5000
+
+
 # -- what stands in --------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 /* `gateway explain`: a page's plan, and a run of it with where each part's time went. For people at
  * a terminal, so the columns are as wide as what stands in them. */
 #include "base/buf.h"
+#include "base/text.h"
 #include "pages/pages_internal.h"
 
 static int widest(const struct page *page, struct str (*text)(const struct part_plan *part),
@@ -248,6 +249,13 @@ struct explain {
     void *arg;
 };
 
+/* An upstream's words may be among it, and a terminal obeys control characters. */
+static void print_detail(struct str detail, FILE *to)
+{
+    for (size_t i = 0; i < detail.n; i++)
+        fputc(has_control((struct str){detail.p + i, 1}) ? '?' : detail.p[i], to);
+}
+
 static void print_waterfall(const struct page_run *run, FILE *to)
 {
     const struct page *page = run->page;
@@ -280,9 +288,9 @@ static void print_waterfall(const struct page_run *run, FILE *to)
         const struct part_run *part = &run->parts[i];
         if (part->state == PART_OK)
             continue;
-        fprintf(to, "\n  %s: %s%s%.*s", part->plan->config->name.p,
-                part->record->error ? part->record->error : "", part->record->error ? ": " : "",
-                (int)part->detail.n, part->detail.p);
+        fprintf(to, "\n  %s: %s%s", part->plan->config->name.p,
+                part->record->error ? part->record->error : "", part->record->error ? ": " : "");
+        print_detail(part->detail, to);
         if (part_is_each(part->plan) && part->calls_failed != 0)
             fprintf(to, " (%u of %u calls failed)", part->calls_failed, part->calls);
     }

@@ -152,6 +152,8 @@ class Faults:
             writer.write(answer(b"[" * 100000 + b"]" * 100000))
         elif name == "wrong-type":
             writer.write(answer(b"<p>{}</p>", content_type="text/html"))
+        elif name == "type-with-escapes":  # a terminal would change its title and colour
+            writer.write(answer(b"{}", content_type="\x1b]0;mine\x07\x1b[31m/x"))
         elif name == "cut":
             writer.write(answer(JSON)[:-10])
             await writer.drain()

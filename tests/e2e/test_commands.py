@@ -1,6 +1,7 @@
 """check, print-config, explain, healthcheck, version: what they print and their exit codes."""
 
 import pathlib
+import re
 
 import pytest
 import tomllib
@@ -190,6 +191,13 @@ def test_explain_fails_when_a_required_part_does(tmp_path, faults):
     text = EXPLAINED.format(url=faults.url).replace("/ok?id=", "/status/503?id=")
     run = command("explain", "-c", write(tmp_path, text), "--run", "GET", "/product/7", cwd=tmp_path)
     assert run.returncode == 1 and "503" in run.stdout
+
+
+def test_explain_prints_nothing_that_a_terminal_obeys(tmp_path, faults):
+    text = EXPLAINED.format(url=faults.url).replace("/status/500", "/type-with-escapes")
+    run = command("explain", "-c", write(tmp_path, text), "--run", "GET", "/product/7", cwd=tmp_path)
+    assert "content type ?]0;mine??[31m/x is not JSON" in run.stdout
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", run.stdout)
 
 
 def test_explain_takes_headers(tmp_path, faults):

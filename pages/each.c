@@ -5,6 +5,18 @@
 
 #include <stdlib.h>
 
+size_t each_text_size(struct json_value v)
+{
+    h2o_mem_pool_t pool;
+    struct out out;
+    h2o_mem_init_pool(&pool);
+    out_init(&out, &pool, 0);
+    json_write(&out, v);
+    size_t size = out_size(&out);
+    h2o_mem_clear_pool(&pool);
+    return size;
+}
+
 struct json_value each_list(h2o_mem_pool_t *pool, const struct json_value *results, size_t count)
 {
     struct json_array *array = json_array_create(pool, count);

@@ -7,6 +7,13 @@
 #include "base/json.h"
 #include "pages/place.h"
 
+enum {
+    EACH_MAX_BYTES = 64 << 20 /* what an each asks, is answered and puts into elements, in a run */
+};
+
+/* What json_write() makes of it, in bytes. */
+size_t each_text_size(struct json_value v);
+
 /* results in the elements' order; MISSING becomes null. */
 struct json_value each_list(h2o_mem_pool_t *pool, const struct json_value *results, size_t count);
 

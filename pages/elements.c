@@ -6,13 +6,10 @@
  * it. A unit is a call: one slot, or a batch of them.
  *
  * The array is an upstream's, so everything here is capped: elements (max_items), calls under way
- * (concurrency), the bytes of all calls and answers (MAX_BYTES). What is over is shed. An answer
- * that several elements share counts for each of them, since that is how often it goes out. */
+ * (concurrency), the bytes of all calls and answers (EACH_MAX_BYTES). What is over is shed. An
+ * answer that several elements share counts for each of them, since that is how often it goes out.
+ */
 #include "pages/pages_internal.h"
-
-enum {
-    MAX_BYTES = 64 << 20 /* of a part's calls and answers, in a run */
-};
 
 enum slot_state { SLOT_WAITING, SLOT_OK, SLOT_FAILED, SLOT_SKIPPED };
 
@@ -223,18 +220,6 @@ static void take_results(struct part_run *part, const struct unit *unit, struct 
             results[i] = place_filter(pool, results[i], placement);
 }
 
-static size_t text_size(struct json_value v)
-{
-    h2o_mem_pool_t pool;
-    struct out out;
-    h2o_mem_init_pool(&pool);
-    out_init(&out, &pool, 0);
-    json_write(&out, v);
-    size_t size = out_size(&out);
-    h2o_mem_clear_pool(&pool);
-    return size;
-}
-
 /* Counts what comes in once and goes out again and again: the answer of a call that was made before
  * (joined), the results of keys that several elements have. */
 static void count_repeats(struct part_run *part, const struct unit *unit, bool joined)
@@ -243,8 +228,8 @@ static void count_repeats(struct part_run *part, const struct unit *unit, bool j
     for (size_t i = unit->from; i < unit->from + unit->count; i++) {
         size_t times = joined + (e->sharers != NULL ? e->sharers[i] : 0);
         if (times != 0 && e->states[i] == SLOT_OK && json_type(e->results[i]) != JSON_MISSING)
-            e->bytes += times * text_size(e->results[i]);
-        if (times != 0 && e->states[i] == SLOT_OK && e->bytes > MAX_BYTES)
+            e->bytes += times * each_text_size(e->results[i]);
+        if (times != 0 && e->states[i] == SLOT_OK && e->bytes > EACH_MAX_BYTES)
             shed_slot(e, i);
     }
 }
@@ -303,7 +288,7 @@ static void pump(struct part_run *part)
         return;
     e->pumping = true;
     while (e->next < e->unit_count && e->inflight < part->plan->config->concurrency &&
-           e->bytes <= MAX_BYTES)
+           e->bytes <= EACH_MAX_BYTES)
         start_unit(part, &e->units[e->next++]);
     e->pumping = false;
     if (e->inflight != 0)

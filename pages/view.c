@@ -14,7 +14,8 @@
 
 /* Puts the results of an `each` into the elements that they are for: those of its input's value, as
  * far as others have been put in there already. One value for all, which a fallback or static data
- * gave, goes into every element. */
+ * gave, goes into every element, or into the first ones when it is large: how many there are is the
+ * input's sender's choice. */
 static void scatter(struct page_run *run, const struct part_run *part, struct json_value *values)
 {
     const struct part_plan *plan = part->plan;
@@ -24,12 +25,14 @@ static void scatter(struct page_run *run, const struct part_run *part, struct js
     count = count < MAX_LISTED ? count : MAX_LISTED;
     bool stands_in = part->state == PART_FALLBACK || part->state == PART_STATIC;
     struct json_value *results = h2o_mem_alloc_pool(pool, count * sizeof(*results));
-    if (stands_in || json_type(value) != JSON_ARRAY)
-        for (; n < count; n++)
+    if (stands_in || json_type(value) != JSON_ARRAY) {
+        size_t most = EACH_MAX_BYTES / (each_text_size(value) + 1);
+        for (; n < count && n < most; n++)
             results[n] = value;
-    else
+    } else {
         for (struct json_iter it = json_iter(value); n < count && json_next(&it);)
             results[n++] = it.value;
+    }
     *input = each_place(pool, *input, &plan->each.at, &plan->placement.into, results, n);
 }
 

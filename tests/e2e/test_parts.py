@@ -592,6 +592,28 @@ def test_what_stands_in_for_an_each_is_one_value(gateway, services):
     assert meta["parts"]["more"]["failed"] == 2
 
 
+@pytest.mark.parametrize("state", ["fallback", "static"])
+def test_what_stands_in_for_many_elements_is_put_into_so_many_bytes(
+        gateway, services, tmp_path, state):
+    services.serves("/items", [{"id": 1}] * 1000)
+    text = "x" * (512 << 10)
+    services.serves("/all", b'"%s"' % text.encode())
+    (tmp_path / "all.json").write_text(f'"{text}"')
+    keys = 'path = "/all"' if state == "fallback" else f'static_file = "{tmp_path}/all.json"'
+    one = gateway(page(
+        services,
+        part("list", 'path = "/items"')
+        + part("stock", 'path = "/x/{item.id}"\neach = "list"\ninto = "stock"')
+        + fallback("stock", keys),
+    ))
+    answer = httpx.get(one.url, timeout=60)
+    assert len(answer.content) < (64 << 20) + (1 << 20)  # not 500 MiB
+    data, meta = answer.json()["data"], answer.json()["meta"]
+    assert data["list"][0] == {"id": 1, "stock": text} and len(data["list"]) == 1000
+    assert data["list"][-1] == {"id": 1}
+    assert meta["parts"]["stock"]["state"] == state
+
+
 def test_something_stands_in_for_a_part_without_its_input(gateway, services):
     services.serves("/popular", {"p": 1})
     one = gateway(page(

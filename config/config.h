@@ -311,6 +311,9 @@ void config_destroy(struct config **config);
  * string of a list (&part->allow.items[i]); the table's header, or the file alone, when the key was
  * left out. A name's place is its segment of the header. */
 struct pos config_pos(const struct config *config, const void *field);
+/* The text of such a field for people to see: as it stands in the file when there is a ${NAME} in
+ * it, "{ file }" when it came from one. Any of these may be a secret. */
+struct str config_shown(const struct config *config, const struct str *field);
 
 const struct config_upstream *config_find_upstream(const struct config *config, struct str name);
 const struct config_upload *config_find_upload(const struct config *config, struct str name);

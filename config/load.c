@@ -115,6 +115,14 @@ struct pos config_pos(const struct config *config, const void *field)
     return place != NULL ? place->at : (struct pos){.file = config->file.p};
 }
 
+struct str config_shown(const struct config *config, const struct str *field)
+{
+    const struct place *place = config_place(config, field);
+    if (place != NULL && place->is_file)
+        return STR("{ file }");
+    return place != NULL && place->referenced ? place->source : *field;
+}
+
 /* -- keys ------------------------------------------------------------------------------------- */
 
 /* The section that has a key of this name, to help who wrote it into another one. */

@@ -44,20 +44,23 @@ static void print_refusal(const struct expand_variable *variable, enum expand_re
             expand_result_text(result));
 }
 
-/* Of what hangs on other parts' answers, the text with its variables. */
-static void print_call(const char *title, const struct call_plan *call, struct str path,
-                       struct http_request *request, FILE *to)
+/* Of what hangs on other parts' answers, or holds what may be a secret, the text with its
+ * variables.
+ */
+static void print_call(const char *title, const struct page *page, const struct call_plan *call,
+                       const struct str *path, struct http_request *request, FILE *to)
 {
-    struct str base = upstream_url(call->upstream), target = path;
+    struct str base = upstream_url(call->upstream);
+    struct str shown = config_shown(page->pages->config, path), target = shown;
     const struct expand_variable *culprit;
     enum expand_result result = EXPAND_OK;
-    bool written = call->target.parts == 0 && !call->reads_data;
+    bool written = call->target.parts == 0 && !call->reads_data && shown.p == path->p;
     if (written)
         result = expand(&call->target, run_variable, request, 1, request->pool, &target, &culprit);
     fprintf(to, "      %s%s %.*s%.*s\n", title, call->method != NULL ? call->method : "GET",
             (int)base.n, base.p, (int)target.n, target.p);
     if (written && call->target.variable_count != 0)
-        fprintf(to, "      from %s\n", path.p);
+        fprintf(to, "      from %s\n", path->p);
     if (result != EXPAND_OK) {
         fputs("      ", to);
         print_refusal(culprit, result, to);
@@ -108,14 +111,22 @@ static void print_again(const struct part_plan *part, FILE *to)
                 up->hedge.budget);
 }
 
-static void print_fallback(const struct part_plan *part, struct http_request *request, FILE *to)
+static void print_text(const char *title, const char *sign, const struct page *page,
+                       const struct str *field, FILE *to)
+{
+    struct str text = config_shown(page->pages->config, field);
+    fprintf(to, "      %s%s %.*s\n", title, sign, (int)text.n, text.p);
+}
+
+static void print_fallback(const struct page *page, const struct part_plan *part,
+                           struct http_request *request, FILE *to)
 {
     const struct config_fallback *fallback = &part->config->fallback;
     if (part->fallback.upstream != NULL)
-        print_call("fallback ", &part->fallback, fallback->path, request, to);
+        print_call("fallback ", page, &part->fallback, &fallback->path, request, to);
     if (part->stand_in.count != 0)
-        fprintf(to, "      static %s\n",
-                fallback->static_file.n != 0 ? fallback->static_file.p : fallback->value.p);
+        print_text("static", "", page,
+                   fallback->static_file.n != 0 ? &fallback->static_file : &fallback->value, to);
 }
 
 static void print_paths(const char *title, const struct config_strings *paths, FILE *to)
@@ -161,16 +172,16 @@ void page_print_plan(const struct page *page, struct http_request *request, FILE
                 (unsigned long long)timeout_ms, starts, part_starts(page, part, request->pool).p,
                 part_place(part).p);
         if (part->config->when.n != 0)
-            fprintf(to, "      when %s\n", part->config->when.p);
+            print_text("when", "", page, &part->config->when, to);
         print_each(part->config, to);
-        print_call("", &part->call, part->config->path, request, to);
+        print_call("", page, &part->call, &part->config->path, request, to);
         for (size_t k = 0; k < part->config->headers.count; k++)
-            fprintf(to, "      %s: %s\n", part->config->headers.items[k].name.p,
-                    part->config->headers.items[k].value.p);
+            print_text(part->config->headers.items[k].name.p, ":", page,
+                       &part->config->headers.items[k].value, to);
         if (part->config->body.n != 0)
-            fprintf(to, "      body %s\n", part->config->body.p);
+            print_text("body", "", page, &part->config->body, to);
         print_again(part, to);
-        print_fallback(part, request, to);
+        print_fallback(page, part, request, to);
         if (part->config->select.n != 0)
             fprintf(to, "      select %s\n", part->config->select.p);
         print_paths("allow", &part->config->allow, to);

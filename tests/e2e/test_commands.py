@@ -200,6 +200,28 @@ def test_explain_prints_nothing_that_a_terminal_obeys(tmp_path, faults):
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", run.stdout)
 
 
+def test_explain_shows_no_secret(tmp_path, faults):
+    (tmp_path / "cookie").write_text("from-a-file")
+    text = EXPLAINED.format(url=faults.url).replace("/status/500", "/status/500?key=${A_SECRET}") + """\
+method = "POST"
+body = '{"key": "${A_SECRET}", "kind": "any"}'
+when = "query.key != '${A_SECRET}'"
+headers = { Authorization = "Bearer ${A_SECRET}", Cookie = { file = "cookie" }, X-Kind = "any" }
+[pages.product.parts.other.fallback]
+path = "/status/500?fallback={query.q}&key=${A_SECRET}"
+static = '{"key": "${A_SECRET}"}'
+"""
+    for run in ((), ("--run",)):
+        done = command("explain", "-c", str(write(tmp_path, text) if not run else "site.toml"), *run,
+                       "GET", "/product/7?q=1", cwd=tmp_path, env={"A_SECRET": "hunter2"})
+        assert done.returncode == 0, done.stderr
+        assert "hunter2" not in done.stdout + done.stderr and "from-a-file" not in done.stdout
+        for line in ("when query.key != '${A_SECRET}'", "Authorization: Bearer ${A_SECRET}", "Cookie: { file }", "X-Kind: any",
+                     'body {"key": "${A_SECRET}", "kind": "any"}', 'static {"key": "${A_SECRET}"}',
+                     "/status/500?key=${A_SECRET}", "/status/500?fallback={query.q}&key=${A_SECRET}"):
+            assert line in done.stdout, (line, done.stdout)
+
+
 def test_explain_takes_headers(tmp_path, faults):
     text = EXPLAINED.format(url=faults.url).replace("{path.id}", "{header.accept-language}&x={header.x-y}")
     done = command("explain", "-c", write(tmp_path, text), "-H", "Accept-Language: de", "-H", "X-Y:  a b",

@@ -16,9 +16,9 @@ struct shared {
     struct ask *next; /* in the bucket */
     const struct call_plan *plan;
     struct written written;
-    struct up_result result; /* once it is over */
-    const struct placement *placement;
-    struct outcome outcome; /* as judged for `placement` */
+    struct up_result result;           /* once it is over */
+    const struct placement *placement; /* of who was answered last; NULL = nobody was */
+    struct outcome outcome;            /* as judged for it: thousands may take the same of it */
 };
 
 struct ask_table {
@@ -112,7 +112,7 @@ static void deliver(struct ask *ask, struct asker *asker, const struct up_result
         outcome_judge(result, asker->placement, tape ? &tape->doc : NULL, run->request->pool,
                       &answer.outcome);
     }
-    if (shared != NULL && shared->placement == NULL) {
+    if (shared != NULL) {
         shared->placement = asker->placement;
         shared->outcome = answer.outcome;
     }

@@ -198,11 +198,14 @@ static void take_results(struct part_run *part, const struct unit *unit, struct 
     const struct placement *placement = &part->plan->placement;
     h2o_mem_pool_t *pool = part->run->request->pool;
     struct json_value *results = e->results + unit->from;
-    if (e->keys == NULL) {
+    if (e->keys == NULL) { /* filtered already, once for all who share it */
         *results = answer;
-    } else if (json_type(answer) != JSON_NULL && /* 204: nobody gets anything */
-               !each_spread(pool, answer, part->plan->config->by, e->keys + unit->from, unit->count,
-                            results)) {
+        e->states[unit->from] = SLOT_OK;
+        return;
+    }
+    if (json_type(answer) != JSON_NULL && /* 204: nobody gets anything */
+        !each_spread(pool, answer, part->plan->config->by, e->keys + unit->from, unit->count,
+                     results)) {
         fail_slots(e, unit->from, unit->count,
                    &(struct failure){.state = PART_ERROR,
                                      .error = "http_protocol_error",

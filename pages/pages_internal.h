@@ -62,7 +62,8 @@ struct each_plan {
     size_t input; /* the part whose data has the array; SIZE_MAX: there is no each */
     struct place_path at;
     const struct expand_variable *key; /* of a batch: what its answer names elements by */
-    struct placement answer;           /* select alone: the rest is for the results, one by one */
+    struct placement answer;           /* what is taken of an answer; of a batch's select alone: the
+                                          rest is for the results, one by one */
 };
 
 struct part_plan {

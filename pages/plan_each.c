@@ -83,7 +83,9 @@ void plan_each(struct pages *pages, const struct config_part *part,
         return;
     }
     compile_input(pages, part, scope, diag, &plan->each);
-    plan->each.answer = (struct placement){.select = plan->placement.select};
+    plan->each.answer = plan->placement;
+    if (part->batch != 0) /* the rest is for the results, one by one */
+        plan->each.answer = (struct placement){.select = plan->placement.select};
     if (plan->placement.spread)
         diag_error(diag, config_pos(config, &part->into),
                    "with each, into is a place in each element, not the page's root");

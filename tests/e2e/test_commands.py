@@ -216,7 +216,8 @@ static = '{"key": "${A_SECRET}"}'
                        "GET", "/product/7?q=1", cwd=tmp_path, env={"A_SECRET": "hunter2"})
         assert done.returncode == 0, done.stderr
         assert "hunter2" not in done.stdout + done.stderr and "from-a-file" not in done.stdout
-        for line in ("when query.key != '${A_SECRET}'", "Authorization: Bearer ${A_SECRET}", "Cookie: { file }", "X-Kind: any",
+        for line in ("when query.key != '${A_SECRET}'", "Authorization: Bearer ${A_SECRET}",
+                     "Cookie: { file }", "X-Kind: any",
                      'body {"key": "${A_SECRET}", "kind": "any"}', 'static {"key": "${A_SECRET}"}',
                      "/status/500?key=${A_SECRET}", "/status/500?fallback={query.q}&key=${A_SECRET}"):
             assert line in done.stdout, (line, done.stdout)

@@ -463,6 +463,23 @@ def test_an_answer_counts_for_each_element_that_shares_it(gateway, services, key
     assert meta["attempts"] == 1
 
 
+@pytest.mark.parametrize("keys", ['select = "price"', 'allow = ["list.x"]'], ids=["taken", "filtered"])
+def test_a_shared_answer_is_read_once(gateway, services, keys):
+    services.serves("/list", {"items": [{"id": "k"}] * 300})
+    services.serves("/x/k", b'{"price":1,"list":[' + b",".join([b"{}"] * 100000) + b"]}")
+    one = gateway(page(
+        services,
+        part("first", 'path = "/x/k"\nselect = "price"')
+        + part("list", 'path = "/list"\nwhen = "first"')
+        + part("each", f'path = "/x/{{item.id}}"\neach = "list.items"\nmax_items = 300\n{keys}'),
+    ))
+    before = one.status("VmHWM")
+    answer = httpx.get(one.url, timeout=60, headers={"Accept": "application/json"})
+    assert answer.status_code == 200 and len(services.paths("/x/")) == 1
+    assert len(answer.json()["data"]["each"]) == 300
+    assert one.status("VmHWM") - before < 500 * 1024  # a reading for each takes gigabytes
+
+
 def test_small_answers_are_shared_by_thousands(gateway, services):
     services.serves("/list", {"items": [{"id": "k"}] * 5000})
     services.serves("/x/.*", {"blob": "x" * 10000, "price": 1})

@@ -178,7 +178,8 @@ static void append_member(h2o_mem_pool_t *pool, struct json_object *object, stru
 }
 
 /* allowed: an allow path ended at v or above it. MISSING: nothing of v is shown. The depth is the
- * one that json_parse() admits. */
+ * one that json_parse() admits. What stays empty takes no memory: "{}" is three bytes in an answer,
+ * which may hold millions of them. */
 static struct json_value filter(h2o_mem_pool_t *pool, struct json_value v,
                                 const struct placement *p, const struct matched *allow,
                                 const struct matched *deny, bool allowed)
@@ -191,8 +192,10 @@ static struct json_value filter(h2o_mem_pool_t *pool, struct json_value v,
     if (!is_array && json_type(v) != JSON_OBJECT)
         return allowed ? v : JSON_NONE;
 
-    struct json_object *object = is_array ? NULL : json_object_create(pool, 8);
-    struct json_array *array = is_array ? json_array_create(pool, 8) : NULL;
+    static const struct json_object no_members;
+    static const struct json_array no_elements;
+    struct json_object *object = NULL;
+    struct json_array *array = NULL;
     struct child child = {.is_element = is_array};
     for (struct json_iter it = json_iter(v); json_next(&it); child.index++) {
         if (!is_array)
@@ -205,12 +208,18 @@ static struct json_value filter(h2o_mem_pool_t *pool, struct json_value v,
             filter(pool, it.value, p, &allow_below, &deny_below, allowed || reached);
         if (json_type(kept) == JSON_MISSING)
             continue;
-        if (is_array)
+        if (is_array) {
+            if (array == NULL)
+                array = json_array_create(pool, 4);
             json_array_add(pool, array, kept);
-        else
+        } else {
+            if (object == NULL)
+                object = json_object_create(pool, 4);
             append_member(pool, object, child.key, kept);
+        }
     }
-    return is_array ? json_from_array(array) : json_from_object(object);
+    return is_array ? json_from_array(array != NULL ? array : &no_elements)
+                    : json_from_object(object != NULL ? object : &no_members);
 }
 
 struct json_value place_filter(h2o_mem_pool_t *pool, struct json_value v,

@@ -480,6 +480,14 @@ def test_a_shared_answer_is_read_once(gateway, services, keys):
     assert one.status("VmHWM") - before < 500 * 1024  # a reading for each takes gigabytes
 
 
+def test_what_a_filter_empties_takes_no_memory(gateway, services):
+    services.serves("/x", b'{"list":[' + b",".join([b"{}"] * 1000000) + b"]}")
+    one = gateway(page(services, part("x", 'path = "/x"\nallow = ["list.price"]')))
+    before = one.status("VmHWM")
+    assert httpx.get(one.url, timeout=60).json()["data"]["x"] == {"list": [{}] * 1000000}
+    assert one.status("VmHWM") - before < 200 * 1024
+
+
 def test_small_answers_are_shared_by_thousands(gateway, services):
     services.serves("/list", {"items": [{"id": "k"}] * 5000})
     services.serves("/x/.*", {"blob": "x" * 10000, "price": 1})

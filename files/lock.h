@@ -1,8 +1,9 @@
 /* Who may write a partial upload: one request at a time in the process, whichever loop it is on.
  *
  * A client whose connection died comes back long before we learn of it, so a newcomer doesn't wait
- * until the old request has timed out: its holder is asked at once to let go, and does so when what
- * it received is safe. Newcomers wait in the order in which they came, each as long as it likes.
+ * until the old request has timed out: its holder is asked at once to let go. It does so soon, when
+ * what it received is safe. Newcomers wait in the order in which they came, each as long as it
+ * likes.
  *
  * The table is the process's: ids are unguessable and no two routes share one. A mutex guards it;
  * it is held for a few pointers. Other processes are kept out with flock(): see partial.h. */

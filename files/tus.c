@@ -128,6 +128,7 @@ static _Thread_local h2o_linklist_t running;
 /* The file first: who gets the lock must not find it held. */
 static void release(struct tus *tus)
 {
+    timer_stop(tus->loop, &tus->let_go);
     if (tus->spooling)
         spool_fini(&tus->spool);
     digest_destroy(&tus->digest);
@@ -288,7 +289,7 @@ static void on_opened(struct partial *partial)
     bool removes = tus->method == HTTP_DELETE;
     if (tus->request == NULL) { /* the client has left */
         tus_end(tus);
-    } else if (partial->state == PARTIAL_HELD || (tus->wanted && tus->method == HTTP_PATCH)) {
+    } else if (partial->state == PARTIAL_HELD) {
         refuse_and_end(tus, &tus_locked);
     } else if (partial->state == PARTIAL_BROKEN) {
         tus_refuse_result(tus, partial->result);

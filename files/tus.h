@@ -21,7 +21,7 @@ struct tus {
     unsigned method;     /* enum http_methods, after X-HTTP-Method-Override */
     struct lock *lock;
     bool waiting; /* for the lock */
-    bool wanted;  /* somebody waits for the lock: don't begin to receive */
+    bool wanted;  /* somebody waits for the lock */
     struct partial partial;
     struct ticket ticket;
     uint64_t counted; /* bytes of the record, as the ticket knows of them */
@@ -41,7 +41,8 @@ struct tus {
     bool written;          /* all that was received is written, or can't be */
     enum http_body_end how;
     int write_error;
-    uint64_t saved_ms; /* when the last checkpoint began */
+    uint64_t saved_ms;   /* when the last checkpoint began */
+    struct timer let_go; /* runs once it is wanted */
 };
 
 /* -- tus.c -- */

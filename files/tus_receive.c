@@ -1,7 +1,7 @@
 /* The bytes of a PATCH, or of a creation that brings some along.
  *
  *     receiving
- *         |  the body ends, the client leaves, somebody wants the lock, a write fails
+ *         |  the body ends, the client leaves, a write fails, somebody waited for the lock
  *     the spool is flushed; a checkpoint under way comes back
  *         |
  *     settle() --+-- nothing counts beyond what was recorded: answer
@@ -16,6 +16,7 @@
 enum {
     CHECKPOINT_BYTES = 16 * 1024 * 1024,
     CHECKPOINT_MS = 10 * 1000,               /* for slow clients */
+    LET_GO_MS = 100,                         /* after it is wanted */
     IN_FLIGHT = SPOOL_BUFFERS * SPOOL_BUFFER /* pushed and maybe not written yet, at most */
 };
 
@@ -192,12 +193,21 @@ void tus_receive_left(struct tus *tus)
         stop(tus);
 }
 
-void tus_receive_wanted(struct tus *tus)
+static void on_let_go(struct timer *timer)
 {
+    struct tus *tus = CONTAINER_OF(timer, struct tus, let_go);
     if (!tus->receiving)
         return;
     tus_refuse(tus, &tus_locked);
     stop(tus);
+}
+
+/* Not at once: of many who want it, each must get on with it when its turn comes, or nobody ever
+ * does. */
+void tus_receive_wanted(struct tus *tus)
+{
+    if (tus->receiving)
+        timer_start(tus->loop, &tus->let_go, LET_GO_MS);
 }
 
 static void on_spool_room(struct spool *spool)
@@ -232,8 +242,11 @@ void tus_receive(struct tus *tus)
         tus->spool.whole[0] = tus->digest = digest_create(tus->checksum.kind);
     tus->spooling = true;
     tus->receiving = true;
+    timer_init(&tus->let_go, on_let_go);
     tus->saved_ms = loop_now_ms(tus->loop);
     tus->reader = (struct http_body_reader){.room = on_room, .got = on_got, .end = on_body_end};
+    if (tus->wanted)
+        tus_receive_wanted(tus);
     uint64_t end = tus->size != UINT64_MAX ? tus->size : tus->route->config->max_size;
     http_body_read(tus->request, &tus->reader, end - file->offset);
 }

@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import random
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -620,8 +621,27 @@ def test_of_many_at_once_each_byte_counts_once(tus, workers):
         thread.start()
     for thread in threads:
         thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "all of them come to an end"
     assert set(statuses) <= {204, 409, 423, 413}
     assert client.path(location).read_bytes() == data
+
+
+def test_who_is_waited_for_gets_on_with_it_first(tus):
+    """Else of many who want the same upload none would ever bring a byte."""
+    client = tus()
+    location = client.new(2000)
+    dead = client.begin_patch(location, 0, 2000, b"")
+    until(lambda: client.partial(location).exists(), "its lock")
+    client.one.process.send_signal(signal.SIGSTOP)  # so that both have come when it looks
+    patch = client.begin_patch(location, 0, 1000, bytes(1000))
+    head = socket.create_connection(client.one.host_port)
+    head.sendall(f"HEAD {location} HTTP/1.1\r\nHost: t\r\nTus-Resumable: 1.0.0\r\n\r\n".encode())
+    client.one.process.send_signal(signal.SIGCONT)
+    answers = [one.recv(1000).lower() for one in (dead, patch, head)]
+    assert [answer.split()[1] for answer in answers] == [b"423", b"204", b"200"]
+    assert b"upload-offset: 1000" in answers[1]
+    for one in (dead, patch, head):
+        one.close()
 
 
 def test_who_waits_for_the_lock_too_long_is_told(tus):

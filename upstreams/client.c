@@ -62,14 +62,28 @@ static bool is_readable(int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
 }
 
+/* Only then may a connection that curl lets go of be one that it keeps. One that was still being
+ * made, curl has closed before it says so (cf_socket_close() in its cf-socket.c), and the number
+ * may be another thread's by now. */
+static bool has_answer(CURL *easy)
+{
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    return status != 0;
+}
+
 static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
-    (void)easy;
     (void)unused;
     struct lane *lane = arg;
     struct watch *watch = watch_of(lane->client, fd);
     watch->lane = lane;
     watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
+    if (watch->wanted == 0 && !has_answer(easy)) {
+        epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL); /* nothing when it isn't ours */
+        watch->armed = 0;
+        return 0;
+    }
     /* Now, not when epoll tells: a call may take the connection in this very turn, and of an answer
      * curl reads no byte more than it was told to expect. */
     if (watch->wanted == 0 && is_readable(fd)) {

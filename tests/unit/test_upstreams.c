@@ -2,6 +2,9 @@
  * dropped at any moment. The faults are made by a real server on a real socket. */
 #include "tests/unit/upstreams_fixture.h"
 
+#include <sched.h>
+#include <sys/stat.h>
+
 static struct origin origin;
 
 static int start_origin(void **state)
@@ -652,6 +655,62 @@ static void test_calls_can_be_dropped_at_any_moment(void **state)
     fixture_stop(&f);
 }
 
+/* Another thread, whose descriptors take the numbers that come free. */
+struct neighbour {
+    int readable; /* a socket with a byte in it */
+    _Atomic bool ending;
+    unsigned lost; /* descriptors that became something else */
+};
+
+static void *live_beside(void *arg)
+{
+    struct neighbour *neighbour = arg;
+    struct stat mine, now;
+    fstat(neighbour->readable, &mine);
+    while (!atomic_load(&neighbour->ending)) {
+        int fd = dup(neighbour->readable);
+        for (int i = 0; i < 50; i++)
+            sched_yield();
+        neighbour->lost += fstat(fd, &now) != 0 || now.st_ino != mine.st_ino;
+        close(fd);
+    }
+    return NULL;
+}
+
+/* A connection that is still being made is closed by curl before it says that it lets go of it. */
+static void test_calls_dropped_while_they_connect_touch_nobody_elses_descriptors(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct neighbour neighbour = {.lost = 0};
+    pthread_t thread;
+    int port, fillers[4], fd = deaf_listener(&port, fillers), pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    neighbour.readable = pair[0];
+    begin(&f);
+    set_url(&f, 1, "http://127.0.0.1:%d", port);
+    fixture_start(&f, 2);
+    assert_int_equal(pthread_create(&thread, NULL, live_beside, &neighbour), 0);
+    for (int round = 0; round < 1500; round++) {
+        struct ask asks[8] = {0};
+        for (size_t i = 0; i < COUNT(asks); i++)
+            ask_start(&f, &asks[i], 1, "/");
+        loop_turn(f.loop, 0);
+        for (size_t i = 0; i < COUNT(asks); i++)
+            up_call_cancel(&asks[i].call);
+    }
+    atomic_store(&neighbour.ending, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(neighbour.lost, 0);
+    fixture_stop(&f);
+    for (int i = 0; i < 4; i++)
+        close(fillers[i]);
+    close(fd);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void test_a_client_goes_with_calls_under_way(void **state)
 {
     (void)state;
@@ -789,6 +848,7 @@ int main(void)
         cmocka_unit_test(test_calls_run_at_the_same_time),
         cmocka_unit_test(test_a_call_dropped_in_its_turn_reaches_nobody),
         cmocka_unit_test(test_calls_can_be_dropped_at_any_moment),
+        cmocka_unit_test(test_calls_dropped_while_they_connect_touch_nobody_elses_descriptors),
         cmocka_unit_test(test_a_client_goes_with_calls_under_way),
         cmocka_unit_test(test_callbacks_may_start_release_and_drop_calls),
         cmocka_unit_test(test_what_cannot_be_used_is_told),

@@ -50,6 +50,30 @@ struct up_header {
     struct str name, value; /* left out when there is a CR, LF or NUL in it */
 };
 
+/* Whoever takes an answer as it comes and hands the request's body out as it is wanted: a reverse
+ * proxy. In memory that lives as long as the call. Its functions run on the loop, never from inside
+ * up_call_start(), up_call_resume() or up_call_cancel(); each may cancel the call, but for read().
+ * Such a call is tried again or elsewhere only before its head is in and before a byte of its body
+ * was read, and is never hedged; its timeout_ms counts until the head is in, idle_ms from then on.
+ * Answers are handed on as they came: nothing is decoded, no Accept-Encoding is added. */
+enum { UP_READ_NOTHING_YET = -1, UP_READ_BROKEN = -2 };
+struct up_stream {
+    /* Once: the final answer's status and headers (no 1xx), as they came and in their order. They
+     * stay until the call is released. */
+    void (*head)(struct up_stream *stream, int status, const struct up_header *headers,
+                 size_t count);
+    /* n > 0 bytes of the body, taken as a whole; or false: they come again, and nothing else does,
+     * after up_call_resume(). NULL for a HEAD. */
+    bool (*body)(struct up_stream *stream, const char *bytes, size_t n);
+    /* Puts at most `room` bytes of the request's body at `to`; their number, 0 = that was all, or
+     * UP_READ_NOTHING_YET (then up_call_resume() when there are some), UP_READ_BROKEN (the call
+     * fails, http_request_error). NULL = no body. */
+    ssize_t (*read)(struct up_stream *stream, char *to, size_t room);
+    uint64_t length;  /* of the request's body; UINT64_MAX = unknown: it goes out chunked */
+    uint64_t idle_ms; /* without a byte of the answer, or of the request while it is being sent;
+                         time in which this side didn't take or had nothing doesn't count */
+};
+
 struct up_request {
     struct upstream *upstream;
     struct str target;               /* path and query that follow the base URL, begins with '/' or
@@ -57,9 +81,9 @@ struct up_request {
                                         http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
-    const char *method;   /* static; NULL = GET. Not HEAD. A call with a method or a body is made
-                             twice only when it is repeatable: when a kept-alive connection ends
-                             with the request sent and no answer begun, it fails
+    const char *method;   /* static; NULL = GET. HEAD only with a stream. A call with a method or a
+                             body is made   twice only when it is repeatable: when a kept-alive
+                             connection ends   with the request sent and no answer begun, it fails
                              (connection_terminated), where a GET is sent again over another */
     struct str body;      /* {NULL, 0} = none; stays as it is until done() or the cancelling. Its
                              Content-Type is among headers, its length is sent as Content-Length */
@@ -68,6 +92,8 @@ struct up_request {
                              UP_TIMEOUT; 0 = never. Retries that couldn't finish by then aren't
                              made; the upstream's deadline_header says what is left */
     bool repeatable;      /* may be made twice though it isn't a plain GET: retried and hedged */
+    bool wants_headers;   /* up_result.headers is filled in */
+    struct up_stream *stream; /* NULL = the answer is collected and decoded */
 };
 
 /* How a call ended, before anybody judged what came. */
@@ -91,13 +117,16 @@ struct up_result {
     char detail[96];   /* for logs: what curl or the resolver said; "" when nothing */
     int status;        /* 0 = none arrived */
     struct str body;   /* decoded (gzip, deflate); in the call's buffer until up_call_release() */
-    struct str content_type; /* without checks, "" = none; as long as body */
-    uint64_t wire_bytes;     /* of the body, as it came */
-    unsigned attempts;       /* that got a slot, retries and hedges included; 0 = UP_SHED, UP_OPEN,
-                                or the deadline passed in the queue */
-    bool hedged;             /* the answer is the second call's */
-    bool reused;             /* a kept-alive connection */
-    uint32_t retry_in_ms;    /* UP_OPEN: until the breaker tries again; 0 = it is trying */
+    struct str content_type;         /* without checks, "" = none; as long as body */
+    const struct up_header *headers; /* when wanted, or streamed; as long as body. As they came:
+                                        Content-Encoding and Content-Length are the coded body's */
+    size_t header_count;
+    uint64_t wire_bytes;  /* of the body, as it came */
+    unsigned attempts;    /* that got a slot, retries and hedges included; 0 = UP_SHED, UP_OPEN,
+                             or the deadline passed in the queue */
+    bool hedged;          /* the answer is the second call's */
+    bool reused;          /* a kept-alive connection */
+    uint32_t retry_in_ms; /* UP_OPEN: until the breaker tries again; 0 = it is trying */
     struct up_times times;
 };
 
@@ -109,6 +138,9 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
                               up_done_fn *done, void *arg);
 /* Before done(): how many attempts it has made so far, as up_result counts them. */
 unsigned up_call_attempts(const struct up_call *call);
+/* Of a streamed call that paused: bytes of the answer can be taken again, or there are some of the
+ * request's body. What follows from it happens at the end of the turn. */
+void up_call_resume(struct up_call *call);
 /* At any moment, done or not: ends the call without its callback and releases it. Its connection is
  * closed when the answer wasn't complete. */
 void up_call_cancel(struct up_call **call);

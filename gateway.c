@@ -31,6 +31,7 @@ struct worker {
     pthread_t thread;
     struct loop *loop; /* owned by its thread, as is what follows */
     struct up_client *client;
+    struct cache_client *cache;
     struct http_loop *http;
     struct message drain;
 };
@@ -114,7 +115,8 @@ static void *worker_main(void *arg)
 
     worker->loop = loop_create(worker->index);
     worker->client = up_client_create(site->upstreams, worker->loop, site->names);
-    pages_set_client(site->pages, worker->loop, worker->client);
+    worker->cache = cache_client_create(site->cache, worker->client, worker->loop);
+    pages_set_client(site->pages, worker->loop, worker->client, worker->cache);
     certificates_set_client(site->certificates, worker->loop, worker->client);
     files_loop_start(site->files, worker->loop);
     worker->http = http_loop_create(site->server, worker->loop);
@@ -134,7 +136,8 @@ static void *worker_main(void *arg)
     http_loop_destroy(&worker->http);
     files_loop_stop(site->files, worker->loop);
     certificates_set_client(site->certificates, worker->loop, NULL);
-    pages_set_client(site->pages, worker->loop, NULL);
+    pages_set_client(site->pages, worker->loop, NULL, NULL);
+    cache_client_destroy(&worker->cache);
     up_client_destroy(&worker->client);
     pthread_barrier_wait(&gateway->stopped); /* what they said to each other has been said */
     loop_destroy(&worker->loop);
@@ -267,6 +270,7 @@ static int run(struct site *site)
     }
     log_take_stderr();
     http_admin_add(site->server, "upstreams", STR("/upstreams"), show_upstreams, site->upstreams);
+    cache_control_add(site->cache, site->server);
     files_start(site->files);
     start_workers(&gateway);
     if (gateway.admin_error != NULL) {

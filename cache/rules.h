@@ -30,8 +30,9 @@ struct rules_request {
     uint64_t max_age_ms, min_fresh_ms, max_stale_ms; /* max-stale without a value: UINT64_MAX */
 };
 /* method: NULL = GET. Malformed directives are read as the strict side has it (section 4.2.1):
- * a max-age that can't be read is 0. */
-void rules_read_request(const char *method, const struct up_header *headers, size_t count,
+ * a max-age that can't be read is 0. Wishes count where the policy obeys them. */
+void rules_read_request(const struct cache_policy *policy, const char *method,
+                        const struct up_header *headers, size_t count,
                         struct rules_request *request_r);
 
 /* What an answer says of itself. Strings point into its headers. */

@@ -67,6 +67,9 @@ struct cache_entry_parts {
 struct cache_entry *cache_entry_create(const struct cache_entry_parts *parts);
 struct cache_entry *cache_entry_ref(struct cache_entry *entry);
 void cache_entry_unref(struct cache_entry **entry);
+/* Whether it is an answer to a request with these headers too: they have what its Vary names. */
+bool cache_entry_suits(const struct cache_entry *entry, const struct up_header *headers,
+                       size_t count);
 
 /* max_bytes: of all entries together, what they need beside their bodies included. Any thread from
  * here on. */

@@ -106,7 +106,7 @@ static int explain(struct site *site, const char *method, const char *target,
     page_print_plan(page, &request, stdout);
     if (run) {
         client = up_client_create(site->upstreams, loop, site->names);
-        pages_set_client(site->pages, loop, client);
+        pages_set_client(site->pages, loop, client, NULL);
         if (!run_page(page, &request))
             code = COMMAND_FAILED;
     }
@@ -115,7 +115,7 @@ out:
     if (client != NULL) {
         offload_stop(site->names);
         loop_turn(loop, 0); /* what it still had to say */
-        pages_set_client(site->pages, loop, NULL);
+        pages_set_client(site->pages, loop, NULL, NULL);
         up_client_destroy(&client);
     }
     loop_destroy(&loop);

@@ -79,6 +79,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
         open_data(site, diag);
     site->templates = template_set_create(config->templates_dir.p);
     site->upstreams = upstreams_create(config, diag);
+    site->cache = cache_create(config, serving, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
@@ -106,6 +107,7 @@ void site_destroy(struct site **site_p)
     files_destroy(&site->files);
     pages_destroy(&site->pages);
     http_server_destroy(&site->server);
+    cache_destroy(&site->cache);
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);
     access_log_close(&site->access);

@@ -4,6 +4,7 @@
 #define GW_COMMANDS_SITE_H
 
 #include "base/diag.h"
+#include "cache/cache.h"
 #include "base/offload.h"
 #include "certificates/certificates.h"
 #include "config/config.h"
@@ -24,6 +25,7 @@ struct site {
     struct secret secret;
     struct store *store; /* NULL when nothing needs it, or when not serving */
     struct upstreams *upstreams;
+    struct cache *cache;
     struct template_set *templates;
     struct http_server *server;
     struct pages *pages;

@@ -130,6 +130,22 @@ struct config_upstream { /* [upstreams.NAME] */
 
 enum config_method { METHOD_GET, METHOD_POST };
 
+struct config_cache {      /* [cache] */
+    uint64_t max_size;     /* bytes of all kept answers; 0 = nothing is kept */
+    struct str last_good;  /* absolute: a folder for last good answers; "" = none are kept */
+    uint64_t last_good_max_size; /* bytes of these */
+};
+
+struct config_caching { /* [pages.NAME.parts.NAME.cache] and the like: what is kept, how long */
+    bool enabled;
+    uint64_t ttl_ms;          /* where the answer says nothing; 0 = then it isn't kept */
+    uint64_t negative_ttl_ms; /* of 404, 410 and the like, likewise */
+    uint64_t stale_while_revalidate_ms; /* where the answer says nothing */
+    uint64_t stale_if_error_ms;
+    struct config_strings tags; /* to purge by */
+    bool last_good;             /* the newest good answer is kept on the disk too */
+};
+
 struct config_fallback {    /* [pages.NAME.parts.NAME.fallback] */
     struct str upstream;    /* "" = the part's */
     struct str path;        /* "" = nobody else is asked */
@@ -159,6 +175,7 @@ struct config_part { /* [pages.NAME.parts.NAME] */
     struct str by;               /* of a batch's answer: the member that says whose it is */
     struct config_pairs headers; /* [pages.NAME.parts.NAME.headers]: may hold {variables} */
     struct config_fallback fallback;
+    struct config_caching cache;
 };
 
 struct config_page { /* [pages.NAME] */
@@ -166,6 +183,7 @@ struct config_page { /* [pages.NAME] */
     struct str path;     /* "/product/{id}" */
     struct str template; /* "" = JSON only */
     uint64_t deadline_ms;
+    uint64_t micro_cache_ms;   /* a rendered page is sent again for so long; 0 = never */
     struct config_part *parts; /* in the file's order */
     size_t part_count;
 };
@@ -294,6 +312,7 @@ struct config {
     size_t certificate_count;
     struct config_register registry; /* key "register" */
     struct config_offload offload;
+    struct config_cache cache;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

@@ -185,6 +185,38 @@ static const struct schema_key fallback_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_caching, field)
+static const struct schema_key caching_keys[] = {
+    {"enabled", VALUE_BOOL, AT(enabled), .fallback = "false",
+     .doc = "keep answers, as their Cache-Control says (RFC 9111)"},
+    {"ttl", VALUE_DURATION, AT(ttl_ms), .fallback = "\"0s\"", .max = HOURS(24 * 365),
+     .doc = "how long where an answer doesn't say; 0s = then it isn't kept"},
+    {"negative_ttl", VALUE_DURATION, AT(negative_ttl_ms), .fallback = "\"0s\"",
+     .max = HOURS(24 * 365), .doc = "the same for 404, 410 and the like"},
+    {"stale_while_revalidate", VALUE_DURATION, AT(stale_while_revalidate_ms),
+     .fallback = "\"0s\"", .max = HOURS(24 * 365),
+     .doc = "for so long past that it is still used while it is asked for anew"},
+    {"stale_if_error", VALUE_DURATION, AT(stale_if_error_ms), .fallback = "\"0s\"",
+     .max = HOURS(24 * 365), .doc = "for so long past that it stands in when asking fails"},
+    {"tags", VALUE_STRINGS, RULE_NOT_EMPTY, AT(tags), .fallback = "[]",
+     .doc = "names to purge what is kept by"},
+    {"last_good", VALUE_BOOL, AT(last_good), .fallback = "false",
+     .doc = "keep the newest good answer on the disk too, for after a restart"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_cache, field)
+static const struct schema_key cache_keys[] = {
+    {"max_size", VALUE_SIZE, AT(max_size), .fallback = "\"64MiB\"", .max = TIB(1),
+     .doc = "memory for kept answers, in the whole process"},
+    {"last_good", VALUE_STRING, RULE_PATH, AT(last_good),
+     .fallback = "\"${GATEWAY_DATA:-data}/last-good\"",
+     .doc = "folder for the last good answers of parts that want it"},
+    {"last_good_max_size", VALUE_SIZE, AT(last_good_max_size), .fallback = "\"64MiB\"",
+     .min = 1, .max = TIB(1), .doc = "of all files in it; the oldest go"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_retry, field)
 static const struct schema_key retry_keys[] = {
     {"attempts", VALUE_COUNT, AT(attempts), .fallback = "0", .max = 10,
@@ -263,6 +295,8 @@ static const struct schema_key page_keys[] = {
      .doc = "under templates/; \"\" = JSON only"},
     {"deadline", VALUE_DURATION, AT(deadline_ms), .fallback = "\"2s\"",
      .min = 1, .max = HOURS(1), .doc = "the whole page; parts still under way are cut"},
+    {"micro_cache", VALUE_DURATION, AT(micro_cache_ms), .fallback = "\"0s\"",
+     .max = HOURS(24), .doc = "a rendered page is sent again for so long; 0s = never"},
 };
 #undef AT
 
@@ -457,6 +491,8 @@ static const struct schema_section upstream_sections[] = {
     {                                                                               \
         {above ".*.parts.*.headers", "headers", SECTION_PAIRS, .expanded = true,    \
          .offset = offsetof(struct config_part, headers)},                          \
+        {above ".*.parts.*.cache", "cache", SECTION_TABLE, KEYS(caching_keys),      \
+         .offset = offsetof(struct config_part, cache)},                            \
         {above ".*.parts.*.fallback", "fallback", SECTION_TABLE, KEYS(fallback_keys), \
          .offset = offsetof(struct config_part, fallback)},                         \
     }
@@ -517,6 +553,7 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, registry)},
     {"offload", "offload", SECTION_TABLE, KEYS(offload_keys),
      .offset = offsetof(struct config, offload)},
+    {"cache", "cache", SECTION_TABLE, KEYS(cache_keys), .offset = offsetof(struct config, cache)},
 };
 
 /* clang-format on */

@@ -16,7 +16,8 @@ struct shared {
     struct ask *next; /* in the bucket */
     const struct call_plan *plan;
     struct written written;
-    struct up_result result;           /* once it is over */
+    struct up_result result; /* once it is over */
+    const struct cache_answer *cached;
     const struct placement *placement; /* of who was answered last; NULL = nobody was */
     struct outcome outcome;            /* as judged for it: thousands may take the same of it */
 };
@@ -95,29 +96,61 @@ static struct ask_table *table_of(struct page_run *run)
 
 /* -- answers ---------------------------------------------------------------------------------- */
 
-/* `joined`: not the one that the call was made for. */
-static void deliver(struct ask *ask, struct asker *asker, const struct up_result *result,
-                    bool joined)
+static void judge(struct ask *ask, const struct asker *asker, const struct up_result *result,
+                  const struct cache_answer *cached, struct outcome *outcome_r)
 {
     struct page_run *run = ask->run;
+    const struct json_doc *parsed = cached != NULL ? cached->doc : NULL;
+    bool has_body = result->end == UP_ANSWERED && result->body.n != 0 && parsed == NULL;
+    struct tape *tape = has_body ? tape_take(run) : NULL;
+    outcome_judge(result, parsed, asker->placement, tape ? &tape->doc : NULL, run->request->pool,
+                  outcome_r);
+}
+
+/* RFC 5861 section 4: what is kept is better than no answer, or one that is of no use. A 404 is an
+ * answer. */
+static void stand_in(struct ask *ask, const struct asker *asker, struct answer *answer)
+{
+    const struct up_result *result = answer->result;
+    if (result->end == UP_ANSWERED && result->status >= 300 && result->status < 500)
+        return;
+    const struct cache_answer *kept = cache_call_stand_in(ask->cached);
+    struct outcome outcome;
+    if (kept == NULL)
+        return;
+    judge(ask, asker, &kept->result, kept, &outcome);
+    if (outcome.state != PART_OK)
+        return;
+    struct outcome *failed = h2o_mem_alloc_pool(ask->run->request->pool, sizeof(*failed));
+    *failed = answer->outcome;
+    answer->failed = failed;
+    answer->failed_status = result->status;
+    answer->cached = kept;
+    answer->outcome = outcome;
+}
+
+/* `joined`: not the one that the call was made for. */
+static void deliver(struct ask *ask, struct asker *asker, const struct up_result *result,
+                    const struct cache_answer *cached, bool joined)
+{
     struct shared *shared = ask->shared;
     struct answer answer;
     answer.result = result;
     answer.shared = joined;
-    if (shared != NULL && shared->placement == asker->placement) {
+    answer.cached = cached;
+    answer.failed = NULL;
+    if (shared != NULL && shared->placement == asker->placement)
         answer.outcome = shared->outcome;
-    } else {
-        bool has_body = result->end == UP_ANSWERED && result->body.n != 0;
-        struct tape *tape = has_body ? tape_take(run) : NULL;
-        outcome_judge(result, asker->placement, tape ? &tape->doc : NULL, run->request->pool,
-                      &answer.outcome);
-    }
+    else
+        judge(ask, asker, result, cached, &answer.outcome);
     if (shared != NULL) {
         shared->placement = asker->placement;
         shared->outcome = answer.outcome;
     }
+    if (cached != NULL && answer.outcome.state != PART_OK)
+        stand_in(ask, asker, &answer);
     asker->answered(asker, &answer);
-    if (shared == NULL && answer.outcome.state != PART_OK)
+    if (shared == NULL && cached == NULL && answer.outcome.state != PART_OK)
         up_call_release(&ask->call); /* nothing points into its body */
 }
 
@@ -130,12 +163,14 @@ static struct str copy(h2o_mem_pool_t *pool, struct str bytes)
     return (struct str){to, bytes.n};
 }
 
-static const struct up_result *keep_result(struct ask *ask, const struct up_result *result)
+static const struct up_result *keep_result(struct ask *ask, const struct up_result *result,
+                                           const struct cache_answer *cached)
 {
     h2o_mem_pool_t *pool = ask->run->request->pool;
     struct up_result *kept = &ask->shared->result;
     *kept = *result;
-    if (result->body.n <= COPIED_BODY) {
+    ask->shared->cached = cached;
+    if (cached == NULL && result->body.n <= COPIED_BODY) {
         kept->body = copy(pool, result->body);
         kept->content_type = copy(pool, result->content_type);
         up_call_release(&ask->call);
@@ -143,21 +178,37 @@ static const struct up_result *keep_result(struct ask *ask, const struct up_resu
     return kept;
 }
 
+static void answered(struct ask *ask, const struct up_result *result,
+                     const struct cache_answer *cached)
+{
+    struct asker *asker = ask->first;
+    gw_assert(!ask->run->over && asker != NULL);
+    ask->first = NULL;
+    if (ask->shared != NULL)
+        result = keep_result(ask, result, cached);
+    bool joined = false;
+    for (struct asker *next; asker != NULL; asker = next) {
+        next = asker->next;
+        deliver(ask, asker, result, cached, joined);
+        joined = true;
+    }
+}
+
 static void done(struct up_call *call, const struct up_result *result, void *arg)
 {
     struct ask *ask = arg;
     struct page_run *run = ask->run;
-    struct asker *asker = ask->first;
-    gw_assert(call == ask->call && !run->over && asker != NULL);
-    ask->first = NULL;
-    if (ask->shared != NULL)
-        result = keep_result(ask, result);
-    bool joined = false;
-    for (struct asker *next; asker != NULL; asker = next) {
-        next = asker->next;
-        deliver(ask, asker, result, joined);
-        joined = true;
-    }
+    gw_assert(call == ask->call);
+    answered(ask, result, NULL);
+    run_advance(run);
+}
+
+static void cache_done(struct cache_call *call, const struct cache_answer *answer, void *arg)
+{
+    struct ask *ask = arg;
+    struct page_run *run = ask->run;
+    gw_assert(call == ask->cached);
+    answered(ask, &answer->result, answer);
     run_advance(run);
 }
 
@@ -186,6 +237,41 @@ static void join_headers(const struct page_run *run, const struct call_plan *pla
     request->header_count = count + written->header_count;
 }
 
+/* The headers of the part's own, as lines: whatever they are, they tell its answers apart. */
+static struct str own_headers(h2o_mem_pool_t *pool, const struct written *written)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < written->header_count; i++)
+        n += written->headers[i].name.n + written->headers[i].value.n + 2;
+    if (n == 0)
+        return (struct str){NULL, 0};
+    char *text = h2o_mem_alloc_pool(pool, n), *at = text;
+    for (size_t i = 0; i < written->header_count; i++) {
+        const struct up_header *header = &written->headers[i];
+        memcpy(at, header->name.p, header->name.n);
+        at += header->name.n;
+        *at++ = ':';
+        memcpy(at, header->value.p, header->value.n);
+        at += header->value.n;
+        *at++ = '\n';
+    }
+    return (struct str){text, n};
+}
+
+static void start_cached(struct ask *ask, struct part_run *part, const struct call_plan *plan,
+                         const struct written *written, const struct up_request *request)
+{
+    struct page_run *run = ask->run;
+    h2o_mem_pool_t *pool = run->request->pool;
+    const struct cache_answer *answer;
+    ask->cached = cache_call_start(run->loop->cache, pool, plan->cache, request,
+                                   own_headers(pool, written), cache_done, ask, &answer);
+    if (!part_is_each(part->plan) && part->rung == RUNG_FRESH)
+        part->asked_cache = ask->cached;
+    if (answer != NULL)
+        answered(ask, &answer->result, answer);
+}
+
 static void start(struct ask *ask, struct asker *asker, const struct call_plan *plan,
                   const struct written *written)
 {
@@ -203,6 +289,10 @@ static void start(struct ask *ask, struct asker *asker, const struct call_plan *
     ask->next = run->asks;
     run->asks = ask;
     asker->part->calls++;
+    if (plan->cache != NULL && run->loop->cache != NULL) {
+        start_cached(ask, asker->part, plan, written, &request);
+        return;
+    }
     ask->call = up_call_start(run->loop->client, &request, done, ask);
 }
 
@@ -210,7 +300,7 @@ static void start(struct ask *ask, struct asker *asker, const struct call_plan *
 static void join(struct ask *ask, struct asker *asker)
 {
     if (ask->first == NULL) {
-        deliver(ask, asker, &ask->shared->result, true);
+        deliver(ask, asker, &ask->shared->result, ask->shared->cached, true);
         return;
     }
     struct asker *first = ask->first;
@@ -254,8 +344,14 @@ void ask_cancel_all(struct page_run *run)
     for (struct ask *it = run->asks; it != NULL; it = it->next) {
         if (it->first == NULL)
             continue;
-        it->first->part->record->attempts += up_call_attempts(it->call);
+        struct part_run *part = it->first->part;
         it->first = NULL;
+        if (it->cached != NULL) {
+            part->record->attempts += cache_call_attempts(it->cached);
+            cache_call_stop(it->cached);
+            continue;
+        }
+        part->record->attempts += up_call_attempts(it->call);
         up_call_cancel(&it->call);
     }
 }

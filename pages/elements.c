@@ -178,7 +178,7 @@ static void end(struct part_run *part)
     } else if (ok == 0 && e->asked != 0) {
         ladder_without_input(part, &run->parts[part->plan->each.input], e->skipped);
     } else {
-        run_end_part(part, PART_OK);
+        run_end_part(part, part->is_stale ? PART_STALE : PART_OK);
     }
 }
 
@@ -250,7 +250,8 @@ static void unit_answered(struct asker *asker, const struct answer *answer)
         e->bytes += result->body.n;
     ladder_count(part, answer);
     if (answer->outcome.state == PART_OK) {
-        part->record->status = result->status;
+        if (answer->failed == NULL)
+            part->record->status = result->status;
         take_results(part, unit, answer->outcome.value);
         count_repeats(part, unit, answer->shared);
     } else {

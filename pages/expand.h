@@ -79,7 +79,10 @@ struct expand_scope {
     const struct str *parts; /* names of the page's parts, at most EXPAND_MAX_PARTS; NULL = none */
     size_t part_count;
     struct str item; /* what an element of `each` is called; "" = there is none */
-    bool batch;      /* one call is for several elements: the item's variables are lists */
+    /* Told of each variable that is compiled; NULL = nobody asks. name: "user". */
+    void (*uses)(void *arg, enum expand_source source, struct str name);
+    void *uses_arg;
+    bool batch; /* one call is for several elements: the item's variables are lists */
 };
 
 /* Compiles one variable's name ("query.user", "promo.kind") that stands at `offset` in a text at

@@ -259,6 +259,9 @@ static bool compile_name(struct compiler *c, size_t from, size_t to,
              (int)source.n, source.p);
         return false;
     }
+    if (c->scope->uses != NULL)
+        c->scope->uses(c->scope->uses_arg, (enum expand_source)variable->source,
+                       decode_name(c->pool, variable->key));
     if (variable->source >= EXPAND_PART) {
         variable->name = variable->key;
         return compile_at(c, from + begin, variable);

@@ -11,6 +11,23 @@ void ladder_count(struct part_run *part, const struct answer *answer)
         part->record->attempts += result->attempts;
         part->record->bytes += result->wire_bytes;
     }
+    const struct cache_answer *cached = answer->cached;
+    uint64_t ttl_ms = cached != NULL && answer->failed == NULL ? cached->ttl_ms : 0;
+    part->cached = cached;
+    part->ttl_ms = ttl_ms < part->ttl_ms ? ttl_ms : part->ttl_ms;
+    part->is_unkept |= cached == NULL;
+    part->no_store |= cached != NULL && cached->no_store;
+    if (cached != NULL && cached->entry != NULL && cached->entry->vary_count != 0)
+        caching_note_vary(part->run, cached->entry->vary_names, cached->entry->vary_count);
+    part->is_personal |= cached != NULL && cached->is_private;
+    part->is_stale |= cached != NULL && cached->word == CACHE_STALE;
+    if (answer->failed != NULL) {
+        part->rung = RUNG_STALE;
+        part->failed = answer->failed->state;
+        part->record->status = answer->failed_status;
+        part->record->error = answer->failed->error;
+        part->detail = answer->failed->detail;
+    }
     part->times = result->times;
     part->hedged |= result->hedged;
     if (result->retry_in_ms > part->retry_in_ms)
@@ -44,6 +61,29 @@ static bool ask_fallback(struct part_run *part)
     return true;
 }
 
+/* It was cut while it was being asked for: what is kept may still stand in. */
+static bool stand_in_late(struct part_run *part)
+{
+    const struct cache_answer *kept =
+        part->failed == PART_TIMEOUT && part->asked_cache != NULL && part->rung == RUNG_FRESH
+            ? cache_call_stand_in(part->asked_cache)
+            : NULL;
+    struct outcome outcome;
+    if (kept == NULL)
+        return false;
+    struct tape *tape = kept->doc == NULL && kept->result.body.n != 0 ? tape_take(part->run) : NULL;
+    outcome_judge(&kept->result, kept->doc, &part->plan->placement, tape ? &tape->doc : NULL,
+                  part->run->request->pool, &outcome);
+    if (outcome.state != PART_OK)
+        return false;
+    part->cached = kept;
+    part->rung = RUNG_STALE;
+    part->ttl_ms = 0;
+    part->value = outcome.value;
+    run_end_part(part, PART_STALE);
+    return true;
+}
+
 static void step_down(struct part_run *part)
 {
     part->value = json_null();
@@ -65,7 +105,7 @@ void ladder_failed(struct part_run *part, const struct failure *failure)
     part->failed = failure->state;
     if (part->partial)
         run_end_part(part, failure->state);
-    else
+    else if (!stand_in_late(part))
         step_down(part);
 }
 
@@ -92,7 +132,7 @@ void ladder_answered(struct asker *asker, const struct answer *answer)
         return;
     }
     part->value = outcome->value;
-    if (own)
+    if (own && answer->failed == NULL)
         part->record->status = answer->result->status;
-    run_end_part(part, own ? PART_OK : PART_FALLBACK);
+    run_end_part(part, !own ? PART_FALLBACK : part->is_stale ? PART_STALE : PART_OK);
 }

@@ -8,8 +8,8 @@
 
 const char *part_state_name(enum part_state state)
 {
-    static const char *const names[] = {"running", "ok",   "fallback", "static", "timeout",
-                                        "error",   "open", "shed",     "skipped"};
+    static const char *const names[] = {"running", "ok",    "stale", "fallback", "static",
+                                        "timeout", "error", "open",  "shed",     "skipped"};
     gw_assert((size_t)state < COUNT(names));
     return names[state];
 }
@@ -18,6 +18,7 @@ int outcome_page_status(enum part_state state)
 {
     switch (state) {
     case PART_OK:
+    case PART_STALE:
     case PART_FALLBACK:
     case PART_STATIC:
         return 200;
@@ -60,8 +61,9 @@ static bool is_json_type(struct str type)
             memchr(type.p, '/', type.n) != NULL);
 }
 
-static void judge_answer(const struct up_result *result, const struct placement *placement,
-                         struct json_doc *doc, h2o_mem_pool_t *pool, struct outcome *outcome)
+static void judge_answer(const struct up_result *result, const struct json_doc *parsed,
+                         const struct placement *placement, struct json_doc *doc,
+                         h2o_mem_pool_t *pool, struct outcome *outcome)
 {
     if (result->status < 200 || result->status > 599) {
         fail(outcome, "http_protocol_error", pool, "status %d", result->status);
@@ -85,16 +87,20 @@ static void judge_answer(const struct up_result *result, const struct placement 
              result->content_type.p);
         return;
     }
-    size_t at = 0;
-    enum json_error error =
-        json_parse(doc, result->body.p, result->body.n, OUTCOME_JSON_DEPTH, &at);
-    if (error != JSON_OK) {
-        fail(outcome, error == JSON_TOO_LARGE ? "http_response_body_size" : "http_protocol_error",
-             pool, "%s at byte %zu", json_error_text(error), at);
-        return;
+    if (parsed == NULL) {
+        size_t at = 0;
+        enum json_error error =
+            json_parse(doc, result->body.p, result->body.n, OUTCOME_JSON_DEPTH, &at);
+        if (error != JSON_OK) {
+            fail(outcome,
+                 error == JSON_TOO_LARGE ? "http_response_body_size" : "http_protocol_error", pool,
+                 "%s at byte %zu", json_error_text(error), at);
+            return;
+        }
+        parsed = doc;
     }
 
-    struct json_value value = place_select(json_root(doc), &placement->select);
+    struct json_value value = place_select(json_root(parsed), &placement->select);
     if (json_type(value) == JSON_MISSING) {
         fail(outcome, "http_protocol_error", pool, "the answer has nothing at its select path");
         return;
@@ -107,14 +113,15 @@ static void judge_answer(const struct up_result *result, const struct placement 
     outcome->value = value;
 }
 
-void outcome_judge(const struct up_result *result, const struct placement *placement,
-                   struct json_doc *doc, h2o_mem_pool_t *pool, struct outcome *outcome_r)
+void outcome_judge(const struct up_result *result, const struct json_doc *parsed,
+                   const struct placement *placement, struct json_doc *doc, h2o_mem_pool_t *pool,
+                   struct outcome *outcome_r)
 {
     struct outcome *outcome = outcome_r;
     *outcome = (struct outcome){.state = PART_OK, .value = json_null()};
     switch (result->end) {
     case UP_ANSWERED:
-        judge_answer(result, placement, doc, pool, outcome);
+        judge_answer(result, parsed, placement, doc, pool, outcome);
         return;
     case UP_TIMEOUT:
         fail(outcome, result->error ? result->error : "http_response_timeout", pool, "%s",

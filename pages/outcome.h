@@ -15,9 +15,11 @@ struct outcome {
     struct json_value value; /* what was selected and filtered; null when there is no data */
 };
 
-/* doc takes the answer's tape, which value points into; it and the result must live as long. */
-void outcome_judge(const struct up_result *result, const struct placement *placement,
-                   struct json_doc *doc, h2o_mem_pool_t *pool, struct outcome *outcome_r);
+/* parsed: the body's tape, when there is one already; else doc takes it. value points into it; it
+ * and the result must live as long. */
+void outcome_judge(const struct up_result *result, const struct json_doc *parsed,
+                   const struct placement *placement, struct json_doc *doc, h2o_mem_pool_t *pool,
+                   struct outcome *outcome_r);
 
 /* The page's status when a required part ended so. */
 int outcome_page_status(enum part_state state);

@@ -9,6 +9,7 @@
 #ifndef GW_PAGES_H
 #define GW_PAGES_H
 
+#include "cache/cache.h"
 #include "http/http.h"
 #include "render/render.h"
 #include "upstreams/upstreams.h"
@@ -21,6 +22,7 @@ struct page_run;
 enum part_state {
     PART_RUNNING,
     PART_OK,
+    PART_STALE,    /* a kept answer, past its time: asked for anew meanwhile, or asking failed */
     PART_FALLBACK, /* fallback.path answered */
     PART_STATIC,   /* static data stands in */
     PART_TIMEOUT,
@@ -37,9 +39,11 @@ struct pages *pages_create(const struct config *config, struct upstreams *ups,
                            struct template_set *templates, struct http_server *server,
                            struct diag *diag);
 void pages_destroy(struct pages **pages);
-/* A loop's client for calls, to be set on the loop's thread before requests arrive. It must outlive
- * the loop's requests, whose disposal gives their calls back. */
-void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *client);
+/* A loop's clients for calls, to be set on the loop's thread before requests arrive. They must
+ * outlive the loop's requests, whose disposal gives their calls back. cache: NULL = every call is
+ * made. */
+void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *client,
+                      struct cache_client *cache);
 
 /* The parts of what isn't a page (a certificate's fields come from them): compiled and run like a
  * page's, but nothing is added to the routes and the data goes to the caller. `config` has no path

@@ -13,6 +13,7 @@
  *   elements.c                  the calls of an `each`
  *   view.c                      parts -> what the template sees
  *   reply.c                     a run that is over -> the response
+ *   caching.c                   what other caches may do with it; pages that are kept
  *   gather.c                    parts whose data a caller wants
  *   explain.c                   a plan and a run as text */
 #ifndef GW_PAGES_INTERNAL_H
@@ -32,6 +33,8 @@ enum {
     MAX_SPARE_TAPES = 64,
     MAX_LISTED = 10000, /* results of an each, those of elements that weren't asked for included */
     COLLISIONS_LOGGED = 16, /* keys a page names in the log, ever */
+    MAX_PAGE_VARY = 8,
+    MAX_REQUEST_HEADERS = 100,
 };
 
 /* -- plans: immutable but for the atomics, which only guess and count ------------------------- */
@@ -53,9 +56,10 @@ struct call_plan {
     size_t header_list; /* index in page.header_lists */
     uint64_t timeout_ms;
     bool repeatable;
-    bool reads_data;    /* of parts or elements: can't be written before these are there */
-    bool reads_request; /* its target does */
-    bool may_repeat;    /* another call of the page may be the same, byte for byte */
+    bool reads_data;          /* of parts or elements: can't be written before these are there */
+    bool reads_request;       /* its target does */
+    bool may_repeat;          /* another call of the page may be the same, byte for byte */
+    struct cache_plan *cache; /* NULL = its answers aren't kept */
 };
 
 struct each_plan {
@@ -104,10 +108,15 @@ struct page {
     /* The upstreams' distinct forward_headers: most share one, which is then worked out once. */
     const struct config_strings **header_lists;
     size_t header_list_count;
-    bool gathers;   /* pages_add_parts(): the data goes to a caller */
-    bool placed;    /* a part has `into`: data is merged, not just listed */
-    bool scattered; /* a part_is_scattered() */
-    bool repeats;   /* a call of it may_repeat */
+    bool gathers;     /* pages_add_parts(): the data goes to a caller */
+    bool placed;      /* a part has `into`: data is merged, not just listed */
+    bool scattered;   /* a part_is_scattered() */
+    bool repeats;     /* a call of it may_repeat */
+    bool is_personal; /* a cookie or credentials of the client go into a call */
+    struct str *vary; /* other headers of the client that do */
+    size_t vary_count;
+    struct str *tags; /* of its parts' caches: for a page that is kept */
+    size_t tag_count;
     bool uses_parts, uses_request, uses_page; /* names that the template looks up */
     _Atomic size_t html_size;                 /* what a page came to lately, in bytes */
     _Atomic uint64_t collisions;
@@ -125,6 +134,7 @@ struct tape {
 struct page_loop {
     struct loop *loop;
     struct up_client *client;
+    struct cache_client *cache; /* NULL = every call is made */
     struct tape *spare;
     unsigned spare_count;
     int64_t now_s; /* the second that now_text shows */
@@ -170,7 +180,10 @@ struct shared;
 struct answer {
     struct outcome outcome;
     const struct up_result *result;
-    bool shared; /* asked for by somebody else before: not another call */
+    bool shared;                       /* asked for by somebody else before: not another call */
+    const struct cache_answer *cached; /* how the cache came by it; NULL = it wasn't asked */
+    const struct outcome *failed; /* what asking came to, when a kept answer stands in; else NULL */
+    int failed_status;
 };
 
 /* Who waits for an answer. */
@@ -191,13 +204,14 @@ struct written {
 /* A call under way or over, until the run is. */
 struct ask {
     struct page_run *run;
-    struct up_call *call;  /* until the body is no longer needed */
-    struct asker *first;   /* NULL = it was answered */
-    struct ask *next;      /* of the run's */
-    struct shared *shared; /* what others who want the same need; NULL = nobody can */
+    struct up_call *call;      /* until the body is no longer needed */
+    struct cache_call *cached; /* instead of it, of a plan with a cache */
+    struct asker *first;       /* NULL = it was answered */
+    struct ask *next;          /* of the run's */
+    struct shared *shared;     /* what others who want the same need; NULL = nobody can */
 };
 
-enum part_rung { RUNG_FRESH, RUNG_FALLBACK, RUNG_STATIC, RUNG_ABSENT };
+enum part_rung { RUNG_FRESH, RUNG_STALE, RUNG_FALLBACK, RUNG_STATIC, RUNG_ABSENT };
 
 /* Why a skipped part wasn't asked. */
 enum part_skip {
@@ -230,13 +244,20 @@ struct part_run {
     enum part_state failed; /* what its own calls ended in, before anything stood in for it */
     enum part_rung rung;
     enum part_skip skip;
-    const struct part_run *because; /* the input that had no data for it; NULL = not for that */
-    unsigned calls, calls_failed;   /* made; of an each and of the fallback too */
-    uint32_t retry_in_ms;           /* open: until the breaker tries again */
-    bool hedged;                    /* the answer is a second call's */
-    bool partial;                   /* of an each that failed: some elements have data */
-    struct elements *elements;      /* of an each that has begun */
-    struct memo *memos;             /* ... with MAX_MEMOS of them */
+    const struct part_run *because;    /* the input that had no data for it; NULL = not for that */
+    unsigned calls, calls_failed;      /* made; of an each and of the fallback too */
+    uint32_t retry_in_ms;              /* open: until the breaker tries again */
+    bool hedged;                       /* the answer is a second call's */
+    bool is_stale;                     /* an answer of it was kept, and past its time */
+    bool is_personal;                  /* an answer is for this client alone */
+    bool no_store;                     /* an answer says that it isn't to be kept */
+    bool is_unkept;                    /* an answer says nothing of how long it may be used */
+    uint64_t ttl_ms;                   /* the least of its answers'; UINT64_MAX without any */
+    const struct cache_answer *cached; /* the last one that came through the cache */
+    struct cache_call *asked_cache;    /* its own call to it; NULL = has none, or several */
+    bool partial;                      /* of an each that failed: some elements have data */
+    struct elements *elements;         /* of an each that has begun */
+    struct memo *memos;                /* ... with MAX_MEMOS of them */
     struct written written;
     struct asker asker;
     struct ask ask; /* the part's own call */
@@ -270,6 +291,9 @@ struct page_run {
     size_t running;          /* parts that haven't ended, the waiting ones included */
     bool failed;             /* a required part has no data: the page is an error */
     bool over;
+    struct str *vary; /* headers of the client that answers hang on */
+    size_t vary_count;
+    bool varies_too_much;       /* or by what the client doesn't send */
     enum expand_result refused; /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;
     struct part_run parts[];
@@ -297,6 +321,10 @@ void run_advance(struct page_run *run);
 /* Once a part; in a state of docs/pages.md. */
 void run_end_part(struct part_run *part, enum part_state state);
 bool run_has_data(const struct part_run *part);
+/* It is what was asked for, kept or not. */
+bool run_is_sound(const struct part_run *part);
+/* Seconds since the upstream made it. */
+uint64_t run_age_s(const struct part_run *part);
 /* A detail in the request's pool. */
 struct str run_text(struct page_run *run, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -364,6 +392,20 @@ struct json_value view_root(struct page_run *run);
 
 /* Replies to run->request. */
 page_finish_fn reply_send;
+
+/* -- what other caches may do with the page (caching.c) -- */
+
+/* Cache-Control, Vary, Cache-Status. by_accept: there is JSON for who wants it. */
+void caching_add_headers(struct page_run *run, bool complete, bool by_accept);
+void caching_note_vary(struct page_run *run, const struct str *names, size_t count);
+/* A strong entity tag of the body, added as ETag. */
+struct str caching_add_etag(struct http_request *request, struct out *body);
+/* True: the client has it; 304 was replied. */
+bool caching_validate(struct http_request *request, struct str etag);
+/* Keeps the page, when it is one that is kept and its parts let it; before the reply begins. */
+void caching_keep(struct page_run *run, const char *type, struct str etag, struct out *body);
+/* True: a kept page was replied. */
+bool caching_reply_kept(struct page *page, struct http_request *request);
 /* Replies when there is no page: a value was refused, a required part failed. Else false. */
 bool reply_problem(struct page_run *run);
 /* The headers that tell what became of the parts: Proxy-Status, Server-Timing. */

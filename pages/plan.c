@@ -3,6 +3,7 @@
 #include "pages/pages_internal.h"
 #include "pages/static_data.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const reserved_names[] = {"request", "page", "parts"};
@@ -138,6 +139,21 @@ static void compile_headers(struct pages *pages, const struct config_part *part,
     }
 }
 
+static void compile_cache(struct pages *pages, const struct page *page,
+                          const struct config_part *part, struct diag *diag, struct call_plan *call)
+{
+    enum { MAX_NAMES = 2 * 64 + 2 };
+    char *name = h2o_mem_alloc_pool(&pages->pool, MAX_NAMES);
+    int n = snprintf(name, MAX_NAMES, "%s/%s", page->config->name.p, part->name.p);
+    call->cache = cache_plan(&pages->pool, &part->cache, (struct str){name, (size_t)n});
+    if (call->cache == NULL)
+        return;
+    call->cache->wants_json = true;
+    if (call->method != NULL)
+        diag_error(diag, config_pos(pages->config, &part->cache.enabled),
+                   "only answers to a GET are kept");
+}
+
 static void compile_call(struct pages *pages, struct page *page, const struct config_part *part,
                          const struct expand_scope *scope, struct diag *diag,
                          struct call_plan *call)
@@ -161,6 +177,7 @@ static void compile_call(struct pages *pages, struct page *page, const struct co
         body_compile(&pages->pool, part->body, scope, config_pos(config, &part->body), diag,
                      &call->body);
     compile_headers(pages, part, scope, diag, call);
+    compile_cache(pages, page, part, diag, call);
 }
 
 /* The part's own headers go along to the part's own upstream only: credentials may be among them.
@@ -258,6 +275,46 @@ static void compile_part(struct page *page, const struct config_part *part,
     page->placed |= part->into.n != 0;
 }
 
+/* What of the client's request goes into calls, beside its target. */
+static void note_use(void *arg, enum expand_source source, struct str name)
+{
+    struct page *page = arg;
+    page->is_personal |= source == EXPAND_COOKIE || source == EXPAND_FIELD;
+    if (source != EXPAND_HEADER)
+        return;
+    page->is_personal |= str_caseeq(name, STR("authorization")) || str_caseeq(name, STR("cookie"));
+    for (size_t i = 0; i < page->vary_count; i++)
+        if (str_caseeq(page->vary[i], name))
+            return;
+    struct str *names =
+        h2o_mem_alloc_pool(&page->pages->pool, (page->vary_count + 1) * sizeof(*names));
+    if (page->vary_count != 0)
+        memcpy(names, page->vary, page->vary_count * sizeof(*names));
+    names[page->vary_count++] = name;
+    page->vary = names;
+}
+
+/* A page that is kept is made of what is kept, and is purged by the tags of all of it. */
+static void compile_micro_cache(struct page *page, struct diag *diag)
+{
+    const struct config_page *config = page->config;
+    size_t count = 0;
+    if (config->micro_cache_ms == 0)
+        return;
+    for (size_t i = 0; i < page->part_count; i++) {
+        const struct config_part *part = &config->parts[i];
+        count += part->cache.tags.count;
+        if (!part->cache.enabled)
+            diag_error(diag, config_pos(page->pages->config, &config->micro_cache_ms),
+                       "micro_cache: part '%s' isn't kept; add [pages.%s.parts.%s.cache]",
+                       part->name.p, config->name.p, part->name.p);
+    }
+    page->tags = h2o_mem_alloc_pool(&page->pages->pool, (count + 1) * sizeof(*page->tags));
+    for (size_t i = 0; i < page->part_count; i++)
+        for (size_t j = 0; j < config->parts[i].cache.tags.count; j++)
+            page->tags[page->tag_count++] = config->parts[i].cache.tags.items[j];
+}
+
 /* pattern: the route's, "" = not known. scope: all but its parameters and the parts. */
 static void compile_parts(struct page *page, struct str pattern, struct expand_scope scope,
                           struct diag *diag)
@@ -277,6 +334,8 @@ static void compile_parts(struct page *page, struct str pattern, struct expand_s
     scope.param_count = path_params(&pages->pool, pattern, page->route, params);
     scope.parts = names;
     scope.part_count = count;
+    scope.uses = note_use;
+    scope.uses_arg = page;
     page->parts = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->parts));
     page->order = h2o_mem_alloc_pool(&pages->pool, count * sizeof(*page->order));
     /* a part's own and its fallback's */
@@ -310,6 +369,7 @@ static void compile_page(struct pages *pages, const struct config_page *config,
         }
     }
     compile_parts(page, config->path, (struct expand_scope){0}, diag);
+    compile_micro_cache(page, diag);
 }
 
 struct page *pages_add_parts(struct pages *pages, const struct config_page *config,
@@ -365,7 +425,8 @@ void pages_destroy(struct pages **pages_ptr)
     *pages_ptr = NULL;
 }
 
-void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *client)
+void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *client,
+                      struct cache_client *cache)
 {
     unsigned index = loop_index(loop);
     gw_assert(index < MAX_LOOPS);
@@ -375,6 +436,7 @@ void pages_set_client(struct pages *pages, struct loop *loop, struct up_client *
     }
     pages->loops[index]->loop = loop;
     pages->loops[index]->client = client;
+    pages->loops[index]->cache = cache;
 }
 
 struct page *pages_for_route(struct pages *pages, const struct http_route *route)
@@ -387,5 +449,7 @@ struct page *pages_for_route(struct pages *pages, const struct http_route *route
 
 static void serve(struct http_request *request, void *arg)
 {
+    if (caching_reply_kept(arg, request))
+        return;
     run_start(arg, request, run_variable, request, reply_send, NULL);
 }

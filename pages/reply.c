@@ -1,9 +1,7 @@
 /* The response of a run that is over: the page as HTML or JSON, or the problem that it became, and
  * the headers that say how it went.
  *
- * Caching: a page is made for one request (its values may hang on headers and cookies), so a
- * complete one is `private, no-cache` and a degraded one or an error `no-store`: the next try may
- * be whole. */
+ * What other caches may do with it, caching.c works out. */
 #include "pages/pages_internal.h"
 
 #include <stdio.h>
@@ -48,7 +46,7 @@ static bool is_json_page(const struct page_run *run)
 /* A call for it did, whatever stands in for it now. */
 static bool has_failed(const struct part_run *part)
 {
-    return part->state != PART_OK && part->state != PART_SKIPPED;
+    return !run_is_sound(part) && part->state != PART_SKIPPED;
 }
 
 /* It should be there and isn't, or not all of it. */
@@ -56,7 +54,8 @@ static bool is_missing(const struct part_run *part)
 {
     return part->state == PART_SKIPPED
                ? part->skip == SKIP_INPUT
-               : has_failed(part) && part->state != PART_FALLBACK && part->state != PART_STATIC;
+               : has_failed(part) && part->state != PART_STALE && part->state != PART_FALLBACK &&
+                     part->state != PART_STATIC;
 }
 
 enum { TOKEN_ROOM = 128 }; /* for all of a list member but the part's name */
@@ -120,9 +119,8 @@ static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
     if (!run->page->gathers)
         http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
     if (is_page) /* problems say no-store themselves */
-        http_add_header(request, "cache-control",
-                        complete ? STR("private, no-cache") : STR("no-store"));
-    if (!is_json_page(run))
+        caching_add_headers(run, complete, !is_json_page(run));
+    else if (!is_json_page(run))
         http_add_header(request, "vary", STR("Accept"));
     reply_add_outcome(run, complete, render_us);
 }
@@ -171,6 +169,7 @@ static struct str failure_detail(const struct page_run *run, const struct part_r
         text_printf(&text, "was not asked: too many requests for it are under way");
         break;
     case PART_OK:
+    case PART_STALE:
     case PART_FALLBACK:
     case PART_STATIC:
         text_printf(&text, "has no value for it");
@@ -209,6 +208,7 @@ static void reply_failed(struct page_run *run, const struct part_run *failed)
         const char *type, *title;
     } problems[] = {
         [PART_OK] = {"part-unusable", "A required part lacks a value"},
+        [PART_STALE] = {"part-unusable", "A required part lacks a value"},
         [PART_FALLBACK] = {"part-unusable", "A required part lacks a value"},
         [PART_STATIC] = {"part-unusable", "A required part lacks a value"},
         [PART_TIMEOUT] = {"upstream-timeout", "A required part timed out"},
@@ -264,6 +264,13 @@ static void write_meta_part(struct out *out, const struct part_run *part)
     out_number(out, part->record->us / 1000);
     out_str(out, STR(",\"attempts\":"));
     out_number(out, part->record->attempts);
+    if (part->cached != NULL) {
+        out_str(out, STR(",\"age\":"));
+        out_number(out, run_age_s(part));
+        out_str(out, STR(",\"cache\":\""));
+        out_str(out, str_from(cache_word_name(part->cached->word)));
+        out_str(out, STR("\""));
+    }
     if (part->record->error != NULL) {
         out_str(out, STR(",\"error\":\""));
         out_str(out, str_from(part->record->error));
@@ -326,6 +333,18 @@ static void reply_unrendered(struct page_run *run)
                                                             .title = "The page can't be rendered"});
 }
 
+/* Whole pages have a validator; of JSON only those without `meta` of this one request could. */
+static void send_page(struct page_run *run, const char *type, struct out *out)
+{
+    if (run_is_complete(run)) {
+        struct str etag = caching_add_etag(run->request, out);
+        caching_keep(run, type, etag, out);
+        if (caching_validate(run->request, etag))
+            return;
+    }
+    http_reply(run->request, 200, type, out);
+}
+
 static void reply_html(struct page_run *run)
 {
     enum { MAX_EXPECTED = 1 << 18, SLACK = 64 };
@@ -342,7 +361,7 @@ static void reply_html(struct page_run *run)
     }
     note_size(&page->html_size, out_size(&out));
     add_headers(run, true, timed ? clock_us() - began_us : 0);
-    http_reply(run->request, 200, "text/html; charset=utf-8", &out);
+    send_page(run, "text/html; charset=utf-8", &out);
 }
 
 static void reply_json(struct page_run *run)
@@ -351,7 +370,7 @@ static void reply_json(struct page_run *run)
     out_init(&out, run->request->pool, 0);
     reply_write_json(run, &out);
     add_headers(run, true, 0);
-    http_reply(run->request, 200, "application/json", &out);
+    send_page(run, "application/json", &out);
 }
 
 /* Envoy's letters for the first failed part, as far as they fit. */

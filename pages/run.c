@@ -53,8 +53,8 @@ static uint64_t bit_of(const struct part_run *part)
 
 bool run_has_data(const struct part_run *part)
 {
-    return part->state == PART_OK || part->state == PART_FALLBACK || part->state == PART_STATIC ||
-           part->partial;
+    return part->state == PART_OK || part->state == PART_STALE || part->state == PART_FALLBACK ||
+           part->state == PART_STATIC || part->partial;
 }
 
 /* Skipped, and nothing is missing for it. */
@@ -70,11 +70,21 @@ static bool is_lacking(const struct part_run *part)
            !run_has_data(part) && (part->state != PART_SKIPPED || part->skip == SKIP_INPUT);
 }
 
+bool run_is_sound(const struct part_run *part)
+{
+    return part->state == PART_OK || (part->state == PART_STALE && part->rung == RUNG_FRESH);
+}
+
+uint64_t run_age_s(const struct part_run *part)
+{
+    return part->cached != NULL ? part->cached->age_ms / 1000 : 0;
+}
+
 bool run_is_complete(const struct page_run *run)
 {
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
-        if (part->state != PART_OK && !is_unwanted(part))
+        if (!run_is_sound(part) && !is_unwanted(part))
             return false;
     }
     return true;
@@ -141,7 +151,7 @@ void run_end_part(struct part_run *part, enum part_state state)
     run->waiting &= ~bit_of(part);
     run->ended |= bit_of(part);
     run->running--;
-    if (state != PART_OK && part->skip != SKIP_CUT && !is_unwanted(part))
+    if (!run_is_sound(part) && part->skip != SKIP_CUT && !is_unwanted(part))
         warn(part);
     run->failed |= is_lacking(part);
 }
@@ -156,7 +166,7 @@ static void finish(struct page_run *run)
 void run_release(struct page_run *run)
 {
     for (struct ask *it = run->asks; it != NULL; it = it->next)
-        up_call_release(&it->call);
+        it->cached != NULL ? cache_call_release(&it->cached) : up_call_release(&it->call);
     for (struct tape *tape = run->tapes, *next; tape != NULL; tape = next) {
         next = tape->next;
         tape_give(run->loop, tape);
@@ -396,7 +406,8 @@ struct page_run *run_start(struct page *page, struct http_request *request, expa
         struct part_run *part = &run->parts[i];
         records[i] = (struct access_part){.name = page->parts[i].config->name,
                                           .state = part_state_name(PART_RUNNING)};
-        *part = (struct part_run){.run = run, .plan = &page->parts[i], .record = &records[i]};
+        *part = (struct part_run){
+            .run = run, .plan = &page->parts[i], .record = &records[i], .ttl_ms = UINT64_MAX};
         part->value = json_null();
         part->asker = (struct asker){
             .part = part, .placement = &part->plan->placement, .answered = ladder_answered};

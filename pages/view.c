@@ -167,7 +167,7 @@ struct part_view {
     struct json_object object, is;
     struct json_member members[5], is_member;
     struct str state, status, ms, age;
-    char status_digits[12], ms_digits[12];
+    char status_digits[12], ms_digits[12], age_digits[24];
 };
 
 static void fill_part(struct part_view *view, const struct part_run *part)
@@ -183,8 +183,10 @@ static void fill_part(struct part_view *view, const struct part_run *part)
     digits = snprintf(view->ms_digits, sizeof(view->ms_digits), "%u", part->record->us / 1000);
     view->ms = (struct str){view->ms_digits, (size_t)digits};
     view->members[n++] = (struct json_member){STR("ms"), json_from_number(&view->ms)};
-    if (part->state == PART_OK) { /* straight from the upstream */
-        view->age = STR("0");
+    if (part->state == PART_OK || part->state == PART_STALE) {
+        digits = snprintf(view->age_digits, sizeof(view->age_digits), "%llu",
+                          (unsigned long long)run_age_s(part));
+        view->age = (struct str){view->age_digits, (size_t)digits};
         view->members[n++] = (struct json_member){STR("age"), json_from_number(&view->age)};
     }
     view->is_member = (struct json_member){state, json_from_bool(true)};

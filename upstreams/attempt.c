@@ -109,6 +109,8 @@ void attempt_start(struct attempt *attempt)
     attempt->retry_after_us = 0;
     attempt->body.max = call->lane->upstream->config->max_body;
     buf_clear(&attempt->body);
+    buf_clear(&attempt->lines);
+    attempt->lines.max = attempt->fields.max = 2 * MAX_HEADER_BYTES;
     attempt->content_type[0] = '\0';
     attempt->result = (struct up_result){.body = {NULL, 0}};
     if (call->request.n == 0) {
@@ -320,6 +322,8 @@ static void finish(struct attempt *attempt, enum up_end end, const char *error, 
     result->error = error;
     snprintf(result->detail, sizeof(result->detail), "%s", detail);
     result->body = buf_str(&attempt->body);
+    if (attempt->lines.n != 0)
+        attempt_read_fields(attempt);
     result->content_type = str_from(attempt->content_type);
     result->times.total = since_start(attempt->call, clock_us());
     call_attempt_over(attempt); /* may free the attempt: nothing after this */
@@ -364,4 +368,11 @@ void attempt_init(struct attempt *attempt, struct up_call *call)
     attempt->call = call;
     attempt->message.fn = attempt_admitted;
     timer_init(&attempt->timer, on_timer);
+}
+
+void attempt_fini(struct attempt *attempt)
+{
+    buf_fini(&attempt->body);
+    buf_fini(&attempt->lines);
+    buf_fini(&attempt->fields);
 }

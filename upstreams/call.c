@@ -35,8 +35,11 @@ static void on_timer(struct timer *timer);
 
 static size_t call_bytes(const struct up_call *call)
 {
-    return sizeof(*call) + call->request.capacity + call->attempts[0].body.capacity +
-           call->attempts[1].body.capacity;
+    size_t n = sizeof(*call) + call->request.capacity;
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        n += call->attempts[i].body.capacity + call->attempts[i].lines.capacity +
+             call->attempts[i].fields.capacity;
+    return n;
 }
 
 static struct up_call *call_new(struct up_client *client)
@@ -60,7 +63,7 @@ static struct up_call *call_new(struct up_client *client)
 static void call_destroy(struct up_call *call)
 {
     for (size_t i = 0; i < COUNT(call->attempts); i++)
-        buf_fini(&call->attempts[i].body);
+        attempt_fini(&call->attempts[i]);
     buf_fini(&call->request);
     free(call);
 }
@@ -106,6 +109,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : up->config->timeout_ms;
     call->deadline_ms = request->deadline_ms;
     call->repeatable = request->repeatable || (request->method == NULL && request->body.p == NULL);
+    call->wants_headers = request->wants_headers;
     call->may_hedge = call->repeatable && (up->rules.hedge_by_p95 || up->rules.hedge_after_ms != 0);
     call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
     call->upload = request->body;

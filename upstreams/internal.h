@@ -378,12 +378,15 @@ struct attempt {
     struct message message;
     uint64_t retry_after_us; /* what the answer's Retry-After says */
     struct buf body;
+    struct buf lines;  /* of the answer's head, when they are wanted: name, NUL, value, NUL */
+    struct buf fields; /* struct up_header, into lines; made at the end */
     char content_type[96];
     struct up_result result; /* complete but for what is the call's to say */
 };
 
 /* Once, in memory that is all zero. */
 void attempt_init(struct attempt *attempt, struct up_call *call);
+void attempt_fini(struct attempt *attempt); /* its buffers */
 /* Begins, with is_probe and is_hedge set; the end is told by call_attempt_over(), maybe from in
  * here. */
 void attempt_start(struct attempt *attempt);
@@ -401,6 +404,8 @@ bool attempt_header(struct attempt *attempt, const char *line, size_t n);
 bool attempt_body(struct attempt *attempt, const char *bytes, size_t n);
 bool attempt_connects(struct attempt *attempt);
 bool attempt_sends(struct attempt *attempt);
+/* The answer's header fields, for the result. */
+void attempt_read_fields(struct attempt *attempt);
 
 /* -- calls --------------------------------------------------------------------------------------
  */
@@ -419,6 +424,7 @@ enum call_step {
 struct up_call {
     enum call_step step;
     bool repeatable;
+    bool wants_headers;
     bool may_hedge;         /* it has had no second attempt beside the first */
     unsigned made, retries; /* attempts that got a slot; retries that were decided */
     struct lane *lane;

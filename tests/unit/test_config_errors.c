@@ -296,11 +296,13 @@ static void test_environment_errors_stand_at_their_reference(void **state)
     /* A default that the environment spoils is an error at the table, or at the file. */
     setenv("GATEWAY_DATA", "a\tb", 1);
     static const struct error_row spoilt[] = {
-        {"\n[admin]\n[data]",
+        {"\n[admin]\n[data]\n[cache]",
          "t:2:1: error: the value of ${GATEWAY_DATA} holds a control character\n"
-         "t:3:1: error: the value of ${GATEWAY_DATA} holds a control character\n"},
-        {"data.dir = 'd'", "t: error: the value of ${GATEWAY_DATA} holds a control character\n"},
-        {"admin.control = 3\ndata.dir = 'd'",
+         "t:3:1: error: the value of ${GATEWAY_DATA} holds a control character\n"
+         "t:4:1: error: the value of ${GATEWAY_DATA} holds a control character\n"},
+        {"data.dir = 'd'\ncache.last_good = 'l'",
+         "t: error: the value of ${GATEWAY_DATA} holds a control character\n"},
+        {"admin.control = 3\ndata.dir = 'd'\ncache.last_good = 'l'",
          "t:1:17: error: control: expected a string, got integer 3\n"},
     };
     assert_errors(spoilt, COUNT(spoilt));

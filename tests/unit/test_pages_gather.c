@@ -99,7 +99,7 @@ static void open_site(struct site *site, const char *parts)
                                   field_names, COUNT(field_names), site->live.diag);
     site->names = offload_create("names", 1, 1);
     site->client = up_client_create(site->ups, site->live.loop, site->names);
-    pages_set_client(site->pages, site->live.loop, site->client);
+    pages_set_client(site->pages, site->live.loop, site->client, NULL);
     live_listen(&site->live);
 }
 

@@ -304,7 +304,7 @@ static void test_each_answer_becomes_what_the_table_says(void **state)
         result.body = str_from(cases[i].body);
         result.content_type = str_from(cases[i].type);
         struct outcome outcome;
-        outcome_judge(&result, cases[i].placement ? cases[i].placement : &whole, &doc, &pool,
+        outcome_judge(&result, NULL, cases[i].placement ? cases[i].placement : &whole, &doc, &pool,
                       &outcome);
         if (outcome.state != cases[i].state)
             fail_msg("%s: %s", cases[i].name, part_state_name(outcome.state));
@@ -340,7 +340,7 @@ static void test_an_answer_may_nest_128_deep(void **state)
         json_doc_init(&doc);
         struct up_result result = {.status = 200, .body = {body, 2 * depth}};
         struct outcome outcome;
-        outcome_judge(&result, &whole, &doc, &pool, &outcome);
+        outcome_judge(&result, NULL, &whole, &doc, &pool, &outcome);
         assert_int_equal(outcome.state, depth == 128 ? PART_OK : PART_ERROR);
         if (depth != 128)
             assert_string_equal(outcome.error, "http_protocol_error");

@@ -104,6 +104,9 @@ void attempt_start(struct attempt *attempt)
     attempt->began_ms = 0;
     attempt->posted = attempt->has_slot = attempt->cut = attempt->new_connection = false;
     attempt->head_complete = attempt->sent = false;
+    attempt->told_head = attempt->is_paused = attempt->waits_for_body = false;
+    attempt->body_begun = attempt->body_sent = false;
+    attempt->status = 0;
     attempt->refused = REFUSED_NOTHING;
     attempt->header_lines = attempt->header_bytes = 0;
     attempt->retry_after_us = 0;
@@ -229,10 +232,36 @@ static void note_size(struct lane *lane, const struct attempt *attempt)
         lane->answer_size -= (lane->answer_size - (uint32_t)size) / 16;
 }
 
+/* Cancelled from inside one of curl's callbacks, and curl has come out of it. */
+static void forget(struct attempt *attempt)
+{
+    lane_remove(attempt->lane, attempt, true);
+    attempt->lane->client->gone--;
+    give_slot_back(attempt);
+    attempt->step = ATTEMPT_IDLE;
+    call_attempt_gone(attempt);
+}
+
+void attempt_resume(struct attempt *attempt)
+{
+    struct up_client *client = attempt->lane->client;
+    struct lane *lane = attempt->lane;
+    attempt->is_paused = attempt->waits_for_body = false;
+    attempt->moved_ms = loop_now_ms(client->loop);
+    CURLcode code = curl_easy_pause(attempt->handle->easy, CURLPAUSE_CONT);
+    lane_defer(lane);
+    if (code != CURLE_OK)
+        attempt_ended(attempt, code);
+}
+
 void attempt_ended(struct attempt *attempt, CURLcode code)
 {
     long os_errno = 0;
     char text[CURL_ERROR_SIZE] = "";
+    if (attempt->step == ATTEMPT_GONE) {
+        forget(attempt);
+        return;
+    }
     read_answer(attempt);
     if (code != CURLE_OK) {
         curl_easy_getinfo(attempt->handle->easy, CURLINFO_OS_ERRNO, &os_errno);
@@ -250,18 +279,35 @@ void attempt_ended(struct attempt *attempt, CURLcode code)
         finish(attempt, UP_FAILED, "http_response_body_size", "larger than max_body");
     } else if (attempt->refused == REFUSED_HEADERS) {
         finish(attempt, UP_FAILED, "http_response_header_section_size", "too many headers");
+    } else if (attempt->refused == REFUSED_UPLOAD) {
+        finish(attempt, UP_FAILED, "http_request_error", "the request's body broke off");
     } else if (attempt->refused == REFUSED_TWICE) {
         finish(attempt, UP_FAILED, "connection_terminated",
                "the connection ended before an answer, and what was sent isn't sent again");
     } else {
         struct outcome outcome = outcome_of(code, os_errno, text);
-        if (outcome.end == UP_ANSWERED)
+        if (outcome.end == UP_ANSWERED && attempt->call->stream == NULL)
             note_size(attempt->lane, attempt);
         finish(attempt, outcome.end, outcome.error, text);
     }
 }
 
 /* -- the end -- */
+
+/* When the attempt has had its time. A stream's counts anew from each byte that moved, but for the
+ * wait for its head; while it rests, on its owner's wish, nothing counts. */
+static uint64_t end_of(struct attempt *attempt, uint64_t now_ms)
+{
+    const struct up_call *call = attempt->call;
+    const struct up_stream *stream = call->stream;
+    if (stream == NULL || is_connecting(attempt))
+        return attempt->deadline_ms;
+    uint64_t moved_ms = attempt_rests(attempt) ? now_ms : attempt->moved_ms;
+    uint64_t end_ms = moved_ms + stream->idle_ms;
+    if (!attempt->told_head && (stream->read == NULL || attempt->body_sent))
+        end_ms = (stream->read != NULL ? attempt->moved_ms : attempt->began_ms) + call->timeout_ms;
+    return call->deadline_ms != 0 && call->deadline_ms < end_ms ? call->deadline_ms : end_ms;
+}
 
 static void on_timer(struct timer *timer)
 {
@@ -290,7 +336,7 @@ static void on_timer(struct timer *timer)
         break;
     case ATTEMPT_IN_FLIGHT: {
         bool connecting = is_connecting(attempt);
-        uint64_t now_ms = loop_now_ms(loop), end_ms = attempt->deadline_ms;
+        uint64_t now_ms = loop_now_ms(loop), end_ms = end_of(attempt, now_ms);
         if (connecting && attempt->connect_by_ms < end_ms)
             end_ms = attempt->connect_by_ms;
         if (now_ms < end_ms) {
@@ -300,7 +346,10 @@ static void on_timer(struct timer *timer)
         static const char *const details[] = {[UNCONNECTED] = "not connected in time",
                                               [UNSENT] = "the body wasn't taken in time",
                                               [UNANSWERED] = "no whole answer in time"};
-        bool unsent = info(attempt, CURLINFO_SIZE_UPLOAD_T) < attempt->call->upload.n;
+        const struct up_stream *stream = attempt->call->stream;
+        bool unsent = stream != NULL
+                          ? stream->read != NULL && !attempt->body_sent && !attempt->told_head
+                          : info(attempt, CURLINFO_SIZE_UPLOAD_T) < attempt->call->upload.n;
         enum unfinished what = connecting ? UNCONNECTED : unsent ? UNSENT : UNANSWERED;
         read_answer(attempt);
         lane_remove(attempt->lane, attempt, false);
@@ -348,7 +397,10 @@ void attempt_cancel(struct attempt *attempt)
         waits_for_message = !endpoints_leave(up, attempt);
         break;
     case ATTEMPT_IN_FLIGHT:
-        lane_remove(attempt->lane, attempt, false);
+        if (attempt->lane->client->inside == attempt)
+            waits_for_message = true; /* curl has to come out of its callback first */
+        else
+            lane_remove(attempt->lane, attempt, false);
         break;
     case ATTEMPT_IDLE:
     case ATTEMPT_GONE:

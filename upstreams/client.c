@@ -77,8 +77,15 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     (void)unused;
     struct lane *lane = arg;
     struct watch *watch = watch_of(lane->client, fd);
+    struct handle *handle = NULL;
     watch->lane = lane;
     watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
+    if (watch->wanted == 0 && handle->attempt != NULL && attempt_rests(handle->attempt)) {
+        epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL);
+        watch->armed = 0; /* whoever takes nothing is left in peace, whatever comes */
+        return 0;
+    }
     if (watch->wanted == 0 && !has_answer(easy)) {
         epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL); /* nothing when it isn't ours */
         watch->armed = 0;
@@ -109,6 +116,28 @@ int client_close_socket(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+/* curl doesn't always tell of a socket on which an answer began to come in the moment in which the
+ * request was sent. False: no transfer goes on over it. */
+static bool lane_shows(struct lane *lane, int fd)
+{
+    for (h2o_linklist_t *it = lane->flying.next; it != &lane->flying; it = it->next) {
+        struct attempt *attempt = H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, it);
+        curl_socket_t active = CURL_SOCKET_BAD;
+        curl_easy_getinfo(attempt->handle->easy, CURLINFO_ACTIVESOCKET, &active);
+        if (active != fd)
+            continue;
+        struct watch *watch = watch_of(lane->client, fd);
+        attempt_resume(attempt);
+        if (watch->wanted == 0) { /* it has come to its end, or rests */
+            epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL);
+            watch->armed = 0;
+        }
+        lane_defer(lane);
+        return true;
+    }
+    return false;
+}
+
 static void on_events(h2o_socket_t *socket, const char *error)
 {
     (void)error;
@@ -119,11 +148,13 @@ static void on_events(h2o_socket_t *socket, const char *error)
         int fd = events[i].data.fd, running;
         uint32_t seen = events[i].events;
         struct watch *watch = watch_of(client, fd);
-        if (watch->wanted == 0) {
+        if (watch->wanted == 0 && (watch->lane == NULL || !lane_shows(watch->lane, fd))) {
             end_idle(client, fd);
             continue;
         }
         struct lane *lane = watch->lane;
+        if (watch->wanted == 0)
+            continue;
         curl_multi_socket_action(lane->multi, fd,
                                  (seen & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
                                      (seen & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
@@ -145,6 +176,7 @@ void lane_init(struct lane *lane, struct up_client *client, struct upstream *up)
     *lane = (struct lane){.client = client, .upstream = up};
     timer_init(&lane->timer, on_lane_timer);
     h2o_linklist_init_anchor(&lane->ready);
+    h2o_linklist_init_anchor(&lane->flying);
 }
 
 void lane_open(struct lane *lane)
@@ -178,6 +210,7 @@ void lane_add(struct lane *lane, struct attempt *attempt)
         handle = handle_create(lane);
     }
     attempt->handle = handle;
+    h2o_linklist_insert(&lane->flying, &attempt->waiting);
     handle_prepare(handle, lane, attempt);
     lane->busy++;
     gw_assert(curl_multi_add_handle(lane->multi, handle->easy) == CURLM_OK);
@@ -188,6 +221,7 @@ void lane_remove(struct lane *lane, struct attempt *attempt, bool failed)
     struct handle *handle = attempt->handle;
     attempt->handle = NULL;
     handle->attempt = NULL;
+    h2o_linklist_unlink(&attempt->waiting);
     lane->busy--;
     curl_multi_remove_handle(lane->multi, handle->easy);
     handle_reset(handle);
@@ -270,6 +304,12 @@ static void end_of_turn(struct task *task)
         h2o_linklist_unlink(&attempt->waiting);
         attempt_go(attempt);
     }
+    while (!h2o_linklist_is_empty(&client->resumed)) {
+        struct up_call *call =
+            H2O_STRUCT_FROM_MEMBER(struct up_call, resumed, client->resumed.next);
+        h2o_linklist_unlink(&call->resumed);
+        call_go_on(call);
+    }
     while (!h2o_linklist_is_empty(&client->due)) {
         struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
         h2o_linklist_unlink(&lane->link);
@@ -309,6 +349,7 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
     h2o_linklist_init_anchor(&client->started);
     h2o_linklist_init_anchor(&client->going);
     h2o_linklist_init_anchor(&client->due);
+    h2o_linklist_init_anchor(&client->resumed);
     h2o_linklist_init_anchor(&client->calls);
     for (size_t i = 0; i < ups->count; i++) {
         struct lane *lane = &client->lanes[i];

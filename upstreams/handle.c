@@ -16,7 +16,20 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    return attempt_body(handle->attempt, bytes, size * count) ? size * count : 0;
+    switch (attempt_body(handle->attempt, bytes, size * count)) {
+    case TAKEN:
+        return size * count;
+    case TAKEN_LATER:
+        return CURL_WRITEFUNC_PAUSE;
+    default:
+        return 0;
+    }
+}
+
+static size_t on_read(char *to, size_t size, size_t count, void *arg)
+{
+    struct handle *handle = arg;
+    return attempt_read(handle->attempt, to, size * count);
 }
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -69,11 +82,17 @@ static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};
 static struct curl_slist no_type = {(char[]){"Content-Type:"}, &no_host};
 static struct curl_slist no_expect = {(char[]){"Expect:"}, &no_type};
 
+#define CODINGS "gzip, deflate"
+enum { STREAM_BUFFER = 64 * 1024 };
+
 struct handle *handle_create(struct lane *lane)
 {
     struct upstream *up = lane->upstream;
     struct handle *handle = h2o_mem_alloc(sizeof(*handle));
-    *handle = (struct handle){.easy = curl_easy_init(), .is_get = true, .version = 1};
+    *handle = (struct handle){.easy = curl_easy_init(),
+                              .is_get = true,
+                              .version = 1,
+                              .max_body = (curl_off_t)up->config->max_body};
     CURL *easy = handle->easy;
     gw_assert(easy != NULL);
     curl_easy_setopt(easy, CURLOPT_CURLU, up->curl_url);
@@ -86,7 +105,7 @@ struct handle *handle_create(struct lane *lane)
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, CODINGS);
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)up->config->max_body);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, up->config->max_idle == 0 ? 1L : 0L);
@@ -106,6 +125,8 @@ struct handle *handle_create(struct lane *lane)
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, handle);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, handle);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(easy, CURLOPT_READDATA, handle);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle);
@@ -170,14 +191,59 @@ static void set_method(struct handle *handle, const struct up_call *call)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
 }
 
+static bool is_head(const struct up_call *call)
+{
+    return call->method != NULL && strcmp(call->method, "HEAD") == 0;
+}
+
+/* What comes is handed on as it is, however much it is; the request's body is read bit by bit. curl
+ * says itself how long that is, or sends it in chunks. */
+static void set_stream(struct handle *handle, const struct up_call *call)
+{
+    CURL *easy = handle->easy;
+    const struct up_stream *stream = call->stream;
+    handle->is_stream = true;
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, NULL);
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)0);
+    if (is_head(call)) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (stream->read == NULL)
+        return;
+    handle->is_get = false;
+    bool is_known = stream->length != UINT64_MAX;
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method != NULL ? call->method : "GET");
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                     is_known ? (curl_off_t)stream->length : (curl_off_t)-1);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
+}
+
+static void reset_stream(struct handle *handle)
+{
+    CURL *easy = handle->easy;
+    handle->is_stream = false;
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, CODINGS);
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, handle->max_body);
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)-1);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 0L);
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+}
+
 void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *attempt)
 {
     const struct up_call *call = attempt->call;
     handle->attempt = attempt;
     curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
-    if (call->method != NULL)
+    if (call->stream != NULL)
+        set_stream(handle, call);
+    bool is_set = call->stream != NULL && (call->stream->read != NULL || is_head(call));
+    if (call->method != NULL && !is_set)
         set_method(handle, call);
-    long buffer_size = buffer_size_for(lane->answer_size);
+    long buffer_size = call->stream != NULL ? STREAM_BUFFER : buffer_size_for(lane->answer_size);
     if (handle->buffer_size != buffer_size) {
         handle->buffer_size = buffer_size;
         curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer_size);
@@ -189,6 +255,8 @@ void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *at
 void handle_reset(struct handle *handle)
 {
     CURL *easy = handle->easy;
+    if (handle->is_stream)
+        reset_stream(handle);
     if (handle->is_get)
         return;
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);

@@ -226,6 +226,8 @@ struct upstream {
     size_t prefix_length;
     char *lines; /* "\r\nName: value" for each header that every request has; see request.c */
     size_t lines_length;
+    char *stream_lines; /* the same where Accept and its like are the client's */
+    size_t stream_lines_length;
     struct directory directory;
     bool is_direct;      /* its one address stands in the URL: curl needn't be told where to go */
     X509_STORE *trusted; /* https: who signs its certificate; ref */
@@ -252,6 +254,7 @@ struct upstreams {
 struct handle {
     CURL *easy;
     bool is_get;             /* else the options of a call with a method or a body are set */
+    bool is_stream;          /* those of a stream are */
     struct attempt *attempt; /* who uses it now */
     struct handle *next_idle;
     struct check *check; /* or who else; see checks.c */
@@ -259,6 +262,7 @@ struct handle {
     uint32_t version;    /* of the set, when curl was told to forget addresses last */
     bool forgets;        /* curl forgets them at the end of this transfer */
     long buffer_size;
+    curl_off_t max_body;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -273,6 +277,7 @@ struct lane {
     struct timer timer;
     h2o_linklist_t beside; /* in upstream.lanes, unless it is for checks */
     h2o_linklist_t link;   /* in client.due when curl has work that needs no socket */
+    h2o_linklist_t flying; /* attempts in flight, attempt.waiting */
     h2o_linklist_t
         ready; /* attempts with slot and addresses that the end of the turn hands to curl */
     struct endpoints *endpoints;  /* ref; NULL before any is known */
@@ -301,6 +306,8 @@ struct up_client {
     h2o_linklist_t started; /* calls, up_call.waiting, that begin then */
     h2o_linklist_t going;   /* attempts, attempt.waiting, that take their next step then */
     h2o_linklist_t due;     /* lanes */
+    h2o_linklist_t resumed; /* calls, up_call.resumed, whose streams go on then */
+    struct attempt *inside; /* whose stream's functions run, called by curl */
     h2o_linklist_t calls;   /* all of them, up_call.all */
     uint32_t chance;        /* state of its random numbers */
     struct up_call *spare;
@@ -351,7 +358,13 @@ enum attempt_step {
     ATTEMPT_IN_FLIGHT, /* curl has it */
     ATTEMPT_GONE       /* cancelled with its message under way; idle when that arrives */
 };
-enum attempt_refusal { REFUSED_NOTHING, REFUSED_BODY, REFUSED_HEADERS, REFUSED_TWICE };
+enum attempt_refusal {
+    REFUSED_NOTHING,
+    REFUSED_BODY,
+    REFUSED_HEADERS,
+    REFUSED_TWICE,
+    REFUSED_UPLOAD
+};
 
 struct attempt {
     enum attempt_step step;
@@ -363,8 +376,14 @@ struct attempt {
     bool new_connection;                 /* curl opened one for this attempt */
     bool head_complete;                  /* the answer's header section came to its end */
     bool sent;                           /* curl began to send a request that isn't a GET */
+    bool told_head;                      /* of a stream, as what follows: it has had the head */
+    bool is_paused;                      /* it takes nothing of the answer */
+    bool waits_for_body;                 /* it had nothing of the request's body */
+    bool body_begun, body_sent;          /* bytes of that were read; all of them */
+    uint64_t moved_ms;                   /* when something last moved, on the loop's clock */
     enum attempt_refusal refused;        /* why a callback of ours stopped curl */
     uint32_t header_lines, header_bytes; /* of the answer so far */
+    int status;                          /* its own, when its lines are wanted */
     struct up_call *call;
     struct lane *lane;         /* the call's */
     struct handle *handle;     /* while in flight */
@@ -401,9 +420,18 @@ void attempt_go(struct attempt *attempt);                   /* at the end of the
 void attempt_ended(struct attempt *attempt, CURLcode code); /* curl is done with it */
 /* transfer.c, from curl's callbacks. False: stop the transfer. */
 bool attempt_header(struct attempt *attempt, const char *line, size_t n);
-bool attempt_body(struct attempt *attempt, const char *bytes, size_t n);
+enum attempt_taken { TAKEN, TAKEN_LATER, TAKEN_NEVER };
+enum attempt_taken attempt_body(struct attempt *attempt, const char *bytes, size_t n);
 bool attempt_connects(struct attempt *attempt);
 bool attempt_sends(struct attempt *attempt);
+/* Of a stream: the number of bytes for curl, or what it calls the like of UP_READ_…. */
+size_t attempt_read(struct attempt *attempt, char *to, size_t room);
+/* Whether curl is kept from reading, for want of who takes it, or from sending. */
+static inline bool attempt_rests(const struct attempt *attempt)
+{
+    return attempt->is_paused || attempt->waits_for_body;
+}
+void attempt_resume(struct attempt *attempt); /* at the end of the turn */
 /* The answer's header fields, for the result. */
 void attempt_read_fields(struct attempt *attempt);
 
@@ -425,8 +453,10 @@ struct up_call {
     enum call_step step;
     bool repeatable;
     bool wants_headers;
-    bool may_hedge;         /* it has had no second attempt beside the first */
-    unsigned made, retries; /* attempts that got a slot; retries that were decided */
+    struct up_stream *stream; /* NULL = the answer is collected */
+    h2o_linklist_t resumed;   /* in client.resumed, until the end of the turn */
+    bool may_hedge;           /* it has had no second attempt beside the first */
+    unsigned made, retries;   /* attempts that got a slot; retries that were decided */
     struct lane *lane;
     up_done_fn *done;
     void *arg;
@@ -452,6 +482,7 @@ void call_attempt_began(struct attempt *attempt);
 void call_attempt_over(struct attempt *attempt);
 /* The message of a cancelled attempt arrived. The call may be gone then. */
 void call_attempt_gone(struct attempt *attempt);
+void call_go_on(struct up_call *call); /* a stream was resumed; at the end of the turn */
 void calls_free_spare(struct up_client *client);
 /* request.c. False: what is asked for can't be said in HTTP, or is too long. */
 bool call_write_request(struct up_call *call, const struct up_request *request);

@@ -56,6 +56,8 @@ bool call_write_request(struct up_call *call, const struct up_request *request)
             return false;
         call->deadline_at = buf->n - DEADLINE_DIGITS;
     }
+    if (request->stream != NULL)
+        return buf_append(buf, up->stream_lines, up->stream_lines_length + 1);
     return buf_append(buf, up->lines, up->lines_length + 1); /* its NUL too */
 }
 

@@ -62,18 +62,58 @@ void attempt_read_fields(struct attempt *attempt)
     attempt->result.header_count = fields->n / sizeof(struct up_header);
 }
 
+/* "HTTP/1.1 200 OK" */
+static int status_of(struct str line)
+{
+    const char *blank = memchr(line.p, ' ', line.n);
+    size_t at = blank != NULL ? (size_t)(blank - line.p) + 1 : line.n;
+    int status = 0;
+    for (size_t i = at; i < line.n && i < at + 3 && line.p[i] >= '0' && line.p[i] <= '9'; i++)
+        status = status * 10 + (line.p[i] - '0');
+    return status;
+}
+
 /* `n` counts what ends the line. */
 static bool note_header(struct attempt *attempt, const char *line, size_t n)
 {
     if (n >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         buf_clear(&attempt->lines); /* what came before was a 1xx */
+        attempt->status = status_of((struct str){line, n});
         return true;
     }
     return n <= 2 || attempt->head_complete || note_line(attempt, line, n);
 }
 
+/* The stream's functions run inside curl's, in which no transfer can be ended: who cancels the call
+ * there is told to curl by what we answer. */
+static void enter(struct attempt *attempt)
+{
+    attempt->lane->client->inside = attempt;
+    attempt->moved_ms = loop_now_ms(attempt->lane->client->loop);
+}
+
+/* False: the call was cancelled. */
+static bool leave(struct attempt *attempt)
+{
+    attempt->lane->client->inside = NULL;
+    return attempt->step == ATTEMPT_IN_FLIGHT;
+}
+
+static bool tell_head(struct attempt *attempt)
+{
+    struct up_stream *stream = attempt->call->stream;
+    attempt->told_head = true;
+    timer_start(attempt->lane->client->loop, &attempt->timer, stream->idle_ms);
+    attempt_read_fields(attempt);
+    enter(attempt);
+    stream->head(stream, attempt->status, attempt->result.headers, attempt->result.header_count);
+    return leave(attempt);
+}
+
 bool attempt_header(struct attempt *attempt, const char *line, size_t n)
 {
+    if (attempt->step == ATTEMPT_GONE)
+        return false;
     if (attempt->call->wants_headers && !note_header(attempt, line, n)) {
         attempt->refused = REFUSED_HEADERS;
         return false;
@@ -85,18 +125,57 @@ bool attempt_header(struct attempt *attempt, const char *line, size_t n)
         attempt->head_complete = false; /* what came before was a 1xx. Trailers come here too */
     else if ((line[0] | ' ') == 'r')
         read_retry_after(attempt, line, n);
-    if (attempt->header_bytes <= MAX_HEADER_BYTES && ++attempt->header_lines <= MAX_HEADER_LINES)
-        return true;
-    attempt->refused = REFUSED_HEADERS;
-    return false;
+    if (attempt->header_bytes > MAX_HEADER_BYTES || ++attempt->header_lines > MAX_HEADER_LINES) {
+        attempt->refused = REFUSED_HEADERS;
+        return false;
+    }
+    bool is_final = n <= 2 && attempt->status >= 200;
+    return attempt->call->stream == NULL || !is_final || attempt->told_head || tell_head(attempt);
 }
 
-bool attempt_body(struct attempt *attempt, const char *bytes, size_t n)
+/* -- streams -- */
+
+static enum attempt_taken stream_body(struct attempt *attempt, const char *bytes, size_t n)
 {
+    struct up_stream *stream = attempt->call->stream;
+    if (attempt->step == ATTEMPT_GONE || stream->body == NULL)
+        return attempt->step == ATTEMPT_GONE ? TAKEN_NEVER : TAKEN;
+    enter(attempt);
+    bool taken = stream->body(stream, bytes, n);
+    if (!leave(attempt))
+        return TAKEN_NEVER;
+    attempt->is_paused = !taken;
+    return taken ? TAKEN : TAKEN_LATER;
+}
+
+size_t attempt_read(struct attempt *attempt, char *to, size_t room)
+{
+    struct up_stream *stream = attempt->call->stream;
+    if (attempt->step == ATTEMPT_GONE)
+        return CURL_READFUNC_ABORT;
+    enter(attempt);
+    ssize_t n = stream->read(stream, to, room);
+    leave(attempt);
+    attempt->waits_for_body = n == UP_READ_NOTHING_YET;
+    if (n == UP_READ_BROKEN)
+        attempt->refused = REFUSED_UPLOAD;
+    attempt->body_begun |= n > 0;
+    if (n == 0 && !attempt->body_sent && !attempt->told_head)
+        timer_start(attempt->lane->client->loop, &attempt->timer, attempt->call->timeout_ms);
+    attempt->body_sent |= n == 0;
+    return n >= 0                     ? (size_t)n
+           : n == UP_READ_NOTHING_YET ? CURL_READFUNC_PAUSE
+                                      : CURL_READFUNC_ABORT;
+}
+
+enum attempt_taken attempt_body(struct attempt *attempt, const char *bytes, size_t n)
+{
+    if (attempt->call->stream != NULL)
+        return stream_body(attempt, bytes, n);
     if (buf_append(&attempt->body, bytes, n))
-        return true;
+        return TAKEN;
     attempt->refused = REFUSED_BODY;
-    return false;
+    return TAKEN_NEVER;
 }
 
 /* A kept-alive connection may end when a request was sent and before a byte of the answer came.

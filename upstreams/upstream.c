@@ -346,6 +346,11 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
             addresses_read(ups, up, diag);
         directory_open(&up->directory);
         check_health(ups, up, diag);
+        size_t relayed = lines.n;
+        buf_printf(&lines, "\r\nGateway-Protocol:");
+        up->stream_lines = copy(lines.p, lines.n);
+        up->stream_lines_length = lines.n;
+        lines.n = relayed;
         add_line(&lines, "Accept", "application/json");
         add_line(&lines, "Accept-Encoding", "gzip, deflate");
         add_last_line(up, &lines);
@@ -372,6 +377,7 @@ void upstreams_destroy(struct upstreams **ups_p)
         pthread_mutex_destroy(&up->lanes_lock);
         curl_url_cleanup(up->curl_url);
         free(up->lines);
+        free(up->stream_lines);
         X509_STORE_free(up->trusted);
         free(up->url);
         free(up->prefix);

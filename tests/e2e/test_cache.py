@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway import until
-from origin import Origin
+from scripted import Origin
 
 
 @pytest.fixture

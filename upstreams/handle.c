@@ -146,7 +146,7 @@ void handle_destroy(struct handle *handle)
  * while the transfer runs. */
 static long buffer_size_for(uint32_t answer_size)
 {
-    enum { STEP = 2048, MOST = 64 * 1024 };
+    enum { STEP = 1024, MOST = 64 * 1024 };
     uint32_t size = (answer_size + STEP - 1) / STEP * STEP;
     return size < STEP ? STEP : size > MOST ? MOST : (long)size;
 }

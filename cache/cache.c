@@ -49,10 +49,25 @@ static void check_parts(const struct config *config, const struct config_page *p
     }
 }
 
-struct cache *cache_create(const struct config *config, bool serving, struct diag *diag)
+static void open_last_good(struct cache *cache, const struct config *config, struct offload *disk,
+                           struct diag *diag)
+{
+    const struct config_cache *wanted = &config->cache;
+    int error;
+    cache->last_good =
+        last_good_open(wanted->last_good.p, wanted->last_good_max_size, disk, &error);
+    if (cache->last_good == NULL)
+        diag_error(diag, config_pos(config, &wanted->last_good),
+                   "last_good: can't use the folder \"%s\": %s", wanted->last_good.p,
+                   strerror(error));
+    else
+        last_good_load(cache->last_good, cache->store);
+}
+
+struct cache *cache_create(const struct config *config, bool serving, struct offload *disk,
+                           struct diag *diag)
 {
     bool last_good = false;
-    (void)serving;
     for (size_t i = 0; i < config->page_count; i++)
         check_parts(config, &config->pages[i], diag, &last_good);
     for (size_t i = 0; i < config->certificate_count; i++)
@@ -67,6 +82,8 @@ struct cache *cache_create(const struct config *config, bool serving, struct dia
     memset(cache->buckets, 0, FLIGHT_BUCKETS * sizeof(*cache->buckets));
     for (size_t i = 0; i < FLIGHT_BUCKETS; i++)
         pthread_mutex_init(&cache->buckets[i].lock, NULL);
+    if (serving && last_good && cache->store != NULL && diag_errors(diag) == 0)
+        open_last_good(cache, config, disk, diag);
     return cache;
 }
 
@@ -83,6 +100,7 @@ void cache_destroy(struct cache **cache_p)
     free(cache->buckets);
     if (cache->store != NULL)
         cache_store_destroy(&cache->store);
+    last_good_close(&cache->last_good);
     free(cache);
 }
 
@@ -131,17 +149,21 @@ size_t cache_purge_upstream(struct cache *cache, struct str upstream, struct str
     size_t n = upstream.n + STR(" GET ").n + path.n;
     if (cache->store == NULL || n + 1 > sizeof(text))
         return 0;
+    struct str key = {text, path.n == 0 ? n : n + 1};
     memcpy(text, upstream.p, upstream.n);
     memcpy(text + upstream.n, " GET ", 5);
-    cache_store_remove_prefix(cache->store, STR("page ")); /* whatever they were made of */
-    if (path.n == 0)
-        return cache_store_remove_prefix(cache->store, (struct str){text, n});
-    memcpy(text + upstream.n + 5, path.p, path.n);
+    if (path.n != 0)
+        memcpy(text + upstream.n + 5, path.p, path.n);
     text[n] = '\n'; /* ends the target in front of the call's own headers; see call.c */
-    return cache_store_remove_prefix(cache->store, (struct str){text, n + 1});
+    if (cache->last_good != NULL)
+        last_good_purge(cache->last_good, key, (struct str){NULL, 0});
+    cache_store_remove_prefix(cache->store, STR("page ")); /* whatever they were made of */
+    return cache_store_remove_prefix(cache->store, key);
 }
 
 size_t cache_purge_tag(struct cache *cache, struct str tag)
 {
+    if (cache->last_good != NULL)
+        last_good_purge(cache->last_good, (struct str){NULL, 0}, tag);
     return cache->store != NULL ? cache_store_remove_tag(cache->store, tag) : 0;
 }

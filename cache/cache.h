@@ -26,8 +26,11 @@ struct cache_call;
 
 /* max_size 0: nothing is kept, but who asks for the same still waits together. Errors: a size that
  * not even one answer of an upstream fits into whose answers are to be kept, a folder for last good
- * answers that can't be used. `serving`: also reads these. */
-struct cache *cache_create(const struct config *config, bool serving, struct diag *diag);
+ * answers that can't be used. `serving`: also reads
+ * these. disk: what writes them; stopped before cache_destroy(). */
+struct offload;
+struct cache *cache_create(const struct config *config, bool serving, struct offload *disk,
+                           struct diag *diag);
 /* The clients are gone. */
 void cache_destroy(struct cache **cache);
 struct cache_store *cache_store_of(struct cache *cache);

@@ -4,9 +4,9 @@
 
 #include <pthread.h>
 #include "cache/cache.h"
+#include "cache/last_good.h"
 
 struct flight;
-struct last_good;
 
 static inline uint64_t unix_ms(void)
 {

@@ -106,6 +106,9 @@ static void keep(const struct landing_in *in, struct landing *landing, bool may_
         return;
     if (may_store && landing->entry != NULL) {
         landing->answer.stored = cache_store_put(store, landing->entry);
+        if (in->plan->keeps_last_good && in->cache->last_good != NULL &&
+            landing->entry->status < 300)
+            last_good_save(in->cache->last_good, landing->entry);
     } else if (landing->answer.result.status < 500) {
         cache_store_remove(store, in->key);
     }

@@ -79,7 +79,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
         open_data(site, diag);
     site->templates = template_set_create(config->templates_dir.p);
     site->upstreams = upstreams_create(config, diag);
-    site->cache = cache_create(config, serving, diag);
+    site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);

@@ -430,3 +430,61 @@ format = "json"
         assert purge(**bad).status_code == 400, bad
     stats = httpx.get(one.admin + "/cache", trust_env=False).json()
     assert stats["hits"] == 1 and stats["misses"] == 5 and stats["entries"] == 0
+
+
+# -- last good answers --
+
+
+def last_good_config(origin, folder):
+    return config(origin, cache='stale_if_error = "1h"\nlast_good = true', part='timeout = "500ms"',
+                  upstream="[upstreams.shop.retry]\nattempts = 1",
+                  more=f'[cache]\nlast_good = "{folder}"')
+
+
+def test_the_last_good_answer_outlives_kill_9(gateway, origin, tmp_path):
+    folder = tmp_path / "kept"
+    origin.serves("/a", {"headers": FRESH, "body": {"n": "good"}})
+    one = gateway(last_good_config(origin, folder))
+    get(one, "/a")
+    until(lambda: [f for f in folder.iterdir() if f.suffix != ".tmp"], "the file")
+    one.process.kill()
+    one.process.wait()
+    one.process = None
+    origin.serves("/a", {"status": 503})
+    two = gateway(last_good_config(origin, folder))
+    answer, part = get(two, "/a")
+    assert part["state"] == "stale" and answer.json()["data"]["shop"]["n"] == "good"
+    assert answer.headers["x-page-completed"] == "false"
+    origin.serves("/a", {"headers": FRESH, "body": {"n": "new"}})
+    answer, part = get(two, "/a")  # never instead of an answer that can be had
+    assert part["state"] == "ok" and answer.json()["data"]["shop"]["n"] == "new"
+
+
+def test_a_damaged_last_good_file_is_left_out(gateway, origin, tmp_path):
+    folder = tmp_path / "kept"
+    origin.serves("/a", {"headers": FRESH})
+    origin.serves("/b", {"headers": FRESH})
+    one = gateway(last_good_config(origin, folder))
+    get(one, "/a")
+    get(one, "/b")
+    files = until(lambda: len(list(folder.glob("?" * 32))) == 2 and list(folder.glob("?" * 32)), "the files")
+    one.stop()
+    damaged = files[0].read_bytes()
+    files[0].write_bytes(damaged[:-1] + bytes([damaged[-1] ^ 1]))
+    (folder / "somebody-elses").write_text("mine")
+    (folder / ("0" * 32)).symlink_to("/etc/passwd")
+    origin.serves("/a", {"status": 503})
+    origin.serves("/b", {"status": 503})
+    two = gateway(last_good_config(origin, folder))
+    assert sorted(get(two, path)[1]["state"] for path in ("/a", "/b")) == ["error", "stale"]
+    assert two.log().count("last good answer ignored") == 2
+    assert (folder / "somebody-elses").exists() and not files[0].exists()
+
+
+def test_a_folder_that_cannot_be_used(gateway, origin, tmp_path):
+    from gateway import command
+    (tmp_path / "file").write_text("")
+    file = tmp_path / "bad.toml"
+    file.write_text('[server]\nlisten = ["127.0.0.1:0"]\n' + last_good_config(origin, tmp_path / "file"))
+    result = command("run", "-c", file)
+    assert result.returncode == 78 and "can't use the folder" in result.stderr

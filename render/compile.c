@@ -173,6 +173,12 @@ static void begin_block(struct compiler *c, const struct token *token)
     push(c, token, false);
 }
 
+/* defer.NAME */
+static bool is_place(const struct instruction *in)
+{
+    return in->count == 2 && str_eq(in->path[0], STR("defer"));
+}
+
 static void end_tag(struct compiler *c, const struct token *token)
 {
     gw_assert(c->depth > 0);
@@ -193,6 +199,9 @@ static void end_tag(struct compiler *c, const struct token *token)
     if (open->tag == TAG_SECTION) {
         emit(c, OP_END);
         c->contexts--;
+    } else if (open->tag == TAG_INVERTED && is_place(&c->code[open->instruction])) {
+        const struct str *path = c->code[open->instruction].path;
+        emit(c, OP_PLACE_END)->path = path;
     }
     c->code[open->instruction].n = c->count - open->instruction;
     c->label = c->count;

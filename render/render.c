@@ -56,10 +56,32 @@ struct render {
     const struct scope *scope;
     uint32_t indent_from, indent_to; /* of indent: what goes before each line */
     bool line_begun; /* an argument is to continue a line: its first line has its indentation */
+    struct rendering *later; /* NULL: the root is whole */
+    bool waits;              /* a look-up found what isn't there yet */
+    bool indented;           /* the instruction that waits has its indentation */
+    bool is_deferred;        /* ... or what isn't waited for */
+    bool in_place;           /* of a section that was left out */
+    unsigned stop_at;        /* frames that are left when what was left out is done */
     struct json_value contexts[MAX_FRAMES + 1];
     uint32_t weights[MAX_FRAMES + 1]; /* what a look-up in the context costs */
     struct frame frames[MAX_FRAMES];
     char indent[MAX_INDENT];
+};
+
+struct left_out {
+    struct left_out *next;
+    struct str name;
+    const struct instruction *in; /* the section's */
+    struct render render;         /* as it was there */
+};
+
+struct rendering {
+    template_find_fn *find;
+    const struct template_places *places;
+    void *arg;
+    const struct instruction *in;
+    struct left_out *first, **last;
+    struct render render;
 };
 
 /* What looking into a value costs: its number of members. Counting is as dear as one look-up, so
@@ -73,6 +95,17 @@ static inline uint32_t weight(struct json_value v)
     return nodes <= SMALL_OBJECT ? nodes : (uint32_t)json_count(v);
 }
 
+/* In a root that isn't whole yet. */
+static __attribute__((noinline)) struct json_value
+look_up_later(struct render *r, const struct str *path, unsigned count)
+{
+    struct json_value value = JSON_NONE;
+    enum template_found found = r->later->find(r->later->arg, path, count, &value);
+    r->waits = found == FOUND_LATER;
+    r->is_deferred = found == FOUND_DEFERRED;
+    return value;
+}
+
 /* The first part is looked for in every context from the innermost on, the others strictly in what
  * that gave. */
 static inline struct json_value look_up(struct render *r, const struct str *path, unsigned count)
@@ -81,8 +114,10 @@ static inline struct json_value look_up(struct render *r, const struct str *path
     struct json_value v = r->contexts[i];
 
     if (count == 0)
-        return v;
+        return i == 0 && r->later != NULL ? look_up_later(r, path, 0) : v;
     for (;; i--) {
+        if (i == 0 && r->later != NULL)
+            return look_up_later(r, path, count);
         r->pace -= r->weights[i];
         v = json_get(r->contexts[i], path[0]);
         if (json_type(v) != JSON_MISSING || i == 0)
@@ -243,6 +278,8 @@ static const struct template *template_of(struct render *r, const struct include
     if (!include->dynamic)
         return include->template;
     struct json_value name = look_up(r, include->path, include->path_count);
+    if (r->waits)
+        return NULL;
     if (json_type(name) == JSON_NULL || json_text(name, &escaped).n > MAX_DYNAMIC_NAME)
         return NULL;
     return template_by_name(include->includer, json_string(name, r->pool));
@@ -255,7 +292,7 @@ static const struct instruction *begin_include(struct render *r, const struct in
     const struct template *template = template_of(r, include);
 
     if (template == NULL)
-        return in + in->n;
+        return r->waits ? in : in + in->n;
     if (!begin_call(r, in + in->n, template->count, include->indent, (struct str){NULL, 0}))
         return NULL;
     struct frame *frame = &r->frames[r->frame_count - 1];
@@ -296,12 +333,47 @@ static const struct instruction *begin_block(struct render *r, const struct inst
     return holder->include->includer->code + found->start;
 }
 
+/* Scopes stand in frames: those of the copy are to point into the copy. */
+static const struct scope *moved(const struct render *from, struct render *to,
+                                 const struct scope *scope)
+{
+    uintptr_t at = (uintptr_t)scope, begin = (uintptr_t)from;
+    if (at < begin || at >= begin + sizeof(*from))
+        return scope;
+    return (const struct scope *)((uintptr_t)to + (at - begin));
+}
+
+static __attribute__((noinline)) void leave_out(struct render *r, const struct instruction *in)
+{
+    struct left_out *left = h2o_mem_alloc_pool(r->pool, sizeof(*left));
+    left->next = NULL;
+    left->name = in->path[in->count - 1];
+    left->in = in;
+    memcpy(&left->render, r, sizeof(*r));
+    left->render.is_deferred = r->is_deferred = false;
+    left->render.scope = moved(r, &left->render, r->scope);
+    for (unsigned i = 0; i < r->frame_count; i++) {
+        /* a section's frame has no scopes, but what stands there is never followed */
+        struct frame *frame = &left->render.frames[i];
+        frame->call.scope = moved(r, &left->render, frame->call.scope);
+        frame->call.own.outer = moved(r, &left->render, frame->call.own.outer);
+    }
+    *r->later->last = left;
+    r->later->last = &left->next;
+}
+
 /* Enters a section or goes past it; NULL when it is too deep. */
 static inline const struct instruction *begin_section(struct render *r,
                                                       const struct instruction *in)
 {
     struct json_value v = look_up(r, in->path, in->count);
 
+    if (__builtin_expect(r->waits, 0))
+        return in;
+    if (__builtin_expect(r->is_deferred, 0)) {
+        leave_out(r, in);
+        return in + in->n;
+    }
     if (json_type(v) == JSON_ARRAY) {
         struct json_iter elements = json_iter(v);
         if (!json_next(&elements))
@@ -338,73 +410,173 @@ static inline const struct instruction *end_section(struct render *r, const stru
     return in + 1;
 }
 
-bool template_render(const struct template *template, struct json_value root, h2o_mem_pool_t *pool,
-                     struct out *out)
+static void begin_render(struct render *r, struct json_value root, h2o_mem_pool_t *pool,
+                         struct out *out)
 {
-    struct render r; /* not initialised as a whole: 16 KiB of stacks */
-    const struct instruction *in = template->code;
+    r->out = out;
+    r->pool = pool;
+    r->out_before = out_size(out);
+    r->work = MAX_WORK;
+    r->pace = PACE;
+    r->context_count = r->frame_count = 0;
+    r->scope = NULL;
+    r->indent_from = r->indent_to = 0;
+    r->line_begun = r->waits = r->indented = r->is_deferred = r->in_place = false;
+    r->later = NULL;
+    r->stop_at = UINT32_MAX;
+    push_context(r, root);
+}
 
-    r.out = out;
-    r.pool = pool;
-    r.out_before = out_size(out);
-    r.work = MAX_WORK;
-    r.pace = PACE;
-    r.context_count = r.frame_count = 0;
-    r.scope = NULL;
-    r.indent_from = r.indent_to = 0;
-    r.line_begun = false;
-    push_context(&r, root);
+/* The name of a place that is shown, for who puts something around it. */
+static __attribute__((noinline)) void begin_place(struct render *r, const struct instruction *in)
+{
+    struct rendering *later = r->later;
+    r->is_deferred = false;
+    r->in_place = true;
+    later->places->begin(later->arg, in->path[1], r->out);
+}
+
+static __attribute__((noinline)) void end_place(struct render *r, const struct instruction *in)
+{
+    if (r->in_place)
+        r->later->places->end(r->later->arg, in->path[1], r->out);
+    r->in_place = false;
+}
+
+/* Walks until the end, or what it has to wait for: then *at is where it goes on. */
+static enum rendering_state walk(struct render *render, const struct instruction **at)
+{
+    struct render *r = render;
+    struct out *out = r->out;
+    const struct instruction *in = *at;
 
     while (in != NULL) {
-        if (__builtin_expect(r.indent_from != r.indent_to, 0) && in->line_start)
-            write_indent(&r);
+        if (__builtin_expect(r->indent_from != r->indent_to, 0) && in->line_start && !r->indented)
+            write_indent(r);
+        r->indented = false;
         switch ((enum op)in->op) {
         case OP_TEXT:
-            if (__builtin_expect(r.indent_from == r.indent_to, 1))
+            if (__builtin_expect(r->indent_from == r->indent_to, 1))
                 out_write(out, in->text, in->n);
             else
-                write_lines(&r, in->text, in->n);
-            r.pace -= in->n / COPIED;
+                write_lines(r, in->text, in->n);
+            r->pace -= in->n / COPIED;
             in++;
             break;
         case OP_INDENT:
             in++;
             break;
         case OP_VALUE:
-            write_value(&r, look_up(&r, in->path, in->count), true);
-            in++;
-            if (!go_on(&r))
-                return false;
-            break;
         case OP_RAW:
-            write_value(&r, look_up(&r, in->path, in->count), false);
-            in++;
-            if (!go_on(&r))
-                return false;
+            write_value(r, look_up(r, in->path, in->count), in->op == OP_VALUE);
+            in += !r->waits;
+            if (!go_on(r))
+                return RENDERING_FAILED;
             break;
         case OP_SECTION:
-            in = begin_section(&r, in);
+            in = begin_section(r, in);
             break;
         case OP_END:
-            in = end_section(&r, in);
-            if (!go_on(&r))
-                return false;
+            in = end_section(r, in);
+            if (!go_on(r))
+                return RENDERING_FAILED;
+            if (__builtin_expect(r->frame_count == r->stop_at, 0))
+                return RENDERING_DONE;
             break;
-        case OP_INVERTED:
-            in += truthy(look_up(&r, in->path, in->count)) ? in->n : 1;
-            break;
-        case OP_INCLUDE:
-            in = begin_include(&r, in);
-            break;
-        case OP_BLOCK:
-            in = begin_block(&r, in);
-            break;
-        case OP_RETURN:
-            if (r.frame_count == 0)
-                return true;
-            in = end_call(&r);
+        case OP_INVERTED: {
+            struct json_value v = look_up(r, in->path, in->count);
+            if (__builtin_expect(r->is_deferred, 0)) {
+                begin_place(r, in);
+                v = JSON_NONE;
+            }
+            if (!r->waits)
+                in += truthy(v) ? in->n : 1;
             break;
         }
+        case OP_PLACE_END:
+            end_place(r, in);
+            in++;
+            break;
+        case OP_INCLUDE:
+            in = begin_include(r, in);
+            break;
+        case OP_BLOCK:
+            in = begin_block(r, in);
+            break;
+        case OP_RETURN:
+            if (r->frame_count == 0)
+                return RENDERING_DONE;
+            in = end_call(r);
+            break;
+        }
+        if (__builtin_expect(r->waits, 0)) {
+            r->waits = false;
+            r->indented = true;
+            *at = in;
+            return RENDERING_WAITS;
+        }
     }
-    return false;
+    return RENDERING_FAILED;
+}
+
+bool template_render(const struct template *template, struct json_value root, h2o_mem_pool_t *pool,
+                     struct out *out)
+{
+    struct render r; /* not initialised as a whole: 16 KiB of stacks */
+    const struct instruction *in = template->code;
+    begin_render(&r, root, pool, out);
+    return walk(&r, &in) == RENDERING_DONE;
+}
+
+/* -- bit by bit ------------------------------------------------------------------------------- */
+
+struct rendering *rendering_create(const struct template *template, h2o_mem_pool_t *pool,
+                                   template_find_fn *find, const struct template_places *places,
+                                   void *arg)
+{
+    struct rendering *rendering = h2o_mem_alloc_pool(pool, sizeof(*rendering));
+    struct out none;
+    out_init(&none, pool, 1);
+    begin_render(&rendering->render, json_null(), pool, &none);
+    rendering->render.later = rendering;
+    rendering->render.out = NULL;
+    rendering->find = find;
+    rendering->places = places;
+    rendering->arg = arg;
+    rendering->in = template->code;
+    rendering->first = NULL;
+    rendering->last = &rendering->first;
+    return rendering;
+}
+
+static void continue_with(struct render *r, struct out *out)
+{
+    r->out = out;
+    r->out_before = out_size(out);
+}
+
+enum rendering_state rendering_run(struct rendering *rendering, struct out *out)
+{
+    continue_with(&rendering->render, out);
+    return walk(&rendering->render, &rendering->in);
+}
+
+enum rendering_state rendering_run_deferred(struct rendering *rendering, struct str name,
+                                            struct out *out)
+{
+    for (struct left_out *left = rendering->first; left != NULL; left = left->next) {
+        struct render *r = &left->render;
+        if (!str_eq(left->name, name))
+            continue;
+        continue_with(r, out);
+        r->stop_at = r->frame_count;
+        const struct instruction *in = left->in, *behind = in + in->n;
+        /* the section is gone into, or past it when there is nothing to show */
+        in = begin_section(r, in);
+        if (in == NULL || r->waits)
+            return RENDERING_FAILED;
+        if (in != behind && walk(r, &in) != RENDERING_DONE)
+            return RENDERING_FAILED;
+    }
+    return RENDERING_DONE;
 }

@@ -61,4 +61,41 @@ void template_each_name(const struct template *template, void (*fn)(void *arg, s
 bool template_render(const struct template *template, struct json_value root, h2o_mem_pool_t *pool,
                      struct out *out);
 
+/* -- rendering bit by bit -----------------------------------------------------------------------
+ *
+ * A page whose data comes little by little: rendering goes as far as it can and waits where it
+ * looks up a name of the root that isn't there yet. All the rest is as with template_render().
+ *
+ * `{{#defer.recco}}…{{/defer.recco}}` stands for what is shown once the root's `recco` is there,
+ * `{{^defer.recco}}…{{/defer.recco}}` for what is shown in its place until then. With everything
+ * there from the start, and in template_render(), whose root has to have a `defer` for it, that is
+ * what they are: a section and an inverted section. */
+struct rendering;
+
+enum template_found { FOUND_VALUE, FOUND_LATER, FOUND_DEFERRED };
+/* path: what is looked up in the root; count 0: all of it. *value_r: what all of the path leads to.
+ * FOUND_LATER: rendering
+ * waits. FOUND_DEFERRED, of a path `defer.NAME`: it doesn't; the section is left out for now, and
+ * what stands in for it is put between place_begin and place_end. */
+typedef enum template_found template_find_fn(void *arg, const struct str *path, unsigned count,
+                                             struct json_value *value_r);
+struct template_places {
+    /* Writes what stands before and behind what is shown in the place of NAME. */
+    void (*begin)(void *arg, struct str name, struct out *out);
+    void (*end)(void *arg, struct str name, struct out *out);
+};
+
+enum rendering_state { RENDERING_DONE, RENDERING_WAITS, RENDERING_FAILED };
+
+/* In the pool, with all that it needs. arg is for find and places. */
+struct rendering *rendering_create(const struct template *template, h2o_mem_pool_t *pool,
+                                   template_find_fn *find, const struct template_places *places,
+                                   void *arg);
+/* Goes on, appending to out. After RENDERING_WAITS to be called again when something has come. */
+enum rendering_state rendering_run(struct rendering *rendering, struct out *out);
+/* Renders a section that was left out, whose data is there now: all of `name`, in order; FAILED as
+ * with template_render(). */
+enum rendering_state rendering_run_deferred(struct rendering *rendering, struct str name,
+                                            struct out *out);
+
 #endif

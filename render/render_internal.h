@@ -63,7 +63,8 @@ enum op {
     OP_SECTION,
     OP_END, /* of a section: the next element, or on */
     OP_INVERTED,
-    OP_INCLUDE, /* a partial or a parent */
+    OP_PLACE_END, /* of an inverted section of defer.NAME */
+    OP_INCLUDE,   /* a partial or a parent */
     OP_BLOCK,
     OP_RETURN /* the end of a template or of an argument */
 };

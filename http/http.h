@@ -70,9 +70,11 @@ struct http_request {
 /* Must reply, now or later, unless the client leaves first. */
 typedef void http_handler_fn(struct http_request *request, void *arg);
 
-/* HTTP_OPTIONS: the handler answers OPTIONS, which http/ does otherwise. HTTP_READS_BODY: the
- * handler runs as soon as the head is in, and reads the body itself; for other routes a body is
- * taken and thrown away (up to [server] max_body) before the handler runs. */
+/* HTTP_OPTIONS: the handler answers OPTIONS, which http/ does otherwise. HTTP_OTHERS: methods that
+ * have no name here, but for CONNECT and TRACE, which no route takes. HTTP_READS_BODY: the handler
+ * runs as soon as the head is in, and reads the body itself; for other routes a body is taken and
+ * thrown away (up to [server] max_body) before the handler runs. HTTP_PREFIX: see http_route_add().
+ */
 enum http_methods {
     HTTP_GET = 1,
     HTTP_HEAD = 2,
@@ -81,7 +83,9 @@ enum http_methods {
     HTTP_PATCH = 16,
     HTTP_DELETE = 32,
     HTTP_OPTIONS = 64,
-    HTTP_READS_BODY = 256
+    HTTP_OTHERS = 128,
+    HTTP_READS_BODY = 256,
+    HTTP_PREFIX = 512
 };
 
 /* secret: for links and forms; NULL while a configuration is only checked. */
@@ -91,8 +95,10 @@ struct http_server *http_server_create(const struct config *config, const struct
 void http_server_destroy(struct http_server **server);
 
 /* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes
- * what is left. A literal segment beats a parameter. Two routes for the same paths, a malformed
- * pattern or too many parameters: an error at `at`. Returns NULL then. */
+ * what is left. A literal segment beats a parameter. With HTTP_PREFIX "/shop" is that path and all
+ * below, as far as no other route takes a request by path and method; the longest prefix wins, and
+ * it alone decides about the method. Two routes for the same paths, a malformed pattern or too many
+ * parameters: an error at `at`. Returns NULL then. */
 const struct http_route *http_route_add(struct http_server *server, const char *name,
                                         unsigned methods, struct str pattern,
                                         http_handler_fn *handler, void *arg, struct pos at,

@@ -231,6 +231,34 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type,
                       size_t length, h2o_generator_t *generator);
 
+/* Somebody else's answer, handed on as it comes. In the request's pool, or memory that lives as
+ * long; zeroed but for what is said here. */
+struct http_relay {
+    /* The last bytes are out, others may be sent. Not after RELAY_END or RELAY_CUT. */
+    void (*proceed)(struct http_relay *relay);
+    struct str
+        date; /* value of its Date, when that is an IMF-fixdate (RFC 9110 section 5.6.7); else
+                 "": now */
+    h2o_generator_t generator; /* private, as what follows */
+    struct http_request *request;
+    bool begun, sending;
+};
+/* Begins to reply with the headers that were added, in their order. Nothing is made up but Server
+ * and Date where there is none, X-Request-Id and what frames the body. length: of the body,
+ * UINT64_MAX = unknown. From here on a client that leaves, or ends its side of an HTTP/1
+ * connection, ends the request (its pool goes), however long nothing is sent. */
+void http_relay_begin(struct http_request *request, struct http_relay *relay, int status,
+                      uint64_t length);
+enum http_relay_state {
+    RELAY_MORE,
+    RELAY_END, /* with these bytes the body is whole (HEAD, 204, 304: there are none) */
+    RELAY_CUT  /* it will not be: the client is made to notice, its connection or stream breaks */
+};
+/* Bytes stay as they are until proceed(), or the request's end; not before proceed() was called for
+ * those before. n = 0 with RELAY_MORE: once, at first, the head alone. */
+void http_relay_send(struct http_relay *relay, const char *bytes, size_t n,
+                     enum http_relay_state state);
+
 /* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers; on
  * the admin listener and the control socket always the latter. */
 struct http_problem {

@@ -134,6 +134,8 @@ bool http_wants_json(const struct http_request *request);
  * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
+/* Whether the peer is one of [server] trusted_proxies. */
+bool http_peer_is_trusted(const struct http_request *request);
 
 /* -- a request's body -------------------------------------------------------------------------- */
 

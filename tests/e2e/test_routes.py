@@ -223,3 +223,215 @@ def test_another_prefix_there_and_redirects_back(gateway, origin, client):
     assert ask("/shop/", "next") == ("/base/v2/", "next")
     assert ask("/shop/a%2Fb", "https://else.example/v2") == ("/base/v2/a%2Fb", "https://else.example/v2")
     assert client(one).get("/shopping").status_code == 404
+
+
+# -- when there is no answer -----------------------------------------------------------------------
+
+
+def failed(one, reply, status, kind, error, state, flags):
+    """The client's problem and the log's record of it."""
+    assert reply.status_code == status and reply.headers["content-type"] == "application/problem+json"
+    problem = reply.json()
+    assert problem["type"].endswith("/" + kind), problem
+    assert problem["parts"][0]["name"] == "shop" and problem["parts"][0]["state"] == state
+    assert reply.headers["proxy-status"] == f'gateway; next-hop="shop"; error={error}'
+    assert reply.headers["cache-control"] == "no-store"
+    record = one.access(1, lambda r: r["id"] == reply.headers["x-request-id"])[0]
+    assert record["status"] == status and record.get("flags", "") == flags, record
+    assert record["parts"][0]["state"] == state and record["parts"][0]["error"] == error, record
+
+
+JSON = {"Accept": "application/json"}
+
+
+def test_nobody_listens(gateway, client):
+    one = gateway(ROUTE.format(url=f"http://127.0.0.1:{free_port()}"))
+    failed(one, client(one).get("/x", headers=JSON), 502, "upstream-failed", "connection_refused", "error", "UF")
+    failed(one, client(one).post("/x", headers=JSON, content=b"x" * 100000), 502, "upstream-failed",
+           "connection_refused", "error", "UF")
+    page = client(one).get("/x", headers={"Accept": "text/html"})
+    assert page.status_code == 502 and page.headers["content-type"].startswith("text/html")
+    assert "route failed" in one.log() and "upstream=shop" in one.log().replace('"upstream":"', "upstream=")
+
+
+def test_no_answer_in_time(gateway, origin, client):
+    upstream = origin(lambda exchange: exchange.closed() and False)
+    one = gateway(ROUTE.format(url=upstream.url) + 'timeout = "200ms"\n')
+    failed(one, client(one).get("/x", headers=JSON), 504, "upstream-timeout", "http_response_timeout",
+           "timeout", "UT")
+
+
+def test_too_many_and_too_often(gateway, origin, client):
+    def handler(exchange):
+        if exchange.target == "/bad":
+            return exchange.reset()
+        exchange.closed()
+        return False
+
+    upstream = origin(handler)
+    one = gateway(f"""
+        [upstreams.shop]
+        url = "{upstream.url}"
+        max_inflight = 1
+        max_queue = 0
+        timeout = "20s"
+        [upstreams.shop.breaker]
+        consecutive = 3
+        [routes.shop]
+        path = "/"
+        """)
+    with socket.create_connection(one.host_port) as holder:
+        holder.sendall(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: upstream.exchanges, "the first call")
+        reply = client(one).get("/x", headers=JSON)
+        failed(one, reply, 503, "upstream-overloaded", "connection_limit_reached", "shed", "UO")
+        assert reply.headers["retry-after"] == "1"
+    until(lambda: client(one).get("/bad", headers=JSON).status_code == 502, "the slot")
+    for _ in range(2):
+        assert client(one).get("/bad", headers=JSON).status_code == 502
+    reply = client(one).get("/x", headers=JSON)
+    failed(one, reply, 503, "upstream-unavailable", "destination_unavailable", "open", "UO")
+    assert 1 <= int(reply.headers["retry-after"]) <= 7
+
+
+@pytest.mark.parametrize("answer, error", [
+    (b"HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n", "http_protocol_error"),
+    (b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n", "http_protocol_error"),
+    (b"HTTP/1.1 200 OK\r\nX Y: a\r\nContent-Length: 0\r\n\r\n", "http_protocol_error"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "http_protocol_error"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", "http_protocol_error"),
+    (b"\0\1\2 this is not HTTP\r\n\r\n", "http_protocol_error"),
+    (b"HTTP/1.1 200 OK\r\nX: y\r\n", "connection_terminated"),
+    (b"", "connection_terminated"),
+])
+def test_answers_that_make_no_sense(gateway, origin, client, answer, error):
+    def handler(exchange):
+        exchange.send(answer)
+        return False
+
+    one = gateway(ROUTE.format(url=origin(handler).url))
+    reply = client(one).get("/x", headers=JSON)
+    assert reply.status_code == 502, (reply, reply.headers)
+    assert "hello" not in reply.text
+    assert one.access()[0]["parts"][0]["state"] == "error"
+    assert f"error={error}" in reply.headers["proxy-status"] or error == "connection_terminated"
+
+
+@pytest.mark.parametrize("status", [204, 304, 400, 404, 429, 500, 503])
+def test_whatever_the_upstream_answers_is_the_answer(gateway, origin, client, status):
+    def handler(exchange):
+        if status in (204, 304):
+            exchange.send(f"HTTP/1.1 {status} X\r\nETag: \"a\"\r\n\r\n".encode())
+        else:
+            exchange.answer(b"its own words", f"{status} X", 'ETag: "a"', "Retry-After: 7")
+
+    one = gateway(ROUTE.format(url=origin(handler).url))
+    ask = client(one)
+    for _ in range(2):  # the connection stays good
+        reply = ask.get("/x")
+        assert reply.status_code == status and reply.headers["etag"] == '"a"'
+        if status not in (204, 304):
+            assert reply.text == "its own words" and reply.headers["retry-after"] == "7"
+        assert "proxy-status" not in reply.headers
+    record = one.access(2)[1]
+    assert record["parts"][0]["state"] == ("error" if status >= 500 else "ok")
+
+
+def test_head_has_the_length_of_what_a_get_would_bring(gateway, origin, client):
+    upstream = origin(lambda exchange: exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n"))
+    one = gateway(ROUTE.format(url=upstream.url))
+    for http2 in (False, True):
+        ask = client(one, http2)
+        for _ in range(2):
+            reply = ask.head("/x")
+            assert reply.status_code == 200 and reply.headers["content-length"] == "12345"
+    assert upstream.connections == 1, "the connection is used again"
+
+
+def test_what_came_this_way_before_is_a_loop(gateway, client):
+    port = free_port()
+    header = HEADER.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
+    one = gateway(ROUTE.format(url=f"http://127.0.0.1:{port}"), header=header)
+    reply = client(one).get("/x", headers=JSON)
+    assert reply.status_code == 502 and reply.json()["type"].endswith("/loop-detected")
+    assert "error=proxy_loop_detected" in reply.headers["proxy-status"]
+    assert len(one.access(2)) == 2
+
+
+def test_a_chain_of_gateways_is_none(gateway, origin, client):
+    upstream = origin(tell)
+    inner = gateway(ROUTE.format(url=upstream.url))
+    outer = gateway(ROUTE.format(url=inner.url), header=HEADER)
+    reply = client(outer).get("/x")
+    assert len(values(reply.json(), "via")) == 2
+    assert len(set(values(reply.json(), "via"))) == 2
+    assert len(reply.headers.get_list("via")) == 2
+    assert reply.headers.get_list("x-request-id") == values(reply.json(), "x-request-id")
+
+
+def test_a_client_that_leaves_takes_its_call_along(gateway, origin):
+    gone = []
+    upstream = origin(lambda exchange: gone.append(exchange.closed()) or False)
+    one = gateway(ROUTE.format(url=upstream.url) + 'timeout = "20s"\n')
+    with socket.create_connection(one.host_port) as leaver:
+        leaver.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+        until(lambda: upstream.exchanges, "the call")
+    until(lambda: gone == [True], "the end of the call")
+    record = one.access()[0]
+    assert record["status"] == 499 and record["flags"] == "DC", record
+
+
+def test_connections_are_kept_on_both_sides(gateway, origin):
+    upstream = origin(lambda exchange: exchange.answer(b"hi"))
+    one = gateway(ROUTE.format(url=upstream.url))
+    with socket.create_connection(one.host_port, timeout=15) as client:
+        for _ in range(5):
+            client.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            got = b""
+            while not got.endswith(b"\r\n\r\nhi"):
+                got += client.recv(65536)
+    assert upstream.connections == 1 and len(upstream.exchanges) == 5
+
+
+def test_many_at_once(gateway, origin):
+    upstream = origin(lambda exchange: exchange.answer(exchange.target.encode() * 100))
+    one = gateway(ROUTE.format(url=upstream.url) + 'timeout = "15s"\n')
+    clients = []
+    for i in range(200):
+        client = socket.create_connection(one.host_port, timeout=30)
+        client.sendall(f"GET /{i:05} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        clients.append(client)
+    for i, client in enumerate(clients):
+        got = b""
+        while more := client.recv(65536):
+            got += more
+        client.close()
+        assert got.startswith(b"HTTP/1.1 200 ") and got.endswith(f"/{i:05}".encode() * 100), got[:200]
+
+
+# -- for people ------------------------------------------------------------------------------------
+
+
+def test_explain_says_who_is_asked_for_what(tmp_path):
+    config = tmp_path / "gateway.toml"
+    config.write_text("""
+        [server]
+        listen = ["127.0.0.1:0"]
+        [upstreams.shop]
+        url = "http://shop.internal:9101/base"
+        [routes.shop]
+        path = "/shop"
+        to = "/v2"
+        max_body = 0
+        """)
+    done = command("explain", "-c", config, "GET", "/shop/x?y=z")
+    assert done.returncode == 0, done
+    assert "GET http://shop.internal:9101/base/v2/x?y=z" in done.stdout
+    assert "upstream  shop" in done.stdout and "/shop and below" in done.stdout
+    assert "no limit" in done.stdout
+    assert command("explain", "-c", config, "--run", "GET", "/shop").returncode == 1
+    assert command("explain", "-c", config, "GET", "/other").returncode == 1
+    done = command("check", "-c", config)
+    assert done.returncode == 0 and "1 route\n" in done.stdout
+    done = command("print-config", "-c", config)
+    assert "[routes.shop]" in done.stdout and 'to = "/v2"' in done.stdout.replace("  ", " ")

@@ -422,7 +422,7 @@ def test_explain_says_who_is_asked_for_what(tmp_path):
         [routes.shop]
         path = "/shop"
         to = "/v2"
-        max_body = 0
+        max_body = "0"
         """)
     done = command("explain", "-c", config, "GET", "/shop/x?y=z")
     assert done.returncode == 0, done

@@ -117,13 +117,15 @@ static size_t add_made(struct http_request *request, const struct proxy_route *r
             headers[count++] = (struct up_header){names[i], value};
     }
     headers[count++] = (struct up_header){STR("via"), via_up(request, route->routing->via)};
+    if (route->config->preserve_host && request->host.n != 0)
+        headers[count++] = (struct up_header){STR("host"), request->host};
     return count;
 }
 
 size_t fields_up(struct http_request *request, const struct proxy_route *route,
                  struct up_header **headers_r)
 {
-    enum { MADE = 6 };
+    enum { MADE = 7 };
     size_t count = 0, room = request->headers->size + MADE;
     struct up_header *headers = h2o_mem_alloc_pool(request->pool, room * sizeof(*headers));
     struct up_header *cookie = NULL;

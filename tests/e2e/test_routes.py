@@ -4,6 +4,7 @@ is no answer. Bodies: test_routes_bodies.py."""
 import json
 import socket
 import subprocess
+import tomllib
 
 import httpx
 import pytest
@@ -118,7 +119,7 @@ def test_headers_pass_but_for_those_of_one_connection(gateway, origin):
     assert lines.index("set-cookie: a=1") < lines.index("set-cookie: b=2")
 
     there = upstream.exchanges[0]
-    names = sorted(name.lower() for name, _ in there.headers)
+    names = sorted(name.lower() for name, _ in there.headers if name != "Gateway-Protocol")
     assert names == ["accept", "accept-encoding", "authorization", "cookie", "forwarded", "host",
                      "user-agent", "via", "via", "x-forwarded-for", "x-forwarded-host",
                      "x-forwarded-proto", "x-request-id"], there.headers
@@ -130,18 +131,18 @@ def test_headers_pass_but_for_those_of_one_connection(gateway, origin):
     assert there.header("via")[0] == "1.1 earlier" and there.header("via")[1].startswith("1.1 gateway-")
 
 
-def test_the_upstreams_own_settings_win_and_the_host_can_be_kept(gateway, origin, client, monkeypatch):
+def test_the_upstreams_own_settings_win_and_the_host_can_be_kept(gateway, origin, client):
     upstream = origin(tell)
     one = gateway(ROUTE.format(url=upstream.url) + """
         [upstreams.shop.set_headers]
-        X-Key = "ours"
+        X-Colour = "ours"
         [routes.kept]
         path = "/kept"
         upstream = "shop"
         preserve_host = true
         """)
-    said = client(one).get("/x", headers={"X-Key": "theirs", "Host": "shop.example"}).json()
-    assert values(said, "x-key") == ["ours"]
+    said = client(one).get("/x", headers={"X-Colour": "theirs", "Host": "shop.example"}).json()
+    assert values(said, "x-colour") == ["ours"]
     assert values(said, "host") == [f"127.0.0.1:{upstream.port}"]
     said = client(one).get("/kept", headers={"Host": "shop.example"}).json()
     assert values(said, "host") == ["shop.example"]
@@ -434,4 +435,4 @@ def test_explain_says_who_is_asked_for_what(tmp_path):
     done = command("check", "-c", config)
     assert done.returncode == 0 and "1 route\n" in done.stdout
     done = command("print-config", "-c", config)
-    assert "[routes.shop]" in done.stdout and 'to = "/v2"' in done.stdout.replace("  ", " ")
+    assert tomllib.loads(done.stdout)["routes"]["shop"]["to"] == "/v2"

@@ -357,6 +357,7 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     *conn = (struct http_conn){.http = http, .site = site};
     buf_init(&conn->line, LOGGED_METHOD_MAX + LOGGED_TARGET_MAX);
     buf_init(&conn->behind, BEHIND_MAX);
+    h2o_linklist_init_anchor(&conn->relaying);
     task_init(&conn->rehook, rehook);
     timer_init(&conn->head_clock, head_timeout);
     watch_init(conn);

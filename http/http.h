@@ -58,6 +58,7 @@ struct http_request {
     struct http_body *body;  /* HTTP/1's; NULL: none */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
+    h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */

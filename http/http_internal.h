@@ -188,6 +188,7 @@ struct http_conn {
     bool bodies_seen;             /* HTTP/2: a body came, its window is known to the client */
     struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
     struct straggler *stragglers; /* HTTP/2: streams answered before their bodies' ends */
+    h2o_linklist_t relaying;      /* HTTP/2: http_request.relaying */
     struct http_conn *next_spare;
 };
 

@@ -70,7 +70,10 @@ void http_relay_begin(struct http_request *request, struct http_relay *relay, in
                 &relay->generator);
     if (chunks)
         h2o_add_ostream(req, sizeof(struct chunker), &req->_ostr_top)->do_send = send_chunk;
-    watch_relay(request->conn);
+    if (req->version >= 0x200)
+        h2o_linklist_insert(&request->conn->relaying, &request->relaying);
+    else
+        watch_relay(request->conn);
 }
 
 /* h2o writes the head now. */

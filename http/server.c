@@ -58,6 +58,8 @@ static void on_dispose(void *arg)
     h2o_req_t *req = request->h2o;
     if (h2o_linklist_is_linked(&request->sending))
         h2o_linklist_unlink(&request->sending);
+    if (h2o_linklist_is_linked(&request->relaying))
+        h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
     if (request->site->is_main && request->server->access != NULL) {
         struct access_record record = {

@@ -274,17 +274,27 @@ def test_each_event_of_a_stream_arrives_before_the_next_is_sent(gateway, origin,
         exchange.send(b"0\r\n\r\n")
 
     one = gateway(ROUTE.format(url=origin(handler).url))
-    curl = subprocess.Popen(["curl", "-sNi", *(["--http2-prior-knowledge"] if http2 else []), one.url + "/x"],
-                            stdout=subprocess.PIPE)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += curl.stdout.read(1)
-    assert b"text/event-stream" in head
-    arrived[0].set()
-    for i in range(1, 6):
-        assert curl.stdout.read(9) == b"data: %d\n\n" % i
-        arrived[i].set()
-    assert curl.stdout.read() == b"" and curl.wait(15) == 0
+    if http2:
+        client = Client(one)
+        client.ask(1)
+        client.h2.end_stream(1)
+        client.flush()
+        client.until(lambda: 1 in client.statuses, "the head")
+        arrived[0].set()
+        for i in range(1, 6):
+            client.until(lambda: client.bodies.get(1, b"").endswith(b"data: %d\n\n" % i), "the event")
+            arrived[i].set()
+        assert client.status(1) == 200
+        client.close()
+    else:
+        with dial(one) as client:
+            client.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert b"text/event-stream" in hear(client, b"\r\n\r\n")
+            arrived[0].set()
+            for i in range(1, 6):
+                hear(client, b"data: %d\n\n\r\n" % i)
+                arrived[i].set()
+            hear(client, b"0\r\n\r\n")
     assert late == [False] * 6
 
 

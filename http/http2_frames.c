@@ -180,8 +180,8 @@ void http2_closed(struct http_conn *conn)
 
 /* -- replies that are relayed ------------------------------------------------------------------ */
 
-/* The client has reset a stream. h2o ends such a one when it next writes something of it; to a reply
- * that has nothing to send, or no window to send it in, that may be never. */
+/* The client has reset a stream. h2o ends such a one when it next writes something of it; to a
+ * reply that has nothing to send, or no window to send it in, that may be never. */
 static void end_relay(struct http_conn *conn, uint32_t stream_id)
 {
     h2o_linklist_t *node = conn->relaying.next;
@@ -221,8 +221,7 @@ static ssize_t expect(struct http2_conn *h2o, const uint8_t *from, size_t n, con
     struct http2_frame frame;
     struct http2_data data;
     int error = 0;
-    if (conn->bodies == NULL && conn->stragglers == NULL &&
-        h2o_linklist_is_empty(&conn->relaying))
+    if (conn->bodies == NULL && conn->stragglers == NULL && h2o_linklist_is_empty(&conn->relaying))
         return h2o_expect(h2o, from, n, error_r);
     ssize_t size = h2o_http2_decode_frame(&frame, from, n, &H2O_HTTP2_SETTINGS_HOST, error_r);
     if (size < 0)

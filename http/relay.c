@@ -24,7 +24,9 @@ static void send_chunk(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bytes, 
     h2o_iovec_t all[3];
     size_t n = 0;
     gw_assert(count <= 1);
-    if (count != 0) {
+    if (count != 0 && bytes->len == 0) {
+        all[n++] = *bytes; /* the head alone */
+    } else if (count != 0) {
         int length = snprintf(chunker->size, sizeof(chunker->size), "%zx\r\n", bytes->len);
         all[n++] = h2o_iovec_init(chunker->size, (size_t)length);
         all[n++] = *bytes;
@@ -100,12 +102,14 @@ void http_relay_send(struct http_relay *relay, const char *bytes, size_t n,
                                               [RELAY_END] = H2O_SEND_STATE_FINAL,
                                               [RELAY_CUT] = H2O_SEND_STATE_ERROR};
     h2o_iovec_t vec = h2o_iovec_init(bytes, n);
-    bool writes_head = !relay->begun;
-    gw_assert(!relay->sending && (n != 0 || state != RELAY_MORE || writes_head));
+    bool writes_head = !relay->begun, head_alone = n == 0 && state == RELAY_MORE;
+    gw_assert(!relay->sending && (!head_alone || writes_head));
+    /* HTTP/1's side of h2o sends no head before there is a piece of the body, be it empty. */
+    size_t count = n != 0 || (head_alone && relay->request->h2o->version < 0x200);
     relay->sending = relay->begun = true;
     sending_goes_on(relay->request);
     if (writes_head && relay->date.n == H2O_TIMESTR_RFC1123_LEN)
-        send_with_date(relay, &vec, n != 0, states[state]);
+        send_with_date(relay, &vec, count, states[state]);
     else
-        h2o_send(relay->request->h2o, &vec, n != 0, states[state]);
+        h2o_send(relay->request->h2o, &vec, count, states[state]);
 }

@@ -43,9 +43,12 @@ static const char *flags_of(enum up_end end, const char *error)
     static const struct {
         const char *error, *flags;
     } letters[] = {
-        {"connection_limit_reached", "UO"}, {"connection_refused", "UF"},
-        {"connection_terminated", "UC"},    {"http_response_incomplete", "UC"},
-        {"dns_", "UF"},                     {"destination_", "UF"},
+        {"connection_limit_reached", "UO"},
+        {"connection_refused", "UF"},
+        {"connection_terminated", "UC"},
+        {"http_response_incomplete", "UC"},
+        {"dns_", "UF"},
+        {"destination_", "UF"},
         {"tls_", "UF"},
     };
     size_t n = strlen(error);
@@ -115,8 +118,7 @@ static struct str detail_of(const struct passage *passage, enum up_end end)
         return text(request, "service '%s' gave no response within %u ms", record->name.p,
                     record->us / 1000);
     case UP_OPEN:
-        return text(request, "service '%s' was not asked: it has failed too often",
-                    record->name.p);
+        return text(request, "service '%s' was not asked: it has failed too often", record->name.p);
     case UP_SHED:
         return text(request, "service '%s' was not asked: too many requests for it are under way",
                     record->name.p);
@@ -150,9 +152,9 @@ void failure_reply(struct passage *passage, const struct up_result *result)
                                               .parts = passage->record,
                                               .required = &required,
                                               .part_count = 1,
-                                              .retry_after_s =
-                                                  end == UP_SHED   ? 1
-                                                  : end == UP_OPEN ? result->retry_in_ms / 1000 + 1
+                                              .retry_after_s = end == UP_SHED ? 1
+                                                               : end == UP_OPEN
+                                                                   ? result->retry_in_ms / 1000 + 1
                                                                    : 0});
 }
 

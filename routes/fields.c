@@ -17,11 +17,17 @@ static bool is_among(struct str name, const struct str *names, size_t count)
 /* Of one connection, or between one client and one proxy. */
 static bool is_hop_by_hop(struct str name)
 {
-    static const struct str names[] = {
-        {"connection", 10},         {"keep-alive", 10},          {"proxy-connection", 16},
-        {"te", 2},                  {"trailer", 7},              {"transfer-encoding", 17},
-        {"upgrade", 7},             {"http2-settings", 14},      {"proxy-authenticate", 18},
-        {"proxy-authorization", 19}, {"proxy-authentication-info", 25}};
+    static const struct str names[] = {{"connection", 10},
+                                       {"keep-alive", 10},
+                                       {"proxy-connection", 16},
+                                       {"te", 2},
+                                       {"trailer", 7},
+                                       {"transfer-encoding", 17},
+                                       {"upgrade", 7},
+                                       {"http2-settings", 14},
+                                       {"proxy-authenticate", 18},
+                                       {"proxy-authorization", 19},
+                                       {"proxy-authentication-info", 25}};
     return is_among(name, names, COUNT(names));
 }
 
@@ -66,9 +72,9 @@ static bool reads_as(struct str name, struct str wanted)
 static bool is_made_here(struct str name)
 {
     static const struct str names[] = {
-        {"host", 4},           {"content-length", 14},     {"expect", 6},
-        {"forwarded", 9},      {"x-forwarded-for", 15},    {"x-forwarded-proto", 17},
-        {"x-request-id", 12},  {"x-forwarded-host", 16}};
+        {"host", 4},          {"content-length", 14},  {"expect", 6},
+        {"forwarded", 9},     {"x-forwarded-for", 15}, {"x-forwarded-proto", 17},
+        {"x-request-id", 12}, {"x-forwarded-host", 16}};
     for (size_t i = 0; i < COUNT(names); i++)
         if (reads_as(name, names[i]))
             return true;
@@ -96,7 +102,10 @@ static struct str via_up(const struct http_request *request, const char *name)
     int version = request->h2o != NULL ? request->h2o->version : 0x101;
     char *text = h2o_mem_alloc_pool(request->pool, 48);
     int n = snprintf(text, 48, "%s %s",
-                     version >= 0x200 ? "2" : version == 0x101 ? "1.1" : "1.0", name);
+                     version >= 0x200   ? "2"
+                     : version == 0x101 ? "1.1"
+                                        : "1.0",
+                     name);
     return (struct str){text, (size_t)n};
 }
 
@@ -117,15 +126,13 @@ static size_t add_made(struct http_request *request, const struct proxy_route *r
             headers[count++] = (struct up_header){names[i], value};
     }
     headers[count++] = (struct up_header){STR("via"), via_up(request, route->routing->via)};
-    if (route->config->preserve_host && request->host.n != 0)
-        headers[count++] = (struct up_header){STR("host"), request->host};
     return count;
 }
 
 size_t fields_up(struct http_request *request, const struct proxy_route *route,
                  struct up_header **headers_r)
 {
-    enum { MADE = 7 };
+    enum { MADE = 6 };
     size_t count = 0, room = request->headers->size + MADE;
     struct up_header *headers = h2o_mem_alloc_pool(request->pool, room * sizeof(*headers));
     struct up_header *cookie = NULL;
@@ -136,8 +143,9 @@ size_t fields_up(struct http_request *request, const struct proxy_route *route,
             continue;
         if (cookie != NULL && field->name == &H2O_TOKEN_COOKIE->buf) {
             /* HTTP/2 has them in several lines, HTTP/1 in one (RFC 9113 section 8.2.3). */
-            h2o_iovec_t all = h2o_concat(request->pool, h2o_iovec_init(cookie->value.p, cookie->value.n),
-                                         h2o_iovec_init(H2O_STRLIT("; ")), field->value);
+            h2o_iovec_t all =
+                h2o_concat(request->pool, h2o_iovec_init(cookie->value.p, cookie->value.n),
+                           h2o_iovec_init(H2O_STRLIT("; ")), field->value);
             cookie->value = view(all);
             continue;
         }

@@ -240,6 +240,9 @@ static void call(struct passage *passage)
                                .target = target_up(route, request->target, request->pool),
                                .headers = headers,
                                .header_count = count,
+                               .host = route->config->preserve_host && request->host.n != 0
+                                           ? request->host
+                                           : (struct str){NULL, 0},
                                .method = is_get && passage->body.whole ? NULL : method.base,
                                .timeout_ms = route->config->timeout_ms,
                                .repeatable = is_idempotent(request->method),

@@ -111,18 +111,18 @@ struct passage {
 
     /* the answer */
     struct http_relay relay;
-    struct task flush;           /* sends what has come, once a turn */
-    struct buf filling, sending; /* what came meanwhile; what h2o has */
-    uint64_t left;               /* of the length that was promised; UINT64_MAX = none was */
-    int status;                  /* 0 = no head yet */
+    struct task flush;               /* sends what has come, once a turn */
+    struct buf filling, sending;     /* what came meanwhile; what h2o has */
+    uint64_t left;                   /* of the length that was promised; UINT64_MAX = none was */
+    int status;                      /* 0 = no head yet */
     const struct up_header *headers; /* until the reply has begun */
     size_t header_count;
-    bool begun;                  /* the reply */
-    bool busy;                   /* h2o has bytes */
-    bool paused;                 /* the call was told that there is no room */
-    bool is_head;                /* the request's method */
-    bool whole, broken;          /* no more will come */
-    bool over;                   /* the reply's end is under way */
+    bool begun;         /* the reply */
+    bool busy;          /* h2o has bytes */
+    bool paused;        /* the call was told that there is no room */
+    bool is_head;       /* the request's method */
+    bool whole, broken; /* no more will come */
+    bool over;          /* the reply's end is under way */
 };
 
 /* The handler of every route. */

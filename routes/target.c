@@ -38,8 +38,7 @@ static struct str after(struct str text, size_t n)
 static struct str without_default_port(struct str scheme, struct str authority)
 {
     struct str port = str_caseeq(scheme, STR("https")) ? STR(":443") : STR(":80");
-    if (authority.n > port.n &&
-        memcmp(authority.p + authority.n - port.n, port.p, port.n) == 0)
+    if (authority.n > port.n && memcmp(authority.p + authority.n - port.n, port.p, port.n) == 0)
         authority.n -= port.n;
     return authority;
 }
@@ -196,10 +195,9 @@ struct str target_location(const struct proxy_route *route, struct str location,
 {
     struct str path = location, scheme, authority;
     if (take_origin(&path, &scheme, &authority)) {
-        bool is_http = scheme.n == 0 || str_caseeq(scheme, STR("http")) ||
-                       str_caseeq(scheme, STR("https"));
-        struct str plain =
-            without_default_port(scheme.n != 0 ? scheme : route->scheme, authority);
+        bool is_http =
+            scheme.n == 0 || str_caseeq(scheme, STR("http")) || str_caseeq(scheme, STR("https"));
+        struct str plain = without_default_port(scheme.n != 0 ? scheme : route->scheme, authority);
         bool is_own = (scheme.n == 0 || str_caseeq(scheme, route->scheme)) &&
                       str_caseeq(plain, route->authority);
         bool is_public = host.p != NULL && str_caseeq(scheme, route->scheme) &&

@@ -18,7 +18,7 @@ url = "{url}"
 [routes.shop]
 path = "/"
 """
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "BREW-it"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "BREW-IT"]
 
 
 def tell(exchange):

@@ -112,6 +112,16 @@ static void test_bodies_without_a_length_end_in_chunks(void **state)
     }
 }
 
+static void test_the_head_goes_ahead_of_the_body(void **state)
+{
+    static const uint64_t lengths[] = {UINT64_MAX, 3};
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        const struct answer answer = {.status = 200, .length = lengths[i], .pieces = {"", "abc"}};
+        const char *got = ask(*state, "GET /", &answer);
+        assert_has(got, i == 0 ? "\r\n\r\n3\r\nabc\r\n0\r\n\r\n" : "\r\n\r\nabc");
+    }
+}
+
 static void test_no_body_no_framing(void **state)
 {
     const struct answer nothing = {.status = 304, .length = UINT64_MAX},
@@ -141,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_what_the_origin_says_stays),
         cmocka_unit_test(test_what_the_origin_leaves_out_is_added),
         cmocka_unit_test(test_bodies_without_a_length_end_in_chunks),
+        cmocka_unit_test(test_the_head_goes_ahead_of_the_body),
         cmocka_unit_test(test_no_body_no_framing),
         cmocka_unit_test(test_a_cut_body_lacks_its_end),
     };

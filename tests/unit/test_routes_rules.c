@@ -76,13 +76,13 @@ static void test_paths_that_climb(void **state)
         const char *path;
         bool climbs;
     } cases[] = {
-        {"/", false},          {"/a/b", false},       {"/a.b/..c/d..", false},
-        {"/...", false},       {"/a%2Fb", false},     {"/a%2e", false},
-        {"/%2e%2e%2e", false}, {"/a/;x/b", false},    {"/a;../b", false},
+        {"/", false},          {"/a/b", false},        {"/a.b/..c/d..", false},
+        {"/...", false},       {"/a%2Fb", false},      {"/a%2e", false},
+        {"/%2e%2e%2e", false}, {"/a/;x/b", false},     {"/a;../b", false},
         {"/.a", false},        {"/%252e%252e", false}, {"/..%2Fx", true},
-        {"/a/..%2fx", true},   {"/a%2F..", true},     {"/a%2f..%2fb", true},
-        {"/a%5C..%5cb", true}, {"/a\\..\\b", true},   {"/a/..;/b", true},
-        {"/a/..;x=1", true},   {"/a/.%2f", true},     {"/a/%2e%2e%3b/b", true},
+        {"/a/..%2fx", true},   {"/a%2F..", true},      {"/a%2f..%2fb", true},
+        {"/a%5C..%5cb", true}, {"/a\\..\\b", true},    {"/a/..;/b", true},
+        {"/a/..;x=1", true},   {"/a/.%2f", true},      {"/a/%2e%2e%3b/b", true},
         {"/a/..\\", true},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -121,9 +121,8 @@ static void test_targets_go_up(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct fixture fixture;
         create_route(&fixture, "plain", cases[i].path, cases[i].to);
-        assert_text(
-            target_up(&fixture.routing->all[0], str_from(cases[i].target), &fixture.pool),
-            cases[i].up, cases[i].target);
+        assert_text(target_up(&fixture.routing->all[0], str_from(cases[i].target), &fixture.pool),
+                    cases[i].up, cases[i].target);
         destroy(&fixture);
     }
 }
@@ -227,36 +226,66 @@ static struct http_request request_with(struct fixture *fixture, h2o_headers_t *
 static void test_headers_that_go_up(void **state)
 {
     (void)state;
-    static const char *const lines[] = {"accept", "text/html",
-                                        "connection", "close, X-Mine",
-                                        "x-mine", "1",
-                                        "keep-alive", "timeout=5",
-                                        "proxy-connection", "keep-alive",
-                                        "proxy-authorization", "Basic x",
-                                        "te", "trailers",
-                                        "trailer", "x-t",
-                                        "transfer-encoding", "chunked",
-                                        "upgrade", "websocket",
-                                        "http2-settings", "x",
-                                        "expect", "100-continue",
-                                        "content-length", "5",
-                                        "cookie", "a=1",
-                                        "authorization", "Bearer x",
-                                        "cookie", "b=2",
-                                        "x-forwarded-port", "99",
-                                        "x_forwarded_for", "6.6.6.6",
-                                        "x-real-ip", "6.6.6.6",
-                                        "forwarded", "for=6.6.6.6",
-                                        "x-request-id", "theirs",
-                                        "x-request_id", "theirs",
-                                        "x-key", "theirs",
-                                        "x-left", "theirs",
-                                        "via", "1.1 there",
-                                        "x-a_b", "kept",
-                                        "range", "bytes=0-1",
-                                        "if-none-match", "\"x\"",
-                                        "accept-encoding", "br",
-                                        "user-agent", "me",
+    static const char *const lines[] = {"accept",
+                                        "text/html",
+                                        "connection",
+                                        "close, X-Mine",
+                                        "x-mine",
+                                        "1",
+                                        "keep-alive",
+                                        "timeout=5",
+                                        "proxy-connection",
+                                        "keep-alive",
+                                        "proxy-authorization",
+                                        "Basic x",
+                                        "te",
+                                        "trailers",
+                                        "trailer",
+                                        "x-t",
+                                        "transfer-encoding",
+                                        "chunked",
+                                        "upgrade",
+                                        "websocket",
+                                        "http2-settings",
+                                        "x",
+                                        "expect",
+                                        "100-continue",
+                                        "content-length",
+                                        "5",
+                                        "cookie",
+                                        "a=1",
+                                        "authorization",
+                                        "Bearer x",
+                                        "cookie",
+                                        "b=2",
+                                        "x-forwarded-port",
+                                        "99",
+                                        "x_forwarded_for",
+                                        "6.6.6.6",
+                                        "x-real-ip",
+                                        "6.6.6.6",
+                                        "forwarded",
+                                        "for=6.6.6.6",
+                                        "x-request-id",
+                                        "theirs",
+                                        "x-request_id",
+                                        "theirs",
+                                        "x-key",
+                                        "theirs",
+                                        "x-left",
+                                        "theirs",
+                                        "via",
+                                        "1.1 there",
+                                        "x-a_b",
+                                        "kept",
+                                        "range",
+                                        "bytes=0-1",
+                                        "if-none-match",
+                                        "\"x\"",
+                                        "accept-encoding",
+                                        "br",
+                                        "user-agent",
+                                        "me",
                                         NULL};
     struct fixture fixture;
     h2o_headers_t fields;
@@ -322,8 +351,7 @@ static const char *down(struct fixture *fixture, const struct up_header *headers
     static struct up_header replied[32];
     static h2o_req_t req;
     const char *detail;
-    struct http_request request = {
-        .pool = &fixture->pool, .h2o = &req, .host = STR("example.org")};
+    struct http_request request = {.pool = &fixture->pool, .h2o = &req, .host = STR("example.org")};
     memset(&req, 0, sizeof(req));
     strcpy(fixture->routing->via, "gateway-1");
     if (!fields_down(&request, &fixture->routing->all[0], headers, count, down_r, &detail)) {

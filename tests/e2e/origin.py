@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import threading
+import time
 
 
 class Exchange:
@@ -80,12 +81,14 @@ class Exchange:
 
     def closed(self, seconds=15):
         """Waits for the gateway to close the connection."""
-        if not select.select([self.socket], [], [], seconds)[0]:
-            return False
+        end = time.monotonic() + seconds
         try:
-            return self.socket.recv(65536) == b""
+            while select.select([self.socket], [], [], max(0, end - time.monotonic()))[0]:
+                if self.socket.recv(65536) == b"":
+                    return True
         except ConnectionError:
             return True
+        return False
 
     def reset(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

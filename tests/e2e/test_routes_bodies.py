@@ -56,6 +56,12 @@ def to_end(client):
     return got
 
 
+def get(client, stream, path="/x"):
+    client.h2.send_headers(stream, [(":method", "GET"), (":path", path), (":scheme", "http"),
+                                    (":authority", "a")], end_stream=True)
+    client.flush()
+
+
 def stands_still(number, seconds=1):
     """Waits until a number that grows does so no more; its value."""
     seen = [-1, 0]
@@ -166,7 +172,7 @@ def test_100_mb_up_in_little_memory(gateway, origin, tmp_path, arguments):
 @pytest.mark.parametrize("framing", ["length", "chunks", "close"])
 def test_a_client_that_reads_nothing_stops_the_upstream(gateway, origin, framing):
     sent = [0]
-    total = 64 * MIB
+    total = 32 * MIB
 
     def handler(exchange):
         fields = {"length": f"Content-Length: {total}\r\n", "chunks": "Transfer-Encoding: chunked\r\n",
@@ -180,7 +186,7 @@ def test_a_client_that_reads_nothing_stops_the_upstream(gateway, origin, framing
         return framing != "close"
 
     one = gateway(ROUTE.format(url=origin(handler).url))
-    with dial(one, 65536) as client, Memory(one) as memory:
+    with dial(one, 256 * 1024) as client, Memory(one) as memory:
         client.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         until(lambda: sent[0], "the answer's begin")
         there = stands_still(lambda: sent[0])
@@ -204,9 +210,7 @@ def test_a_stream_that_reads_nothing_stops_the_upstream_and_no_other_stream(gate
 
     one = gateway(ROUTE.format(url=origin(handler).url))
     client = Client(one)
-    client.h2.send_headers(1, [(":method", "GET"), (":path", "/large"), (":scheme", "http"),
-                               (":authority", "a")], end_stream=True)
-    client.flush()
+    get(client, 1, "/large")
     until(lambda: sent[0], "the answer's begin")
     # The client takes what comes, but opens no window again.
     held = []
@@ -219,9 +223,7 @@ def test_a_stream_that_reads_nothing_stops_the_upstream_and_no_other_stream(gate
     until(lambda: listen() or any(isinstance(e, h2.events.DataReceived) for e in held), "some of the body")
     assert stands_still(lambda: sent[0]) < total // 2
     client.h2.increment_flow_control_window(65535)
-    client.h2.send_headers(3, [(":method", "GET"), (":path", "/small"), (":scheme", "http"),
-                               (":authority", "a")], end_stream=True)
-    client.flush()
+    get(client, 3, "/small")
     assert client.status(3) == 200
     client.close()
 
@@ -276,9 +278,7 @@ def test_each_event_of_a_stream_arrives_before_the_next_is_sent(gateway, origin,
     one = gateway(ROUTE.format(url=origin(handler).url))
     if http2:
         client = Client(one)
-        client.ask(1)
-        client.h2.end_stream(1)
-        client.flush()
+        get(client, 1)
         client.until(lambda: 1 in client.statuses, "the head")
         arrived[0].set()
         for i in range(1, 6):
@@ -361,14 +361,10 @@ def test_an_upstream_that_breaks_off_is_noticed(gateway, origin, how):
     assert b"hello" in body and not body.endswith(b"0\r\n\r\n"), got
     assert (b"Content-Length: 100" in head) == (how == "length")
     client = Client(one)
-    client.ask(1)
-    client.h2.end_stream(1)
-    client.flush()
+    get(client, 1)
     client.status(1)
     assert 1 in client.resets and client.resets[1] != 0 and 1 not in client.ended
-    client.ask(3)
-    client.h2.end_stream(3)
-    client.flush()
+    get(client, 3)
     client.status(3)  # the connection lives on
     client.close()
     for record in one.access(3):
@@ -397,9 +393,7 @@ def test_a_client_that_leaves_amid_an_answer_takes_it_along(gateway, origin, bus
     one = gateway(ROUTE.format(url=origin(handler).url))
     if http2:
         client = Client(one)
-        client.ask(1)
-        client.h2.end_stream(1)
-        client.flush()
+        get(client, 1)
         client.until(lambda: 1 in client.statuses, "the head")
         client.h2.reset_stream(1, 8)
         client.flush()

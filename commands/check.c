@@ -26,11 +26,11 @@ int command_check(int argc, char **argv)
     certificates_describe(site->certificates, stdout);
     const struct config *config = site->config;
     printf("%s: good: %zu page%s, %zu upstream%s, %zu upload%s, %zu download%s, "
-           "%zu certificate%s\n",
+           "%zu certificate%s, %zu route%s\n",
            config->file.p, config->page_count, plural(config->page_count), config->upstream_count,
            plural(config->upstream_count), config->upload_count, plural(config->upload_count),
            config->download_count, plural(config->download_count), config->certificate_count,
-           plural(config->certificate_count));
+           plural(config->certificate_count), config->route_count, plural(config->route_count));
     site_destroy(&site);
     return COMMAND_DONE;
 }

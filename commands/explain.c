@@ -1,5 +1,5 @@
 /* `gateway explain`: what a request for a page would do, and with --run what it does; or what a
- * certificate would be made of. A request is made up from the command line; from route matching on
+ * certificate would be made of, or whom a route asks. A request is made up from the command line; from route matching on
  * everything is what serves real ones. */
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +15,7 @@ static const char usage[] =
     "is shown: queue, DNS, connect, TLS, first byte, total. Exits with 1 when a required\n"
     "part fails or no page is there. Of a certificate it prints who is issued one, and\n"
     "what stands on it; nothing is issued (`gateway certificate preview` draws one).\n"
+    "Of a route it prints which upstream is asked for what.\n"
     "\n"
     "  -c, --config FILE      the configuration (default: " DEFAULT_CONFIG_FILE ")\n"
     "      --run              fetch the page\n"
@@ -82,6 +83,12 @@ static int explain(struct site *site, const char *method, const char *target,
     int refused = http_route_match(site->server, &request);
     struct page *page = refused ? NULL : pages_for_route(site->pages, request.route);
     if (page == NULL) {
+        if (!refused && routing_print_plan(site->routing, &request, stdout)) {
+            if (run)
+                fprintf(stderr, "gateway explain: --run is for pages\n");
+            code = run ? COMMAND_FAILED : COMMAND_DONE;
+            goto out;
+        }
         if (!refused && certificates_print_plan(site->certificates, request.route, stdout)) {
             if (run)
                 fprintf(stderr,
@@ -97,8 +104,7 @@ static int explain(struct site *site, const char *method, const char *target,
         else
             fprintf(stderr,
                     "gateway explain: %s %s is answered by \"%s\", which is neither a page nor a "
-                    "certificate: there is no "
-                    "plan to show\n",
+                    "route nor a certificate: there is no plan to show\n",
                     method, log_quote(request.target), http_route_name(request.route).p);
         code = COMMAND_FAILED;
         goto out;

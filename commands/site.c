@@ -85,6 +85,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     site->files = files_create(config, site->store, site->disk, site->reads, site->templates,
                                site->server, diag);
+    site->routing = routing_create(config, site->upstreams, site->server, diag);
     const struct certificates_needs needs = {.config = config,
                                              .store = site->store,
                                              .compute = site->compute,
@@ -104,6 +105,7 @@ void site_destroy(struct site **site_p)
     if (site == NULL)
         return;
     certificates_destroy(&site->certificates);
+    routing_destroy(&site->routing);
     files_destroy(&site->files);
     pages_destroy(&site->pages);
     http_server_destroy(&site->server);

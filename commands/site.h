@@ -14,6 +14,7 @@
 #include "observe/observe.h"
 #include "pages/pages.h"
 #include "render/render.h"
+#include "routes/routes.h"
 #include "stores/stores.h"
 #include "upstreams/upstreams.h"
 
@@ -29,6 +30,7 @@ struct site {
     struct template_set *templates;
     struct http_server *server;
     struct pages *pages;
+    struct routing *routing;
     struct files *files;
     struct certificates *certificates;
 };

@@ -195,6 +195,18 @@ struct config_static { /* [static.NAME] */
     uint64_t max_age_ms; /* Cache-Control: max-age */
 };
 
+struct config_route { /* [routes.NAME] */
+    struct str name;
+    struct str path;               /* URL prefix, "/shop"; "/" = all that nothing else takes */
+    struct str upstream;           /* default: the route's own name */
+    struct str to;                 /* what stands there instead of the prefix; "" = the prefix */
+    struct config_strings methods; /* none = every one */
+    uint64_t timeout_ms;           /* until the answer's head; 0 = the upstream's */
+    uint64_t idle_timeout_ms;      /* without a byte of either body */
+    uint64_t max_body;             /* bytes of a request's body; 0 = any number */
+    bool preserve_host;            /* Host is the client's, not the upstream's */
+};
+
 struct config_data {   /* [data] */
     struct str dir;    /* absolute: the database and the secret live there */
     struct str secret; /* what keys are derived from; "" = the file "secret" in dir */
@@ -301,6 +313,8 @@ struct config {
     size_t page_count;
     struct config_static *statics;
     size_t static_count;
+    struct config_route *routes;
+    size_t route_count;
     struct config_data data;
     struct config_token *tokens;
     size_t token_count;

@@ -309,6 +309,27 @@ static const struct schema_key static_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_route, field)
+static const struct schema_key route_keys[] = {
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path),
+     .doc = "URL prefix, \"/shop\"; \"/\" = all that nothing else takes"},
+    {"upstream", VALUE_STRING, RULE_OWN_NAME, AT(upstream), .fallback = "\"\"",
+     .doc = "who answers; default: the route's own name"},
+    {"to", VALUE_STRING, AT(to), .fallback = "\"\"",
+     .doc = "what the upstream gets instead of the prefix: \"/v2\", \"/\"; \"\" = the prefix"},
+    {"methods", VALUE_STRINGS, RULE_NOT_EMPTY, AT(methods), .fallback = "[]",
+     .doc = "those it takes; [] = every one but CONNECT and TRACE"},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"0s\"", .max = HOURS(1),
+     .doc = "until the answer's head is in; 0s = the upstream's"},
+    {"idle_timeout", VALUE_DURATION, AT(idle_timeout_ms), .fallback = "\"30s\"",
+     .min = 1, .max = HOURS(24), .doc = "a body of which the upstream takes or sends nothing"},
+    {"max_body", VALUE_SIZE, AT(max_body), .fallback = "\"1GiB\"", .max = TIB(1024),
+     .doc = "a request's body; 0 = no limit"},
+    {"preserve_host", VALUE_BOOL, AT(preserve_host), .fallback = "false",
+     .doc = "the upstream gets the client's Host instead of its own"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_data, field)
 static const struct schema_key data_keys[] = {
     {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir),
@@ -534,6 +555,9 @@ static const struct schema_section sections[] = {
     {"static.*", "static", SECTION_NAMED, KEYS(static_keys),
      .offset = offsetof(struct config, statics),
      .count_offset = offsetof(struct config, static_count), .size = sizeof(struct config_static)},
+    {"routes.*", "routes", SECTION_NAMED, KEYS(route_keys),
+     .offset = offsetof(struct config, routes),
+     .count_offset = offsetof(struct config, route_count), .size = sizeof(struct config_route)},
     {"data", "data", SECTION_TABLE, KEYS(data_keys), .offset = offsetof(struct config, data)},
     {"tokens.*", "tokens", SECTION_NAMED, KEYS(token_keys),
      .offset = offsetof(struct config, tokens),
@@ -565,6 +589,7 @@ _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");
 _Static_assert(offsetof(struct config_static, name) == 0, "");
+_Static_assert(offsetof(struct config_route, name) == 0, "");
 _Static_assert(offsetof(struct config_token, name) == 0, "");
 _Static_assert(offsetof(struct config_upload, name) == 0, "");
 _Static_assert(offsetof(struct config_download, name) == 0, "");
@@ -597,7 +622,7 @@ static void each_key(const struct schema_section *section,
         const struct schema_key *key = &section->keys[i];
         const char *fallback = key->fallback != NULL ? key->fallback : "";
         snprintf(path, sizeof(path), "%s.%s", section->path, key->name);
-        fn(path, type_name(key), key->rules & RULE_OWN_NAME ? "the part's name" : fallback, arg);
+        fn(path, type_name(key), key->rules & RULE_OWN_NAME ? "its own name" : fallback, arg);
     }
     if (section->shape == SECTION_PAIRS) {
         snprintf(path, sizeof(path), "%s.*", section->path);

@@ -203,14 +203,14 @@ static struct hop first_hop(const struct http_request *request)
     return hop;
 }
 
-static bool peer_trusted(const struct http_request *request)
+bool http_peer_is_trusted(const struct http_request *request)
 {
     return request->conn != NULL && request->conn->trusted;
 }
 
 struct str forwarded_proto(const struct http_request *request)
 {
-    if (!peer_trusted(request))
+    if (!http_peer_is_trusted(request))
         return request->scheme;
     struct str proto = http_header(request, STR("x-forwarded-proto"));
     if (proto.p == NULL)
@@ -222,7 +222,7 @@ struct str forwarded_proto(const struct http_request *request)
 
 struct str forwarded_host(const struct http_request *request)
 {
-    if (!peer_trusted(request))
+    if (!http_peer_is_trusted(request))
         return request->host;
     struct str host = http_header(request, STR("x-forwarded-host"));
     if (host.p == NULL)

@@ -278,7 +278,7 @@ void guard_done(struct http_conn *conn, struct http_request *request)
     struct http1_conn *http1 = CONTAINER_OF(request->h2o, struct http1_conn, req);
     conn->waiting = NULL;
     conn->head_done = false;
-    conn->probing = false;
+    conn->probing = conn->relays = false;
     timer_stop(conn->http->loop, &conn->probe);
     h2o_socket_dont_read(conn->sock, 0); /* unless the next one is HTTP/1, too */
     task_defer(conn->http->loop, &conn->rehook);
@@ -357,6 +357,7 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     *conn = (struct http_conn){.http = http, .site = site};
     buf_init(&conn->line, LOGGED_METHOD_MAX + LOGGED_TARGET_MAX);
     buf_init(&conn->behind, BEHIND_MAX);
+    h2o_linklist_init_anchor(&conn->relaying);
     task_init(&conn->rehook, rehook);
     timer_init(&conn->head_clock, head_timeout);
     watch_init(conn);

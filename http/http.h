@@ -58,6 +58,7 @@ struct http_request {
     struct http_body *body;  /* HTTP/1's; NULL: none */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
+    h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
@@ -70,9 +71,11 @@ struct http_request {
 /* Must reply, now or later, unless the client leaves first. */
 typedef void http_handler_fn(struct http_request *request, void *arg);
 
-/* HTTP_OPTIONS: the handler answers OPTIONS, which http/ does otherwise. HTTP_READS_BODY: the
- * handler runs as soon as the head is in, and reads the body itself; for other routes a body is
- * taken and thrown away (up to [server] max_body) before the handler runs. */
+/* HTTP_OPTIONS: the handler answers OPTIONS, which http/ does otherwise. HTTP_OTHERS: methods that
+ * have no name here, but for CONNECT and TRACE, which no route takes. HTTP_READS_BODY: the handler
+ * runs as soon as the head is in, and reads the body itself; for other routes a body is taken and
+ * thrown away (up to [server] max_body) before the handler runs. HTTP_PREFIX: see http_route_add().
+ */
 enum http_methods {
     HTTP_GET = 1,
     HTTP_HEAD = 2,
@@ -81,7 +84,9 @@ enum http_methods {
     HTTP_PATCH = 16,
     HTTP_DELETE = 32,
     HTTP_OPTIONS = 64,
-    HTTP_READS_BODY = 256
+    HTTP_OTHERS = 128,
+    HTTP_READS_BODY = 256,
+    HTTP_PREFIX = 512
 };
 
 /* secret: for links and forms; NULL while a configuration is only checked. */
@@ -91,8 +96,10 @@ struct http_server *http_server_create(const struct config *config, const struct
 void http_server_destroy(struct http_server **server);
 
 /* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes
- * what is left. A literal segment beats a parameter. Two routes for the same paths, a malformed
- * pattern or too many parameters: an error at `at`. Returns NULL then. */
+ * what is left. A literal segment beats a parameter. With HTTP_PREFIX "/shop" is that path and all
+ * below, as far as no other route takes a request by path and method; the longest prefix wins, and
+ * it alone decides about the method. Two routes for the same paths, a malformed pattern or too many
+ * parameters: an error at `at`. Returns NULL then. */
 const struct http_route *http_route_add(struct http_server *server, const char *name,
                                         unsigned methods, struct str pattern,
                                         http_handler_fn *handler, void *arg, struct pos at,
@@ -128,6 +135,8 @@ bool http_wants_json(const struct http_request *request);
  * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
+/* Whether the peer is one of [server] trusted_proxies. */
+bool http_peer_is_trusted(const struct http_request *request);
 
 /* -- a request's body -------------------------------------------------------------------------- */
 
@@ -224,6 +233,34 @@ void http_reply(struct http_request *request, int status, const char *content_ty
  * content_type may be NULL. */
 void http_reply_begin(struct http_request *request, int status, const char *content_type,
                       size_t length, h2o_generator_t *generator);
+
+/* Somebody else's answer, handed on as it comes. In the request's pool, or memory that lives as
+ * long; zeroed but for what is said here. */
+struct http_relay {
+    /* The last bytes are out, others may be sent. Not after RELAY_END or RELAY_CUT. */
+    void (*proceed)(struct http_relay *relay);
+    struct str
+        date; /* value of its Date, when that is an IMF-fixdate (RFC 9110 section 5.6.7); else
+                 "": now */
+    h2o_generator_t generator; /* private, as what follows */
+    struct http_request *request;
+    bool begun, sending;
+};
+/* Begins to reply with the headers that were added, in their order. Nothing is made up but Server
+ * and Date where there is none, X-Request-Id and what frames the body. length: of the body,
+ * UINT64_MAX = unknown. From here on a client that leaves, or ends its side of an HTTP/1
+ * connection, ends the request (its pool goes), however long nothing is sent. */
+void http_relay_begin(struct http_request *request, struct http_relay *relay, int status,
+                      uint64_t length);
+enum http_relay_state {
+    RELAY_MORE,
+    RELAY_END, /* with these bytes the body is whole (HEAD, 204, 304: there are none) */
+    RELAY_CUT  /* it will not be: the client is made to notice, its connection or stream breaks */
+};
+/* Bytes stay as they are until proceed(), or the request's end; not before proceed() was called for
+ * those before. n = 0 with RELAY_MORE: once, at first, the head alone. */
+void http_relay_send(struct http_relay *relay, const char *bytes, size_t n,
+                     enum http_relay_state state);
 
 /* An error, as the error page (HTML) or problem+json (RFC 9457), whichever the client prefers; on
  * the admin listener and the control socket always the latter. */

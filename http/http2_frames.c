@@ -178,6 +178,25 @@ void http2_closed(struct http_conn *conn)
         forget(conn->stragglers);
 }
 
+/* -- replies that are relayed ------------------------------------------------------------------ */
+
+/* The client has reset a stream. h2o ends such a one when it next writes something of it; to a
+ * reply that has nothing to send, or no window to send it in, that may be never. */
+static void end_relay(struct http_conn *conn, uint32_t stream_id)
+{
+    h2o_linklist_t *node = conn->relaying.next;
+    for (; node != &conn->relaying; node = node->next) {
+        struct http_request *request = CONTAINER_OF(node, struct http_request, relaying);
+        struct http2_stream *stream = CONTAINER_OF(request->h2o, struct http2_stream, req);
+        if (stream->id != stream_id)
+            continue;
+        if (stream->state == HTTP2_END && !h2o_linklist_is_linked(&stream->link) &&
+            !stream->scheduler._self_is_active)
+            h2o_http2_stream_close((struct http2_conn *)request->h2o->conn, stream);
+        return;
+    }
+}
+
 /* -- every frame ------------------------------------------------------------------------------- */
 
 static struct http2_body *find_body(const struct http_conn *conn, uint32_t stream_id)
@@ -198,11 +217,11 @@ static struct straggler *find_straggler(const struct http_conn *conn, uint32_t s
 
 static ssize_t expect(struct http2_conn *h2o, const uint8_t *from, size_t n, const char **error_r)
 {
-    const struct http_conn *conn = h2o->sock->on_close.data;
+    struct http_conn *conn = h2o->sock->on_close.data;
     struct http2_frame frame;
     struct http2_data data;
     int error = 0;
-    if (conn->bodies == NULL && conn->stragglers == NULL)
+    if (conn->bodies == NULL && conn->stragglers == NULL && h2o_linklist_is_empty(&conn->relaying))
         return h2o_expect(h2o, from, n, error_r);
     ssize_t size = h2o_http2_decode_frame(&frame, from, n, &H2O_HTTP2_SETTINGS_HOST, error_r);
     if (size < 0)
@@ -226,7 +245,10 @@ static ssize_t expect(struct http2_conn *h2o, const uint8_t *from, size_t n, con
         else
             http2_body_data(body, frame.n, data, (frame.flags & FLAG_END_STREAM) != 0);
     } else {
-        return h2o_expect(h2o, from, n, error_r);
+        size = h2o_expect(h2o, from, n, error_r);
+        if (size > 0 && frame.type == FRAME_RST_STREAM)
+            end_relay(conn, frame.stream_id);
+        return size;
     }
     return error != 0 ? error : size;
 }

@@ -120,6 +120,7 @@ void h2o_http2_encode_window_update_frame(h2o_buffer_t **to, uint32_t stream_id,
 void h2o_http2__encode_rst_stream_frame(h2o_buffer_t **to, uint32_t stream_id, int error);
 void h2o_http2_conn_request_write(struct http2_conn *conn);
 void h2o_http2_stream_reset(struct http2_conn *conn, struct http2_stream *stream);
+void h2o_http2_stream_close(struct http2_conn *conn, struct http2_stream *stream);
 
 /* Fields of `table` are h2o's own; pseudo_r is NULL for a trailer section. */
 typedef int http2_parse_headers_fn(h2o_req_t *req, struct hpack_table *table, const uint8_t *from,

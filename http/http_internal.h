@@ -137,8 +137,11 @@ struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool);
 void http_log(struct http_loop *http, const struct access_record *record);
 /* The line of a request that h2o answered, or refused, by itself. */
 void log_by_h2o(h2o_req_t *req, int status);
-/* The reply is on its way: from now on it must make progress. */
+/* The reply is on its way: from now on it must make progress, but for when there is nothing to be
+ * sent for a while. */
 void sending_begins(struct http_request *request);
+void sending_pauses(struct http_request *request);
+void sending_goes_on(struct http_request *request);
 
 /* -- listen.c ---------------------------------------------------------------------------------- */
 
@@ -179,11 +182,13 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
+    bool relays;                  /* the reply under way may be silent */
     bool unseen;                  /* h2o has a head, but neither handler nor log know of it yet */
     uint32_t active, served;      /* requests */
     bool bodies_seen;             /* HTTP/2: a body came, its window is known to the client */
     struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
     struct straggler *stragglers; /* HTTP/2: streams answered before their bodies' ends */
+    h2o_linklist_t relaying;      /* HTTP/2: http_request.relaying */
     struct http_conn *next_spare;
 };
 
@@ -212,6 +217,9 @@ void watch_begin(struct http_conn *conn, struct http_request *request);
 void watch_again(struct http_conn *conn);
 /* The reply begins: h2o's own handling of broken connections applies. */
 void watch_end(struct http_conn *conn);
+/* It has begun, and may be silent for long (HTTP/1): a client that leaves still ends the request.
+ */
+void watch_relay(struct http_conn *conn);
 /* Sends a 100 (Continue). False: the client is gone. */
 bool watch_continue(struct http_conn *conn);
 
@@ -220,6 +228,12 @@ bool watch_continue(struct http_conn *conn);
 /* Between h2o_start_response() and the first h2o_send(), HTTP/1: the connection closes only when
  * the client has seen the reply. */
 void linger_after_reply(h2o_req_t *req);
+
+/* -- reply.c ----------------------------------------------------------------------------------- */
+
+/* The head of any reply: adds Server unless it is there, and X-Request-Id. */
+void reply_start(struct http_request *request, int status, size_t length,
+                 h2o_generator_t *generator);
 
 /* -- body.c ------------------------------------------------------------------------------------ */
 

@@ -3,16 +3,19 @@
  * The raw path is split at '/' first and each segment decoded by itself, so an encoded slash stays
  * inside its segment and cannot make another route match. Literal children are tried before the
  * parameter, the parameter before the rest; each node of the tree is visited at most once for a
- * path, since a node's depth is the segment's index. */
+ * path, since a node's depth is the segment's index.
+ *
+ * A prefix takes what is left at its node and below: the paths that no other route has there, and
+ * of those that one has, the methods that it doesn't take. */
 #include "http/http_internal.h"
 
 #include <stdlib.h>
 
 enum {
     MAX_DEPTH = 32,
-    ALL_METHODS =
-        HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE | HTTP_OPTIONS,
-    MAX_ROUTES_A_PATH = 7 /* one a method */
+    ALL_METHODS = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE |
+                  HTTP_OPTIONS | HTTP_OTHERS,
+    MAX_ROUTES_A_PATH = 8 /* one a method */
 };
 
 struct http_route {
@@ -32,6 +35,7 @@ struct node {
     struct node *param;
     const struct http_route *here[MAX_ROUTES_A_PATH]; /* disjoint methods */
     const struct http_route *rest[MAX_ROUTES_A_PATH];
+    const struct http_route *below[MAX_ROUTES_A_PATH]; /* prefixes: here and below */
 };
 
 struct routes {
@@ -108,6 +112,14 @@ static const char *add_parameter(struct http_route *route, struct str name)
     return NULL;
 }
 
+/* "/shop/" is the prefix "/shop", and "/" is "". */
+static struct str prefix_of(struct str pattern)
+{
+    while (pattern.n != 0 && pattern.p[pattern.n - 1] == '/')
+        pattern.n--;
+    return pattern;
+}
+
 static bool is_dots(struct str segment)
 {
     return str_eq(segment, STR(".")) || str_eq(segment, STR(".."));
@@ -121,6 +133,11 @@ static const char *compile(struct routes *routes, struct http_route *route, stru
     const char *p = pattern.p, *end = pattern.p + pattern.n;
     if (pattern.n == 0 || *p != '/')
         return "the path must begin with '/'";
+    if ((route->methods & HTTP_PREFIX) != 0) {
+        end = p + prefix_of(pattern).n;
+        if (memchr(p, '{', pattern.n) != NULL)
+            return "it is a prefix, which has no parameters";
+    }
     if (memchr(p, '?', pattern.n) != NULL || memchr(p, '#', pattern.n) != NULL)
         return "the path must not hold '?' or '#'";
     for (unsigned depth = 0; p != end; depth++) {
@@ -187,7 +204,9 @@ const struct http_route *routes_add(struct routes *routes, const char *name, uns
         diag_error(diag, at, "path \"%.*s\": %s", (int)pattern.n, pattern.p, error);
         return NULL;
     }
-    const struct http_route **slots = is_rest ? node->rest : node->here;
+    const struct http_route **slots = (methods & HTTP_PREFIX) != 0 ? node->below
+                                      : is_rest                    ? node->rest
+                                                                   : node->here;
     for (size_t i = 0; i < MAX_ROUTES_A_PATH; i++) {
         if (slots[i] == NULL) {
             slots[i] = route;
@@ -266,7 +285,7 @@ static const struct http_route *const *descend(const struct walk *walk, const st
 {
     const struct http_route *const *found;
     if (p == walk->end)
-        return node->here[0] == NULL ? NULL : node->here;
+        return node->here[0] != NULL ? node->here : node->below[0] != NULL ? node->below : NULL;
     const char *start = p + 1, *next = memchr(start, '/', (size_t)(walk->end - start));
     if (next == NULL)
         next = walk->end;
@@ -291,7 +310,29 @@ static const struct http_route *const *descend(const struct walk *walk, const st
             return node->rest;
         }
     }
-    return NULL;
+    return node->below[0] == NULL ? NULL : node->below;
+}
+
+/* The prefix that the path is nearest to: what another route found there doesn't take is its. */
+static const struct http_route *const *prefixes_above(const struct walk *walk,
+                                                      const struct node *node, const char *p)
+{
+    const struct http_route *const *nearest = node->below;
+    while (p != walk->end) {
+        const char *start = p + 1;
+        p = memchr(start, '/', (size_t)(walk->end - start));
+        if (p == NULL)
+            p = walk->end;
+        struct str segment = decoded(walk, (struct str){start, (size_t)(p - start)});
+        for (node = node->children; node != NULL; node = node->sibling)
+            if (str_eq(node->literal, segment))
+                break;
+        if (node == NULL)
+            break;
+        if (node->below[0] != NULL)
+            nearest = node->below;
+    }
+    return nearest;
 }
 
 /* Whether every segment decodes to UTF-8 without control characters and is not "." or "..". */
@@ -332,7 +373,22 @@ static unsigned method_bit(struct str method)
     for (size_t i = 0; i < COUNT(methods); i++)
         if (str_eq(method, methods[i].name))
             return methods[i].bit;
-    return 0;
+    bool is_other = !str_eq(method, STR("CONNECT")) && !str_eq(method, STR("TRACE"));
+    return is_other ? HTTP_OTHERS : 0;
+}
+
+/* The one of `found` that takes the method; NULL: none does, and what they take is added. */
+static const struct http_route *with_method(const struct http_route *const *found, unsigned bit,
+                                            unsigned *allowed)
+{
+    for (size_t i = 0; i < MAX_ROUTES_A_PATH && found[i] != NULL; i++) {
+        unsigned methods = found[i]->methods;
+        methods |= (methods & HTTP_GET) != 0 ? HTTP_HEAD : 0;
+        if ((methods & bit) != 0)
+            return found[i];
+        *allowed |= methods;
+    }
+    return NULL;
 }
 
 int routes_match(const struct routes *routes, struct http_request *request)
@@ -353,17 +409,13 @@ int routes_match(const struct routes *routes, struct http_request *request)
     if (found == NULL)
         return 404;
     unsigned bit = method_bit(request->method), allowed = 0;
-    for (size_t i = 0; i < MAX_ROUTES_A_PATH && found[i] != NULL; i++) {
-        unsigned methods = found[i]->methods;
-        methods |= (methods & HTTP_GET) != 0 ? HTTP_HEAD : 0;
-        if ((methods & bit) != 0) {
-            request->route = found[i];
-            return 0;
-        }
-        allowed |= methods;
+    request->route = with_method(found, bit, &allowed);
+    if (request->route == NULL && (found[0]->methods & HTTP_PREFIX) == 0) {
+        memset(request->params, 0, sizeof(request->params));
+        request->route = with_method(prefixes_above(&walk, &routes->root, target), bit, &allowed);
     }
     request->allowed = (uint8_t)(allowed & ALL_METHODS);
-    return 405;
+    return request->route != NULL ? 0 : 405;
 }
 
 int http_route_match(struct http_server *server, struct http_request *request)

@@ -58,6 +58,8 @@ static void on_dispose(void *arg)
     h2o_req_t *req = request->h2o;
     if (h2o_linklist_is_linked(&request->sending))
         h2o_linklist_unlink(&request->sending);
+    if (h2o_linklist_is_linked(&request->relaying))
+        h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
     if (request->site->is_main && request->server->access != NULL) {
         struct access_record record = {
@@ -182,9 +184,21 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 
 void sending_begins(struct http_request *request)
 {
-    struct http_loop *http = request->conn->http;
-    if (http->draining)
+    if (request->conn->http->draining)
         request->h2o->http1_is_persistent = 0;
+    sending_goes_on(request);
+}
+
+void sending_pauses(struct http_request *request)
+{
+    h2o_linklist_unlink(&request->sending);
+}
+
+void sending_goes_on(struct http_request *request)
+{
+    struct http_loop *http = request->conn->http;
+    if (h2o_linklist_is_linked(&request->sending))
+        return;
     request->progress = 0;
     request->progress_ms = loop_now_ms(http->loop);
     h2o_linklist_insert(&http->sending, &request->sending);
@@ -273,7 +287,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     server->linger_ms = LINGER_MS;
     http2_setup();
     h2o_config_init(&server->h2o);
-    server->h2o.server_name = h2o_iovec_init(H2O_STRLIT("gateway"));
+    server->h2o.server_name = h2o_iovec_init("", 0); /* see reply.c */
     server->h2o.max_request_entity_size = config->server.max_body;
     server->h2o.http1.req_timeout = config->server.idle_timeout_ms;
     server->h2o.http2.idle_timeout = config->server.idle_timeout_ms;

@@ -45,9 +45,9 @@ static void notice(h2o_socket_t *sock, const char *err)
         return;
     /* epoll reports it for as long as it is there: look away until the reply is out. */
     h2o_socket_read_stop(sock);
-    if (n > 0 || conn->waiting == NULL || conn->waiting->replied)
+    if (n > 0 || conn->waiting == NULL || (conn->waiting->replied && !conn->relays))
         return;
-    if (n < 0)
+    if (n < 0 || conn->relays) /* amid a reply nothing can be sent to find out */
         guard_left(conn);
     else if (conn->waiting->h2o->version >= 0x101) /* 1.0 knows no interim answers */
         probe(&conn->probe);
@@ -70,6 +70,15 @@ void watch_again(struct http_conn *conn)
 void watch_end(struct http_conn *conn)
 {
     timer_stop(conn->http->loop, &conn->probe);
+}
+
+/* Who had finished sending before is still there, as far as could be found out. */
+void watch_relay(struct http_conn *conn)
+{
+    if (conn->waiting == NULL || conn->probing)
+        return;
+    conn->relays = true;
+    watch_again(conn);
 }
 
 void watch_init(struct http_conn *conn)

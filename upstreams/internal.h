@@ -228,6 +228,7 @@ struct upstream {
     size_t lines_length;
     char *stream_lines; /* the same where Accept and its like are the client's */
     size_t stream_lines_length;
+    size_t host_at, host_length; /* of Host's line in these */
     struct directory directory;
     bool is_direct;      /* its one address stands in the URL: curl needn't be told where to go */
     X509_STORE *trusted; /* https: who signs its certificate; ref */

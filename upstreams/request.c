@@ -18,6 +18,17 @@ static bool ends_line(struct str s)
     return memchr(s.p, '\n', s.n) || memchr(s.p, '\r', s.n) || memchr(s.p, '\0', s.n);
 }
 
+/* With another Host than the upstream's, unless that is NULL. */
+static bool write_stream_lines(struct buf *buf, const struct upstream *up, struct str host)
+{
+    const char *lines = up->stream_lines;
+    size_t n = up->stream_lines_length + 1, after = up->host_at + up->host_length; /* its NUL too */
+    if (host.p == NULL || ends_line(host))
+        return buf_append(buf, lines, n);
+    return buf_append(buf, lines, up->host_at) && buf_append(buf, "\r\nHost: ", 8) &&
+           buf_append(buf, host.p, host.n) && buf_append(buf, lines + after, n - after);
+}
+
 /* All of the request's lines, in what curl takes for its target:
  *
  *     /v1/promo?a=b HTTP/1.1        target, and the version that belongs there
@@ -57,7 +68,7 @@ bool call_write_request(struct up_call *call, const struct up_request *request)
         call->deadline_at = buf->n - DEADLINE_DIGITS;
     }
     if (request->stream != NULL)
-        return buf_append(buf, up->stream_lines, up->stream_lines_length + 1);
+        return write_stream_lines(buf, up, request->host);
     return buf_append(buf, up->lines, up->lines_length + 1); /* its NUL too */
 }
 

@@ -160,6 +160,15 @@ static bool is_one_line(struct str s)
     return true;
 }
 
+static void find_host(struct upstream *up)
+{
+    const char *host = strcasestr(up->stream_lines, "\r\nHost:");
+    if (host == NULL)
+        return; /* the URL is no good */
+    up->host_at = (size_t)(host - up->stream_lines);
+    up->host_length = strcspn(host + 2, "\r") + 2;
+}
+
 /* Those that frame the message or speak of the connection are ours to send. */
 static bool is_ours(struct str name)
 {
@@ -350,6 +359,7 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
         buf_printf(&lines, "\r\nGateway-Protocol:");
         up->stream_lines = copy(lines.p, lines.n);
         up->stream_lines_length = lines.n;
+        find_host(up);
         lines.n = relayed;
         add_line(&lines, "Accept", "application/json");
         add_line(&lines, "Accept-Encoding", "gzip, deflate");

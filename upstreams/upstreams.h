@@ -81,6 +81,7 @@ struct up_request {
                                         http_request_error; borrowed during start */
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
+    struct str host;      /* of a streamed call: instead of the upstream's; {NULL, 0} = none */
     const char *method;   /* static; NULL = GET. HEAD only with a stream. A call with a method or a
                              body is made   twice only when it is repeatable: when a kept-alive
                              connection ends   with the request sent and no answer begun, it fails

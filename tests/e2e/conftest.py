@@ -9,6 +9,7 @@ from fault_proxy import FaultProxy
 from faults import Faults
 from gateway import Gateway
 from nginx import Nginx
+from origin import Origin
 
 HEADER = """
 [server]
@@ -64,6 +65,20 @@ def faults():
     one = Faults().start()
     yield one
     one.stop()
+
+
+@pytest.fixture
+def origin():
+    """origin(handler) starts an upstream that answers as the test says."""
+    running = []
+
+    def start(handler, **options):
+        running.append(Origin(handler, **options))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.stop()
 
 
 @pytest.fixture

@@ -301,7 +301,7 @@ def test_what_is_wrong_with_an_upload_is_told_once(tmp_path, values, expected):
 def test_check_counts_uploads_and_explain_names_what_is_no_page(tmp_path):
     name = write(tmp_path, SHARED_FOLDER.format(dir="up", path="/files", more=""))
     done = command("check", "-c", name, cwd=tmp_path)
-    assert done.stdout.endswith("good: 0 pages, 0 upstreams, 1 upload, 1 download, 0 certificates\n"), done
+    assert done.stdout.endswith("good: 0 pages, 0 upstreams, 1 upload, 1 download, 0 certificates, 0 routes\n"), done
     done = command("explain", "-c", name, "PUT", "/upload/x", cwd=tmp_path)
     assert done.returncode == 1
     assert 'PUT /upload/x is answered by "main", which is neither a page nor a certificate' in done.stderr

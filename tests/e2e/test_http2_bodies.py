@@ -27,13 +27,14 @@ HEAD = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", 
 
 
 class Client:
-    """One connection. What came back is in statuses, resets (codes) and ended, by stream."""
+    """One connection. What came back is in statuses, bodies, resets (codes) and ended, by stream."""
 
     def __init__(self, one):
         self.socket = socket.create_connection(one.host_port, timeout=15)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
         self.h2.initiate_connection()
         self.statuses, self.resets, self.ended, self.pongs = {}, {}, set(), 0
+        self.bodies = {}
         self.flush()
 
     def flush(self):
@@ -56,6 +57,7 @@ class Client:
             elif isinstance(event, h2.events.PingAckReceived):
                 self.pongs += 1
             elif isinstance(event, h2.events.DataReceived):
+                self.bodies[event.stream_id] = self.bodies.get(event.stream_id, b"") + event.data
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         self.flush()
 

@@ -7,6 +7,11 @@
 #include <cmocka.h>
 #include "http/http_internal.h"
 
+enum {
+    ALL = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE | HTTP_OPTIONS |
+          HTTP_OTHERS | HTTP_PREFIX
+};
+
 static void handler(struct http_request *request, void *arg)
 {
     (void)request, (void)arg;
@@ -165,6 +170,88 @@ static void test_targets_find_their_routes(void **state)
     }
 }
 
+static void test_prefixes_take_what_is_left(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        unsigned methods;
+        const char *pattern;
+    } routes[] = {
+        {"home", HTTP_GET, "/"},
+        {"rest", ALL, "/"},
+        {"product", HTTP_GET, "/product/{id}"},
+        {"shop", ALL, "/shop/"},
+        {"cart", HTTP_GET, "/shop/cart"},
+        {"pictures", HTTP_GET, "/shop/pictures/{*rest}"},
+        {"any", HTTP_GET, "/{a}/{b}"},
+        {"old", HTTP_GET | HTTP_PREFIX, "/old"},
+        {"old-forms", HTTP_POST | HTTP_PREFIX, "/old"},
+        {"deep", ALL, "/old/but/gold"},
+        {"files", HTTP_GET, "/files/{*rest}"},
+        {"api", ALL, "/files/a b"},
+    };
+    static const struct {
+        const char *method, *target, *outcome;
+    } cases[] = {
+        {"GET", "/", "200 home"},
+        {"POST", "/", "200 rest"},
+        {"OPTIONS", "/", "200 rest"},
+        {"GET", "/anything", "200 rest"},
+        {"GET", "//", "200 rest"},
+        {"GET", "//product/1", "200 rest"},
+        {"PROPFIND", "/anything/at/all", "200 rest"},
+        {"TRACE", "/anything", "405 GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+        {"CONNECT", "/anything", "405 GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+        {"TRACE", "/", "405 GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+        {"GET", "/product/1", "200 product [1]"},
+        {"POST", "/product/1", "200 rest"},
+        {"GET", "/product/1/more", "200 rest"},
+        {"GET", "/shop", "200 shop"},
+        {"GET", "/shop/", "200 shop"},
+        {"GET", "/shop/x", "200 shop"},
+        {"GET", "/shop/x/y?z", "200 shop"},
+        {"GET", "/sh%6fp/x", "200 shop"},
+        {"GET", "/shop/a%2Fb", "200 shop"},
+        {"GET", "/shopping", "200 rest"},
+        {"GET", "/shopping/x", "200 any [shopping] [x]"},
+        {"GET", "/shop%2Fx", "200 rest"},
+        {"GET", "/shop/cart", "200 cart"},
+        {"POST", "/shop/cart", "200 shop"},
+        {"GET", "/shop/cart/1", "200 shop"},
+        {"GET", "/shop/pictures/1", "200 pictures [1]"},
+        {"PUT", "/shop/pictures/1", "200 shop"},
+        {"GET", "/shop/pictures/a%2Fb", "200 shop"},
+        {"GET", "/old", "200 old"},
+        {"HEAD", "/old/x", "200 old"},
+        {"POST", "/old/x", "200 old-forms"},
+        {"PUT", "/old/x", "405 GET, HEAD, POST, OPTIONS"},
+        {"PUT", "/old/but/gold", "200 deep"},
+        {"PUT", "/old/but/silver", "405 GET, HEAD, POST, OPTIONS"},
+        {"GET", "/files/a", "200 files [a]"},
+        {"GET", "/files/a%20b/c", "200 api"},
+    };
+    struct fixture fixture = {.routes = routes_create(), .diag = diag_create()};
+    h2o_mem_init_pool(&fixture.pool);
+    for (size_t i = 0; i < COUNT(routes); i++)
+        assert_non_null(routes_add(fixture.routes, routes[i].name, routes[i].methods,
+                                   str_from(routes[i].pattern), handler, NULL, (struct pos){0},
+                                   fixture.diag));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *got = outcome(&fixture, cases[i].method, str_from(cases[i].target));
+        if (strcmp(got, cases[i].outcome) != 0)
+            fail_msg("%s %s: \"%s\", not \"%s\"", cases[i].method, cases[i].target, got,
+                     cases[i].outcome);
+    }
+    assert_null(routes_add(fixture.routes, "again", ALL, STR("/shop"), handler, NULL,
+                           (struct pos){0}, fixture.diag));
+    assert_null(routes_add(fixture.routes, "with", ALL, STR("/a/{b}"), handler, NULL,
+                           (struct pos){0}, fixture.diag));
+    routes_destroy(&fixture.routes);
+    diag_destroy(&fixture.diag);
+    h2o_mem_clear_pool(&fixture.pool);
+}
+
 static void test_paths_that_no_route_may_see(void **state)
 {
     static const char *const targets[] = {
@@ -305,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_targets_find_their_routes, setup, teardown),
+        cmocka_unit_test(test_prefixes_take_what_is_left),
         cmocka_unit_test_setup_teardown(test_paths_that_no_route_may_see, setup, teardown),
         cmocka_unit_test_setup_teardown(test_path_and_query_are_told_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patterns_that_are_refused, setup, teardown),

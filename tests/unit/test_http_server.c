@@ -390,7 +390,7 @@ static void test_a_reply_has_the_fields_that_every_reply_has(void **state)
     assert_true(has("\r\ncontent-type: text/plain; charset=utf-8\r\n"));
     assert_true(has("\r\nx-request-id: id-7\r\n"));
     assert_true(has("\r\nx-content-type-options: nosniff\r\n"));
-    assert_true(has("\r\nServer: gateway\r\n"));
+    assert_true(has("\r\nserver: gateway\r\n"));
     assert_true(has("\r\nDate: "));
     close(fd);
     const char *line = log_lines(1);

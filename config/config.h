@@ -130,16 +130,16 @@ struct config_upstream { /* [upstreams.NAME] */
 
 enum config_method { METHOD_GET, METHOD_POST };
 
-struct config_cache {      /* [cache] */
-    uint64_t max_size;     /* bytes of all kept answers; 0 = nothing is kept */
-    struct str last_good;  /* absolute: a folder for last good answers; "" = none are kept */
+struct config_cache {            /* [cache] */
+    uint64_t max_size;           /* bytes of all kept answers; 0 = nothing is kept */
+    struct str last_good;        /* absolute: a folder for last good answers; "" = none are kept */
     uint64_t last_good_max_size; /* bytes of these */
 };
 
 struct config_caching { /* [pages.NAME.parts.NAME.cache] and the like: what is kept, how long */
     bool enabled;
-    uint64_t ttl_ms;          /* where the answer says nothing; 0 = then it isn't kept */
-    uint64_t negative_ttl_ms; /* of 404, 410 and the like, likewise */
+    uint64_t ttl_ms;                    /* where the answer says nothing; 0 = then it isn't kept */
+    uint64_t negative_ttl_ms;           /* of 404, 410 and the like, likewise */
     uint64_t stale_while_revalidate_ms; /* where the answer says nothing */
     uint64_t stale_if_error_ms;
     struct config_strings tags; /* to purge by */
@@ -183,8 +183,13 @@ struct config_page { /* [pages.NAME] */
     struct str path;     /* "/product/{id}" */
     struct str template; /* "" = JSON only */
     uint64_t deadline_ms;
-    uint64_t micro_cache_ms;   /* a rendered page is sent again for so long; 0 = never */
-    struct config_part *parts; /* in the file's order */
+    bool stream;                   /* it is sent as its parts come in */
+    uint64_t flush_after_ms;       /* but not before, where all may come in time */
+    struct config_strings defer;   /* parts that are shown when the rest has been */
+    struct config_strings preload; /* what browsers are to load early */
+    struct str csp;                /* Content-Security-Policy; "" = none */
+    uint64_t micro_cache_ms;       /* a rendered page is sent again for so long; 0 = never */
+    struct config_part *parts;     /* in the file's order */
     size_t part_count;
 };
 

@@ -19,7 +19,7 @@ static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const needs[] = {"optional", "required", NULL};
 static const char *const auths[] = {"public", "token", "signed", NULL};
 static const char *const dispositions[] = {"attachment", "inline", NULL};
-static const char *const reserved_parts[] = {"request", "page", "parts", NULL};
+static const char *const reserved_parts[] = {"request", "page", "parts", "defer", NULL};
 static const char *const reserved_asked[] = {"query",  "path",    "form",  "json", "header",
                                              "cookie", "request", "field", NULL};
 static const char *const reserved_fields[] = {"serial", "timestamp", "verify_url", "qr",
@@ -295,6 +295,16 @@ static const struct schema_key page_keys[] = {
      .doc = "under templates/; \"\" = JSON only"},
     {"deadline", VALUE_DURATION, AT(deadline_ms), .fallback = "\"2s\"",
      .min = 1, .max = HOURS(1), .doc = "the whole page; parts still under way are cut"},
+    {"stream", VALUE_BOOL, AT(stream), .fallback = "false",
+     .doc = "send what can be shown before the slowest part has come"},
+    {"flush_after", VALUE_DURATION, AT(flush_after_ms), .fallback = "\"5ms\"",
+     .max = HOURS(1), .doc = "pages that take less go out as a whole"},
+    {"defer", VALUE_STRINGS, RULE_NOT_EMPTY, AT(defer), .fallback = "[]",
+     .doc = "parts that nothing waits for: they take their place in the browser"},
+    {"preload", VALUE_STRINGS, RULE_NOT_EMPTY, AT(preload), .fallback = "[]",
+     .doc = "what browsers are to load early: \"/assets/site.css\""},
+    {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
+     .doc = "Content-Security-Policy of the page; \"\" = none"},
     {"micro_cache", VALUE_DURATION, AT(micro_cache_ms), .fallback = "\"0s\"",
      .max = HOURS(24), .doc = "a rendered page is sent again for so long; 0s = never"},
 };

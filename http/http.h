@@ -252,6 +252,9 @@ struct http_relay {
  * connection, ends the request (its pool goes), however long nothing is sent. */
 void http_relay_begin(struct http_request *request, struct http_relay *relay, int status,
                       uint64_t length);
+/* The same for a page of ours, of unknown length. */
+void http_stream_begin(struct http_request *request, struct http_relay *relay, int status,
+                       const char *content_type);
 enum http_relay_state {
     RELAY_MORE,
     RELAY_END, /* with these bytes the body is whole (HEAD, 204, 304: there are none) */

@@ -78,6 +78,16 @@ void http_relay_begin(struct http_request *request, struct http_relay *relay, in
         watch_relay(request->conn);
 }
 
+void http_stream_begin(struct http_request *request, struct http_relay *relay, int status,
+                       const char *content_type)
+{
+    relay->generator = (h2o_generator_t){proceed, NULL};
+    relay->request = request;
+    relay->sending = relay->begun = false;
+    http_reply_begin(request, status, content_type, SIZE_MAX, &relay->generator);
+    watch_relay(request->conn);
+}
+
 /* h2o writes the head now. */
 static void send_with_date(struct http_relay *relay, h2o_iovec_t *bytes, size_t count,
                            h2o_send_state_t state)

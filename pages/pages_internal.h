@@ -14,6 +14,7 @@
  *   view.c                      parts -> what the template sees
  *   reply.c                     a run that is over -> the response
  *   caching.c                   what other caches may do with it; pages that are kept
+ *   stream_plan.c, stream.c     a page that goes out as its parts come in
  *   gather.c                    parts whose data a caller wants
  *   explain.c                   a plan and a run as text */
 #ifndef GW_PAGES_INTERNAL_H
@@ -27,6 +28,7 @@
 #include "pages/pages.h"
 #include "pages/place.h"
 #include "pages/when.h"
+#include "base/text.h"
 
 enum {
     MAX_LOOPS = 1024, /* the configuration's most workers */
@@ -108,17 +110,20 @@ struct page {
     /* The upstreams' distinct forward_headers: most share one, which is then worked out once. */
     const struct config_strings **header_lists;
     size_t header_list_count;
-    bool gathers;     /* pages_add_parts(): the data goes to a caller */
-    bool placed;      /* a part has `into`: data is merged, not just listed */
-    bool scattered;   /* a part_is_scattered() */
-    bool repeats;     /* a call of it may_repeat */
-    bool is_personal; /* a cookie or credentials of the client go into a call */
-    struct str *vary; /* other headers of the client that do */
+    bool gathers;         /* pages_add_parts(): the data goes to a caller */
+    bool placed;          /* a part has `into`: data is merged, not just listed */
+    bool scattered;       /* a part_is_scattered() */
+    bool repeats;         /* a call of it may_repeat */
+    bool streams;         /* sent as its parts come in, where they take long */
+    uint64_t deferred;    /* parts, a bit for each index */
+    struct str csp, link; /* headers of the page; "" = none */
+    bool is_personal;     /* a cookie or credentials of the client go into a call */
+    struct str *vary;     /* other headers of the client that do */
     size_t vary_count;
     struct str *tags; /* of its parts' caches: for a page that is kept */
     size_t tag_count;
-    bool uses_parts, uses_request, uses_page; /* names that the template looks up */
-    _Atomic size_t html_size;                 /* what a page came to lately, in bytes */
+    bool uses_parts, uses_request, uses_page, uses_defer; /* names that the template looks up */
+    _Atomic size_t html_size;                             /* what a page came to lately, in bytes */
     _Atomic uint64_t collisions;
     _Atomic uint32_t collisions_logged[COLLISIONS_LOGGED]; /* hashes of their paths */
     struct page *next;                                     /* of pages.gathering */
@@ -171,6 +176,7 @@ void graph_compile(struct page *page, struct diag *diag);
 
 struct page_run;
 struct part_run;
+struct stream;
 struct ask_table;
 struct elements;
 struct memo;
@@ -291,7 +297,8 @@ struct page_run {
     size_t running;          /* parts that haven't ended, the waiting ones included */
     bool failed;             /* a required part has no data: the page is an error */
     bool over;
-    struct str *vary; /* headers of the client that answers hang on */
+    struct stream *stream; /* NULL: it goes out as a whole */
+    struct str *vary;      /* headers of the client that answers hang on */
     size_t vary_count;
     bool varies_too_much;       /* or by what the client doesn't send */
     enum expand_result refused; /* then nothing was asked, because of the variable */
@@ -390,8 +397,28 @@ struct json_value view_data(struct page_run *run);
 /* The same with `parts`, `request` and `page`, as far as the template looks at them. */
 struct json_value view_root(struct page_run *run);
 
+/* The same, piece by piece. */
+struct json_value view_request(struct page_run *run);
+struct json_value view_part(struct page_run *run, size_t part);
+
 /* Replies to run->request. */
 page_finish_fn reply_send;
+/* The letters of what went wrong, for the access log. */
+void reply_note_flags(struct page_run *run);
+
+/* -- pages that go out bit by bit (stream.c, stream_plan.c) -- */
+
+void stream_compile(struct page *page, struct diag *diag);
+/* 'sha256-…' of the script that moves deferred parts. */
+extern const char stream_script_source[];
+void stream_start(struct page_run *run);
+/* A part has ended. */
+void stream_advance(struct page_run *run);
+/* The last one has. False: nothing went out yet, the page is to be replied as a whole. */
+bool stream_finish(struct page_run *run);
+void stream_stop(struct page_run *run);
+/* Content-Security-Policy, Link. */
+void stream_add_headers(const struct page *page, struct http_request *request);
 
 /* -- what other caches may do with the page (caching.c) -- */
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const reserved_names[] = {"request", "page", "parts"};
+static const char *const reserved_names[] = {"request", "page", "parts", "defer"};
 
 bool page_name_is_reserved(struct str name)
 {
@@ -366,10 +366,12 @@ static void compile_page(struct pages *pages, const struct config_page *config,
             page->uses_parts = template_uses(page->template, STR("parts"));
             page->uses_request = template_uses(page->template, STR("request"));
             page->uses_page = template_uses(page->template, STR("page"));
+            page->uses_defer = template_uses(page->template, STR("defer"));
         }
     }
     compile_parts(page, config->path, (struct expand_scope){0}, diag);
     compile_micro_cache(page, diag);
+    stream_compile(page, diag);
 }
 
 struct page *pages_add_parts(struct pages *pages, const struct config_page *config,
@@ -451,5 +453,9 @@ static void serve(struct http_request *request, void *arg)
 {
     if (caching_reply_kept(arg, request))
         return;
-    run_start(arg, request, run_variable, request, reply_send, NULL);
+    struct page *page = arg;
+    struct page_run *run = run_start(page, request, run_variable, request, reply_send, NULL);
+    if (page->streams && !run->over && str_eq(request->method, STR("GET")) &&
+        !http_wants_json(request))
+        stream_start(run);
 }

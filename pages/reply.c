@@ -118,6 +118,8 @@ static void add_headers(struct page_run *run, bool is_page, uint64_t render_us)
     bool complete = is_page && run_is_complete(run);
     if (!run->page->gathers)
         http_add_header(request, "x-page-completed", complete ? STR("true") : STR("false"));
+    if (is_page && !is_json_page(run))
+        stream_add_headers(run->page, request);
     if (is_page) /* problems say no-store themselves */
         caching_add_headers(run, complete, !is_json_page(run));
     else if (!is_json_page(run))
@@ -408,8 +410,17 @@ bool reply_problem(struct page_run *run)
     return run->refused != EXPAND_OK || failed != NULL;
 }
 
+void reply_note_flags(struct page_run *run)
+{
+    run->request->flags = access_flags(run);
+}
+
 void reply_send(struct page_run *run)
 {
+    if (run->stream != NULL && stream_finish(run)) {
+        reply_note_flags(run);
+        return;
+    }
     if (reply_problem(run))
         return;
     if (is_json_page(run) || http_wants_json(run->request))

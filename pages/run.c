@@ -263,6 +263,8 @@ static void deadline_passed(struct timer *timer)
 static void dispose(void *memory)
 {
     struct page_run *run = memory;
+    if (run->stream != NULL)
+        stream_stop(run);
     if (!run->over) {
         timer_stop(run->loop->loop, &run->deadline);
         drop_parts(run);
@@ -359,6 +361,8 @@ void run_advance(struct page_run *run)
         drop_parts(run);
     if (run->running == 0)
         finish(run);
+    else if (run->stream != NULL)
+        stream_advance(run);
 }
 
 /* Writes what needs no other part, so that a value of the request that can't be used is found

@@ -195,6 +195,13 @@ static void fill_part(struct part_view *view, const struct part_run *part)
     view->object = (struct json_object){view->members, n, n};
 }
 
+struct json_value view_part(struct page_run *run, size_t part)
+{
+    struct part_view *view = h2o_mem_alloc_pool(run->request->pool, sizeof(*view));
+    fill_part(view, &run->parts[part]);
+    return json_from_object(&view->object);
+}
+
 static struct json_value parts_object(struct page_run *run)
 {
     size_t count = run->page->part_count;
@@ -238,6 +245,22 @@ static struct json_value request_object(struct http_request *request)
     return json_from_object(object);
 }
 
+struct json_value view_request(struct page_run *run)
+{
+    return request_object(run->request);
+}
+
+/* Whatever was deferred is there: the sections of all of them show. */
+static struct json_value defer_object(struct page_run *run)
+{
+    size_t count = run->page->part_count;
+    struct json_object *object = json_object_create(run->request->pool, count);
+    for (size_t i = 0; i < count; i++)
+        object->members[object->count++] =
+            (struct json_member){run->page->parts[i].config->name, json_from_bool(true)};
+    return json_from_object(object);
+}
+
 static struct json_value page_object(struct page_run *run)
 {
     struct json_object *object = json_object_create(run->request->pool, 2);
@@ -264,7 +287,7 @@ static struct json_object *copied(struct page_run *run, struct json_value data, 
 
 struct json_value view_root(struct page_run *run)
 {
-    enum { ROOM = 3 };
+    enum { ROOM = 4 };
     const struct page *page = run->page;
     struct json_object *root;
     if (!page->placed)
@@ -276,6 +299,8 @@ struct json_value view_root(struct page_run *run)
     if (page->uses_request)
         root->members[root->count++] =
             (struct json_member){STR("request"), request_object(run->request)};
+    if (page->uses_defer)
+        root->members[root->count++] = (struct json_member){STR("defer"), defer_object(run)};
     if (page->uses_page)
         root->members[root->count++] = (struct json_member){STR("page"), page_object(run)};
     return json_from_object(root);

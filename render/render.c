@@ -346,6 +346,8 @@ static const struct scope *moved(const struct render *from, struct render *to,
 static __attribute__((noinline)) void leave_out(struct render *r, const struct instruction *in)
 {
     struct left_out *left = h2o_mem_alloc_pool(r->pool, sizeof(*left));
+    struct rendering *later = r->later;
+    later->places->empty(later->arg, in->path[in->count - 1], r->out);
     left->next = NULL;
     left->name = in->path[in->count - 1];
     left->in = in;

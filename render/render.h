@@ -83,6 +83,8 @@ struct template_places {
     /* Writes what stands before and behind what is shown in the place of NAME. */
     void (*begin)(void *arg, struct str name, struct out *out);
     void (*end)(void *arg, struct str name, struct out *out);
+    /* The section was left out here. */
+    void (*empty)(void *arg, struct str name, struct out *out);
 };
 
 enum rendering_state { RENDERING_DONE, RENDERING_WAITS, RENDERING_FAILED };

@@ -54,7 +54,12 @@ static void place_end(void *arg, struct str name, struct out *out)
     out_str(out, STR("]"));
 }
 
-static const struct template_places places = {place_begin, place_end};
+static void place_empty(void *arg, struct str name, struct out *out)
+{
+    (void)arg, (void)name, (void)out;
+}
+
+static const struct template_places places = {place_begin, place_end, place_empty};
 
 static void site_init(struct site *site, const char *json)
 {

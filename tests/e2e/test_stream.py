@@ -1,0 +1,228 @@
+"""Pages that begin before their slowest part has answered."""
+
+import json
+import subprocess
+import threading
+import time
+
+import httpx
+import pytest
+
+from gateway import command, until
+from scripted import Origin
+
+
+@pytest.fixture
+def origin():
+    one = Origin().start()
+    yield one
+    one.stop()
+
+
+PAGE = """<!doctype html><head><title>{{request.query.t}}</title></head><body>
+<h1>{{fast.name}}</h1>
+<ul>{{#slow.items}}<li>{{.}} {{fast.name}}</li>{{/slow.items}}</ul>
+{{#parts.slow.is.timeout}}<p>late</p>{{/parts.slow.is.timeout}}
+</body>
+"""
+
+
+def config(origin, page="stream = true", slow="", more=""):
+    return f"""
+[upstreams.shop]
+url = "{origin.url}"
+timeout = "20s"
+[pages.home]
+path = "/"
+template = "page.html"
+deadline = "20s"
+{page}
+[pages.home.parts.fast]
+upstream = "shop"
+path = "/fast"
+[pages.home.parts.slow]
+upstream = "shop"
+path = "/slow"
+{slow}
+{more}
+"""
+
+
+def serve(origin, gate=None, **slow):
+    origin.serves("/fast", {"body": {"name": "Tern & Tide"}})
+    origin.serves("/slow", {"body": {"items": [1, 2]}, "until": gate, **slow})
+
+
+class Reading:
+    """curl, read as the bytes come."""
+
+    def __init__(self, url, *options):
+        self.process = subprocess.Popen(["curl", "-sNi", "--max-time", "60", *options, url],
+                                        stdout=subprocess.PIPE)
+        self.text = b""
+
+    def until(self, wanted):
+        while wanted not in self.text:
+            byte = self.process.stdout.read1(65536)
+            assert byte, (wanted, self.text)
+            self.text += byte
+        return self.text.decode()
+
+    def rest(self):
+        self.text += self.process.stdout.read()
+        return self.text.decode(), self.process.wait(30)
+
+
+VERSIONS = pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+
+
+@VERSIONS
+def test_first_bytes_come_before_the_slow_part(gateway, origin, version):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin), {"page.html": PAGE})
+    reading = Reading(one.url + "/?t=hello", version)
+    first = reading.until(b"<ul>")
+    assert "Tern &amp; Tide</h1>" in first and "<title>hello" in first and "<li>" not in first
+    head = first.split("\r\n\r\n")[0].lower()
+    assert " 200" in head and "cache-control: no-store" in head
+    assert "content-length" not in head and "etag" not in head and "x-page-completed" not in head
+    gate.set()
+    text, code = reading.rest()
+    assert code == 0
+    assert "<ul><li>1 Tern &amp; Tide</li><li>2 Tern &amp; Tide</li></ul>" in text
+    assert text.endswith("</body>\n")
+    parts = one.access(1)[0]["parts"]
+    assert [part["state"] for part in parts] == ["ok", "ok"]
+
+
+def test_a_fast_page_goes_out_as_a_whole(gateway, origin):
+    serve(origin)
+    one = gateway(config(origin, page='stream = true\nflush_after = "10s"'), {"page.html": PAGE})
+    answer = httpx.get(one.url, trust_env=False)
+    assert "content-length" in answer.headers and "etag" in answer.headers
+    assert answer.headers["x-page-completed"] == "true"
+    assert "<li>1 Tern" in answer.text
+
+
+def test_json_and_head_are_not_streamed(gateway, origin):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin), {"page.html": PAGE})
+    threading.Timer(0.5, gate.set).start()
+    answer = httpx.get(one.url, headers={"Accept": "application/json"}, trust_env=False)
+    assert answer.json()["meta"]["completed"] is True and "content-length" in answer.headers
+    answer = httpx.head(one.url, trust_env=False)
+    assert answer.status_code == 200 and "content-length" in answer.headers
+
+
+def test_the_status_waits_for_what_is_required(gateway, origin):
+    gate = threading.Event()
+    serve(origin, gate, status=500)
+    one = gateway(config(origin, slow='need = "required"'), {"page.html": PAGE})
+    threading.Timer(0.3, gate.set).start()
+    assert httpx.get(one.url, trust_env=False, timeout=20).status_code == 502
+
+
+@pytest.mark.parametrize("ending", [{"status": 500}, {"after": 30}], ids=["fails", "is cut"])
+def test_a_part_that_fails_late(gateway, origin, ending):
+    serve(origin, **ending)
+    one = gateway(config(origin, page='stream = true\nflush_after = "0s"').replace(
+        'deadline = "20s"', 'deadline = "1s"'), {"page.html": PAGE})
+    answer = httpx.get(one.url, trust_env=False, timeout=20)
+    assert answer.status_code == 200 and "<ul></ul>" in answer.text and answer.text.endswith("</body>\n")
+    assert ("<p>late</p>" in answer.text) == ("after" in ending)
+    state = one.access(1)[0]["parts"][1]["state"]
+    assert state == ("timeout" if "after" in ending else "error")
+
+
+@VERSIONS
+def test_who_leaves_midway_cancels_the_rest(gateway, origin, version):
+    serve(origin, after=30)
+    one = gateway(config(origin), {"page.html": PAGE})
+    reading = Reading(one.url, version)
+    reading.until(b"<ul>")
+    reading.process.kill()
+    reading.process.wait()
+    until(lambda: origin.aborted == 1, "the call's end")
+
+
+@VERSIONS
+def test_a_page_that_breaks_off_is_seen_to(gateway, origin, version):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin), {"page.html": "<p>{{fast.name}}</p>{{slow.x}}{{>again}}",
+                                   "again.html": "{{#fast}}{{>again}}{{/fast}}"})
+    reading = Reading(one.url, version)
+    reading.until(b"</p>")
+    gate.set()
+    _, code = reading.rest()
+    assert code != 0
+    assert "a page broke off" in one.log()
+
+
+# -- deferred parts --
+
+DEFERRING = """<!doctype html><html><head><title>x</title></head><body>
+<main>{{^defer.slow}}<p class=skeleton>wait</p>{{/defer.slow}}{{#defer.slow}}<ul>{{#slow.items}}<li>{{.}}</li>{{/slow.items}}</ul>{{/defer.slow}}</main>
+<footer>{{fast.name}}</footer>
+</body></html>
+"""
+
+
+@VERSIONS
+def test_a_deferred_part_follows_at_the_end(gateway, origin, version):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin, page='defer = ["slow"]'), {"page.html": DEFERRING})
+    reading = Reading(one.url, version)
+    first = reading.until(b"</footer>")
+    assert '<main><div data-gw-place="slow"><p class=skeleton>wait</p></div></main>' in first
+    assert "content-security-policy: script-src 'self' 'sha256-" in first.lower()
+    gate.set()
+    text, code = reading.rest()
+    assert code == 0
+    assert '</footer>\n<div data-gw-part="slow"><ul><li>1</li><li>2</li></ul></div><script>' in text
+    assert text.endswith("</script></body></html>\n")
+
+
+def test_what_comes_in_time_is_in_its_place(gateway, origin):
+    serve(origin)
+    one = gateway(config(origin, page='defer = ["slow"]\nflush_after = "10s"'), {"page.html": DEFERRING})
+    answer = httpx.get(one.url, trust_env=False)
+    assert "<main><ul><li>1</li><li>2</li></ul></main>" in answer.text
+    assert "data-gw" not in answer.text and "content-length" in answer.headers
+
+
+def test_preload_goes_out_with_the_first_bytes(gateway, origin):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin, page='stream = true\npreload = ["/a.css", "/f.woff2"]'), {"page.html": PAGE})
+    reading = Reading(one.url, "--http1.1")
+    first = reading.until(b"<ul>").lower()
+    assert "link: </a.css>; rel=preload; as=style, </f.woff2>; rel=preload; as=font; crossorigin\r\n" in first
+    gate.set()
+    reading.rest()
+
+
+def test_bad_configuration(origin, tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page.html").write_text(PAGE)
+    for page, slow, wanted in (
+        ('defer = ["slow", "slwo"]', 'need = "required"',
+         ["part 'slow' is required", "the page has no part 'slwo'"]),
+        ('preload = ["/a.exe", "a.css", "/a b.css"]', "", ["/a.exe", "a.css", "/a b.css"]),
+        ('csp = "ä"', "", ["one line of ASCII"]),
+        ('defer = ["fast"]', "", ["the template has no {{#defer.fast}}"]),
+        ('stream = true\nflush_after = "1s"', "", []),
+    ):
+        file = tmp_path / "gateway.toml"
+        file.write_text(config(origin, page=page, slow=slow))
+        result = command("check", "-c", file)
+        assert (result.returncode == 78) == bool(wanted), result.stderr
+        for text in wanted:
+            assert text in result.stderr
+    file.write_text(config(origin, page='stream = true').replace('template = "page.html"', ""))
+    assert "sent as a whole" in command("check", "-c", file).stderr
+    file.write_text(config(origin, page='defer = ["fast"]').replace('path = "/slow"', 'path = "/{fast.name}"'))
+    assert "part 'slow' needs 'fast'" in command("check", "-c", file).stderr

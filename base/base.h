@@ -2,6 +2,7 @@
  *
  *   base.h     this page: string views, asserts, clocks
  *   text.h     what bytes of text mean: digits, tokens, percent-escapes, UTF-8
+ *   date.h     dates as HTTP has them
  *   diag.h     errors in the user's files, as file:line:column, collected and printed together
  *   log.h      operational log lines (stderr)
  *   buf.h      a growing buffer with a ceiling

@@ -11,7 +11,7 @@
  *   landing.c    what an answer comes to: kept or not, for whom
  *   status.c     Cache-Status, statistics
  *   control.c    both for the operator, and purging
- *   rules_*.c    RFC 9111's rules (cache/rules.h)
+ *   rules_*.c    RFC 9111's rules (cache/rules.h); directives.c reads Cache-Control
  *   store.c, entry.c, last_good.c   where answers are kept */
 #ifndef GW_CACHE_H
 #define GW_CACHE_H

@@ -1,114 +1,156 @@
-/* Cache-Control taken apart. What can't be read counts as the strictest that it could have been. */
+/* A list of `name`, `name=token` and `name="quoted"`. Both forms of an argument are taken for all
+ * directives (section 5.2), and names are looked up in one table, which says what an argument means
+ * and which of two is the stricter one. */
 #include "cache/directives.h"
-
 #include "base/text.h"
 
-bool directives_seconds(struct str text, int64_t *seconds_r)
+enum argument {
+    NONE,    /* a flag */
+    FIELDS,  /* a flag, or one for the fields that are listed: it counts for all of the answer */
+    LEAST,   /* a time: the less, the stricter */
+    MOST,    /* a time: the more, the stricter */
+    OPTIONAL /* a time, the less the stricter, none: any */
+};
+
+static const struct {
+    struct str name;
+    enum argument argument;
+} known[DIRECTIVES] = {
+    [MAX_AGE] = {STR("max-age"), LEAST},
+    [MAX_STALE] = {STR("max-stale"), OPTIONAL},
+    [MIN_FRESH] = {STR("min-fresh"), MOST},
+    [MUST_REVALIDATE] = {STR("must-revalidate"), NONE},
+    [MUST_UNDERSTAND] = {STR("must-understand"), NONE},
+    [NO_CACHE] = {STR("no-cache"), FIELDS},
+    [NO_STORE] = {STR("no-store"), NONE},
+    [ONLY_IF_CACHED] = {STR("only-if-cached"), NONE},
+    [PRIVATE] = {STR("private"), FIELDS},
+    [PROXY_REVALIDATE] = {STR("proxy-revalidate"), NONE},
+    [PUBLIC] = {STR("public"), NONE},
+    [S_MAXAGE] = {STR("s-maxage"), LEAST},
+    [STALE_IF_ERROR] = {STR("stale-if-error"), LEAST},
+    [STALE_WHILE_REVALIDATE] = {STR("stale-while-revalidate"), LEAST},
+};
+
+bool seconds_read(struct str text, uint64_t *ms_r)
 {
-    int64_t seconds = 0;
-    if (text.n == 0)
-        return false;
+    uint64_t seconds = 0;
     for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9')
+        if (!is_digit(text.p[i]))
             return false;
-        seconds = seconds * 10 + (text.p[i] - '0');
+        seconds = seconds * 10 + (uint64_t)(text.p[i] - '0');
         if (seconds > MAX_SECONDS)
             seconds = MAX_SECONDS;
     }
-    *seconds_r = seconds;
+    if (text.n == 0)
+        return false;
+    *ms_r = seconds * 1000;
     return true;
 }
 
-/* name, or name=token, or name="quoted". Takes the next directive off *rest: false at its end.
- * Commas within quotes belong to the value. */
-static bool next_directive(struct str *rest, struct str *name_r, struct str *value_r)
+/* The length of the quoted-string at the front of text, 0 when it has no end. */
+static size_t quoted_length(struct str text)
 {
-    size_t i = 0;
-    bool quoted = false;
-    if (rest->n == 0)
-        return false;
-    for (; i < rest->n && (quoted || rest->p[i] != ','); i++) {
-        if (rest->p[i] == '"')
-            quoted = !quoted;
-        else if (quoted && rest->p[i] == '\\' && i + 1 < rest->n)
+    for (size_t i = 1; i < text.n; i++) {
+        if (text.p[i] == '"')
+            return i + 1;
+        if (text.p[i] == '\\')
             i++;
     }
-    struct str item = {rest->p, i};
-    size_t taken = i < rest->n ? i + 1 : i;
-    *rest = (struct str){rest->p + taken, rest->n - taken};
-    const char *equals = item.n != 0 ? memchr(item.p, '=', item.n) : NULL;
-    size_t n = equals != NULL ? (size_t)(equals - item.p) : item.n;
-    *name_r = trimmed((struct str){item.p, n});
-    *value_r =
-        equals != NULL ? trimmed((struct str){equals + 1, item.n - n - 1}) : (struct str){NULL, 0};
-    if (value_r->n >= 2 && value_r->p[0] == '"' && value_r->p[value_r->n - 1] == '"')
-        *value_r = (struct str){value_r->p + 1, value_r->n - 2};
-    return true;
+    return 0;
 }
 
-static void take_seconds(struct directives *d, int64_t *field, struct str value)
+/* Takes the next directive off the list. A quote that is never closed is an ordinary character, so
+ * that it hides no directive behind it. */
+static struct str next_directive(struct str *list, bool *malformed)
 {
-    int64_t seconds;
-    if (!directives_seconds(value, &seconds))
-        seconds = 0;
-    d->differ |= *field >= 0 && *field != seconds;
-    if (*field < 0 || seconds < *field)
-        *field = seconds;
+    size_t n = 0;
+    while (n < list->n && list->p[n] != ',') {
+        size_t quoted = 0;
+        if (list->p[n] == '"') {
+            quoted = quoted_length((struct str){list->p + n, list->n - n});
+            *malformed |= quoted == 0;
+        }
+        n += quoted != 0 ? quoted : 1;
+    }
+    struct str item = {list->p, n};
+    n += n < list->n;
+    *list = (struct str){list->p + n, list->n - n};
+    return trimmed(item);
 }
 
-static void take(struct directives *d, struct str name, struct str value)
+/* What follows the name. False: neither nothing nor `=` and an argument. */
+static bool read_argument(struct str rest, struct str *argument_r)
 {
-    const struct {
-        struct str name;
-        bool *flag;
-    } flags[] = {
-        {STR("no-store"), &d->no_store},
-        {STR("no-cache"), &d->no_cache}, /* with fields too: as if without (section 5.2.2.4) */
-        {STR("private"), &d->is_private},
-        {STR("public"), &d->is_public},
-        {STR("must-revalidate"), &d->must_revalidate},
-        {STR("proxy-revalidate"), &d->proxy_revalidate},
-        {STR("must-understand"), &d->must_understand},
-        {STR("only-if-cached"), &d->only_if_cached},
-    };
-    const struct {
-        struct str name;
-        int64_t *seconds;
-    } numbers[] = {
-        {STR("max-age"), &d->max_age},
-        {STR("s-maxage"), &d->s_maxage},
-        {STR("min-fresh"), &d->min_fresh},
-        {STR("stale-while-revalidate"), &d->stale_while_revalidate},
-        {STR("stale-if-error"), &d->stale_if_error},
-    };
-    for (size_t i = 0; i < COUNT(flags); i++)
-        if (str_caseeq(name, flags[i].name))
-            *flags[i].flag = true;
-    for (size_t i = 0; i < COUNT(numbers); i++)
-        if (str_caseeq(name, numbers[i].name))
-            take_seconds(d, numbers[i].seconds, value);
-    if (!str_caseeq(name, STR("max-stale")))
-        return;
-    if (value.p == NULL)
-        d->max_stale_any = true;
-    else
-        take_seconds(d, &d->max_stale, value);
+    *argument_r = (struct str){NULL, 0};
+    if (rest.n == 0)
+        return true;
+    if (rest.p[0] != '=')
+        return false;
+    rest = (struct str){rest.p + 1, rest.n - 1};
+    if (rest.n != 0 && rest.p[0] == '"') {
+        *argument_r = (struct str){rest.p + 1, rest.n - 2};
+        return quoted_length(rest) == rest.n;
+    }
+    *argument_r = rest;
+    return is_token(rest);
 }
 
-void directives_read(const struct up_header *headers, size_t count, struct directives *d)
+/* Puts a time in, or the stricter of it and what there is. */
+static void add_time(struct directives *directives, enum directive which, uint64_t ms)
 {
-    *d = (struct directives){.max_age = -1,
-                             .s_maxage = -1,
-                             .min_fresh = -1,
-                             .max_stale = -1,
-                             .stale_while_revalidate = -1,
-                             .stale_if_error = -1};
+    uint64_t *at = &directives->ms[which];
+    bool again = directives_have(directives, which);
+    directives->differs |= again && *at != ms;
+    if (!again || (known[which].argument == MOST ? ms > *at : ms < *at))
+        *at = ms;
+}
+
+static void add(struct directives *directives, enum directive which, struct str rest)
+{
+    struct str argument;
+    uint64_t ms = 0;
+    bool readable = read_argument(rest, &argument);
+    switch (known[which].argument) {
+    case NONE:
+        readable = readable && argument.p == NULL;
+        break;
+    case FIELDS:
+        break;
+    case OPTIONAL:
+        if (readable && argument.p == NULL) {
+            add_time(directives, which, UINT64_MAX);
+            break;
+        }
+        /* fall through */
+    case LEAST:
+    case MOST:
+        readable = readable && argument.p != NULL && seconds_read(argument, &ms);
+        if (!readable)
+            ms = known[which].argument == MOST ? MAX_SECONDS * 1000 : 0;
+        add_time(directives, which, ms);
+    }
+    directives->present |= 1u << which;
+    if (!readable)
+        directives->unreadable |= 1u << which;
+}
+
+void directives_read(const struct up_header *headers, size_t count, struct directives *directives_r)
+{
+    *directives_r = (struct directives){0};
     for (size_t i = 0; i < count; i++) {
         if (!str_caseeq(headers[i].name, STR("cache-control")))
             continue;
-        struct str rest = headers[i].value, name, value;
-        d->is_there = true;
-        while (next_directive(&rest, &name, &value))
-            take(d, name, value);
+        for (struct str list = headers[i].value; list.n != 0;) {
+            struct str item = next_directive(&list, &directives_r->malformed);
+            struct str name = {item.p, 0};
+            while (name.n < item.n && is_token_char(item.p[name.n]))
+                name.n++;
+            struct str rest = {item.p + name.n, item.n - name.n};
+            directives_r->malformed |= name.n == 0 && item.n != 0;
+            for (size_t k = 0; k < DIRECTIVES; k++)
+                if (str_caseeq(name, known[k].name))
+                    add(directives_r, (enum directive)k, rest);
+        }
     }
 }

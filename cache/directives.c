@@ -60,12 +60,12 @@ static size_t quoted_length(struct str text)
     return 0;
 }
 
-/* Takes the next directive off the list. A quote that is never closed is an ordinary character, so
- * that it hides no directive behind it. */
+/* Takes the next directive off the list. So that nothing hides a directive behind it, a quote that
+ * is never closed is an ordinary character, and a semicolon, which many write, ends one too. */
 static struct str next_directive(struct str *list, bool *malformed)
 {
     size_t n = 0;
-    while (n < list->n && list->p[n] != ',') {
+    while (n < list->n && list->p[n] != ',' && list->p[n] != ';') {
         size_t quoted = 0;
         if (list->p[n] == '"') {
             quoted = quoted_length((struct str){list->p + n, list->n - n});
@@ -74,6 +74,7 @@ static struct str next_directive(struct str *list, bool *malformed)
         n += quoted != 0 ? quoted : 1;
     }
     struct str item = {list->p, n};
+    *malformed |= n < list->n && list->p[n] == ';';
     n += n < list->n;
     *list = (struct str){list->p + n, list->n - n};
     return trimmed(item);

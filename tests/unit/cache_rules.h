@@ -39,7 +39,7 @@ static inline struct lines lines_of(const char *text)
 /* Which case it was, where one fails. */
 static inline void tell(int status, const char *headers)
 {
-    print_message("%d %s\n", status, headers);
+    print_message("%d %s\n", status, headers != NULL ? headers : "");
 }
 
 static const struct cache_policy no_policy = {.obeys_requests = true};

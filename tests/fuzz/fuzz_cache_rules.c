@@ -130,7 +130,9 @@ static void check_fields(const struct rules *rules, const struct block *answer,
         struct str name = answer->headers[i].name;
         struct str value = rules_field(answer->headers, answer->count, name, pool);
         struct up_header as_one = {name, value};
-        gw_assert(value.p != NULL && str_eq(rules_field(&as_one, 1, name, pool), value));
+        gw_assert(value.p != NULL);
+        if (memchr(value.p, '"', value.n) == NULL)
+            gw_assert(str_eq(rules_field(&as_one, 1, name, pool), value));
         rules_is_hop_by_hop(name, answer->headers[i].value);
         uint64_t ms = 7;
         gw_assert(rules_date(answer->headers[i].value, NOW, &ms) || ms == 7);

@@ -60,14 +60,15 @@ static size_t quoted_length(struct str text)
     return 0;
 }
 
-/* Takes the next directive off the list. So that nothing hides a directive behind it, a quote that
- * is never closed is an ordinary character, and a semicolon, which many write, ends one too. */
+/* Takes the next directive off the list. So that nothing hides a directive behind it, a semicolon,
+ * which many write, ends one too, and a quote that is never closed is an ordinary character, as are
+ * all behind it: each is looked for once. */
 static struct str next_directive(struct str *list, bool *malformed)
 {
     size_t n = 0;
     while (n < list->n && list->p[n] != ',' && list->p[n] != ';') {
         size_t quoted = 0;
-        if (list->p[n] == '"') {
+        if (list->p[n] == '"' && !*malformed) {
             quoted = quoted_length((struct str){list->p + n, list->n - n});
             *malformed |= quoted == 0;
         }

@@ -43,6 +43,7 @@ struct str last_good_encode(const struct cache_entry *entry)
     put_number(&to, entry->rules.age_ms);
     put_number(&to, entry->rules.lifetime_ms);
     put_number(&to, entry->rules.stale_if_error_ms);
+    put_number(&to, entry->rules.is_public);
     put_number(&to, entry->doc.count != 0);
     put_number(&to, entry->vary_count);
     for (size_t i = 0; i < entry->vary_count; i++) {
@@ -130,6 +131,7 @@ static bool read_parts(struct reader *r, struct lists *lists, struct cache_entry
     rules->age_ms = get_number(r);
     rules->lifetime_ms = get_number(r);
     rules->stale_if_error_ms = get_number(r);
+    rules->is_public = get_number(r) != 0;
     *is_json = get_number(r) != 0;
     parts->vary_count = get_count(r, CACHE_MAX_VARY);
     for (size_t i = 0; i < parts->vary_count; i++) {

@@ -20,6 +20,7 @@ static struct cache_entry *sample(void)
                                 .age_ms = 5000,
                                 .lifetime_ms = 60000,
                                 .stale_if_error_ms = 3600000,
+                                .is_public = true,
                                 .etag = {"\"one\"", 5}};
     struct json_doc doc;
     json_doc_init(&doc);
@@ -56,7 +57,7 @@ static void test_what_is_written_is_read(void **state)
     assert_true(str_eq(read->headers[1].name, STR("X-Empty")));
     assert_true(str_eq(read->rules.etag, STR("\"one\"")));
     assert_int_equal(json_count(json_get(json_root(&read->doc), STR("items"))), 3);
-    assert_true(read->is_last_good);
+    assert_true(read->is_last_good && read->rules.is_public);
     cache_entry_unref(&read);
     cache_entry_unref(&entry);
     free((char *)(uintptr_t)bytes.p);

@@ -43,6 +43,9 @@ static void test_directives_say_who_may_have_it(void **state)
         {"Cache-Control: no-store x\n", false, true, false, false, false},
         {"Cache-Control: x=\"a, no-store\n", false, true, false, false, false},
         {"Cache-Control: x=\"a\\\", no-cache\n", false, false, true, false, false},
+        {"Cache-Control: x=\"\\\", private, y=\"z\n", true, false, false, false, false},
+        {"Cache-Control: a; b=\"x, private\"\n", true, false, false, false, false},
+        {"Cache-Control: a; b=\"x, private, y\"\n", true, false, false, false, false},
         {"Cache-Control: \", private, \"\"\"\n", false, false, false, false, false},
         {"Cache-Control: \"\", private\n", true, false, false, false, false},
         /* and lets nobody do more */
@@ -291,6 +294,25 @@ static void test_sharing_what_is_not_kept(void **state)
     }
 }
 
+/* A line of 64 KiB of quotes that are never closed: read in milliseconds, not in seconds. */
+static void test_endless_quotes_take_no_time(void **state)
+{
+    (void)state;
+    enum { SIZE = 64 * 1024, ROUNDS = 20 };
+    static char text[SIZE];
+    for (size_t i = 0; i < SIZE; i++)
+        text[i] = i % 2 == 0 ? '"' : '\\';
+    memcpy(text + SIZE - 9, ",no-store", 9);
+    const struct up_header header = {STR("cache-control"), {text, SIZE}};
+    struct rules_request request = request_of("GET", NULL);
+    struct rules rules;
+    uint64_t began_us = clock_us();
+    for (int i = 0; i < ROUNDS; i++)
+        rules_read_answer(&minute, &request, 200, &header, 1, NOW, NOW, &rules);
+    assert_true(clock_us() - began_us < 2000000);
+    assert_true(rules.no_store);
+}
+
 static void test_what_is_odd_is_told(void **state)
 {
     (void)state;
@@ -332,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_requests_that_nothing_is_kept_for),
         cmocka_unit_test(test_answers_to_who_has_credentials),
         cmocka_unit_test(test_sharing_what_is_not_kept),
+        cmocka_unit_test(test_endless_quotes_take_no_time),
         cmocka_unit_test(test_what_is_odd_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,6 +84,11 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     if (watch->wanted == 0 && handle->attempt != NULL && attempt_rests(handle->attempt)) {
         epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL);
         watch->armed = 0; /* whoever takes nothing is left in peace, whatever comes */
+        /* The answer is whole, which curl doesn't tell while it waits for more of a body that the
+         * upstream had no use for. */
+        handle->attempt->is_answered = handle->attempt->told_head && !handle->attempt->is_paused;
+        if (handle->attempt->is_answered)
+            up_call_resume(handle->attempt->call);
         return 0;
     }
     if (watch->wanted == 0 && !has_answer(easy)) {

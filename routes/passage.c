@@ -80,6 +80,15 @@ static void refuse_answer(struct passage *passage, const char *error, const char
         failure_reply(passage, NULL);
 }
 
+/* All that was promised is here, and the upstream needn't take the rest of the request's body for
+ * it. */
+static void end_early(struct passage *passage)
+{
+    failure_note_answer(passage);
+    up_call_cancel(&passage->call);
+    passage->whole = true;
+}
+
 static void begin(struct passage *passage)
 {
     struct http_request *request = passage->request;
@@ -157,6 +166,9 @@ static bool on_bytes(struct up_stream *stream, const char *bytes, size_t n)
         passage->left -= n;
     bool fits = buf_append(filling, bytes, n);
     gw_assert(fits);
+    passage->record->bytes += n;
+    if (passage->left == 0 && !passage->body.whole)
+        end_early(passage);
     task_defer(passage->request->loop, &passage->flush);
     return true;
 }
@@ -209,6 +221,7 @@ static void on_dispose(void *arg)
         passage->request->flags = "DC";
     if (passage->call != NULL) {
         passage->record->attempts = up_call_attempts(passage->call);
+        passage->record->us = (uint32_t)(clock_us() - passage->request->started_us);
         up_call_cancel(&passage->call);
     }
     task_cancel(&passage->flush);

@@ -139,6 +139,8 @@ void passage_body_failed(struct passage *passage, enum http_body_end how);
 
 /* Notes in the access log's record how the call ended. */
 void failure_note(struct passage *passage, const struct up_result *result);
+/* The same when the answer is whole and the call isn't over. */
+void failure_note_answer(struct passage *passage);
 /* The same for an answer that can't be passed on: error is a token of RFC 9209. */
 void failure_note_error(struct passage *passage, const char *error, const char *detail);
 /* Answers that there is no answer, as noted; nothing was replied so far. */

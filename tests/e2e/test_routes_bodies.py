@@ -3,6 +3,7 @@ there is little of them, and cut so that everybody notices."""
 
 import hashlib
 import os
+import select
 import socket
 import subprocess
 import threading
@@ -516,7 +517,6 @@ def test_many_uploads_at_once_keep_their_bytes(gateway, origin):
 
 @pytest.mark.parametrize("answer", [
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nenough",
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nenough\r\n0\r\n\r\n",
     b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n6\r\nenough\r\n0\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\n\r\n",
 ])
@@ -534,14 +534,13 @@ def test_an_upstream_that_has_heard_enough_is_heard(gateway, origin, answer, chu
     with dial(one) as client:
         client.settimeout(0.2)
         client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
-        got = b""
         try:
-            while True:
+            while not select.select([client], [], [], 0)[0]:
                 client.sendall(b"10000\r\n%s\r\n" % BLOCK if chunked else BLOCK)
-        except (TimeoutError, ConnectionError):
-            client.settimeout(15)
-        while not got.endswith(b"enough" if b"204" not in answer else b"\r\n\r\n") and b"0\r\n\r\n" not in got:
-            got += client.recv(65536)
+        except TimeoutError:
+            pass
+        client.settimeout(15)
+        got = hear(client, b"\r\n\r\n" if b"204" in answer else b"enough")
     assert got.startswith(answer[:12]), got
     ending.set()
     record = one.access()[0]

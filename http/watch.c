@@ -34,12 +34,21 @@ static void probe(struct timer *timer)
     conn->probing = true;
 }
 
+/* What is left of a body that was answered before its end: behind it, its client may leave. */
+static bool discard(h2o_socket_t *sock)
+{
+    char bytes[16384];
+    return recv(h2o_socket_get_fd(sock), bytes, sizeof(bytes), MSG_DONTWAIT) > 0;
+}
+
 /* The socket is readable while a request waits: more requests, an end of file, or an error. */
 static void notice(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
     char byte;
     (void)err; /* nothing was read */
+    if (conn->relays && !conn->waiting->h2o->http1_is_persistent && discard(sock))
+        return;
     ssize_t n = recv(h2o_socket_get_fd(sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;

@@ -89,6 +89,7 @@ ssize_t body_up_read(struct up_stream *stream, char *to, size_t room)
     n = n < room ? n : room;
     memcpy(to, body->ring + body->first, n);
     body->held -= n;
+    body->taken += n;
     body->first = body->held == 0 ? 0 : (body->first + n) % body->size;
     if (body->full)
         task_defer(passage->request->loop, &body->more);

@@ -94,6 +94,14 @@ void failure_note(struct passage *passage, const struct up_result *result)
     warn(passage, result->detail);
 }
 
+void failure_note_answer(struct passage *passage)
+{
+    struct access_part *record = passage->record;
+    record->state = record->status >= 500 ? "error" : "ok";
+    record->us = (uint32_t)(clock_us() - passage->request->started_us);
+    record->attempts = up_call_attempts(passage->call);
+}
+
 void failure_note_error(struct passage *passage, const char *error, const char *detail)
 {
     struct access_part *record = passage->record;

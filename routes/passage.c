@@ -7,9 +7,11 @@
  *   flush()          once a turn: what came in it goes out as one piece
  *
  * Backpressure: while the client hasn't taken what h2o has, the other buffer fills; then the call
- * pauses. An answer that comes before the request's body is through is held back while it is a
- * good one, since a reply ends the reading of a body; an upstream that says no is passed on at
- * once, and the rest of the body is of no use to anybody.
+ * pauses.
+ *
+ * A reply ends the reading of a body. So a good answer that comes before the request's body is
+ * through is held back for as long as the upstream takes more of the body; once it doesn't, and at
+ * once when it says no, the rest of the body is of no use to anybody.
  *
  * Whoever leaves takes the request's pool along, and that the call. */
 #include "base/log.h"
@@ -78,6 +80,15 @@ static void refuse_answer(struct passage *passage, const char *error, const char
         failure_reply(passage, NULL);
 }
 
+/* All that was promised is here, and the upstream needn't take the rest of the request's body for
+ * it. */
+static void end_early(struct passage *passage)
+{
+    failure_note_answer(passage);
+    up_call_cancel(&passage->call);
+    passage->whole = true;
+}
+
 static void begin(struct passage *passage)
 {
     struct http_request *request = passage->request;
@@ -88,11 +99,20 @@ static void begin(struct passage *passage)
         refuse_answer(passage, "http_protocol_error", detail);
         return;
     }
+    timer_stop(request->loop, &passage->hold);
     passage->begun = true;
     passage->left = passage->is_head ? 0 : down.length;
     passage->relay = (struct http_relay){.proceed = on_proceed, .date = down.date};
     task_defer(request->loop, &passage->flush);
     http_relay_begin(request, &passage->relay, passage->status, down.length);
+}
+
+/* With an answer that was held back. */
+static void go_ahead(struct passage *passage)
+{
+    begin(passage);
+    if (passage->paused && passage->call != NULL)
+        up_call_resume(passage->call);
 }
 
 /* -- the answer -------------------------------------------------------------------------------- */
@@ -101,6 +121,21 @@ static void begin(struct passage *passage)
 static bool is_held_back(const struct passage *passage)
 {
     return passage->status != 0 && !passage->begun;
+}
+
+static void hold_back(struct passage *passage)
+{
+    passage->taken = passage->body.taken;
+    timer_start(passage->request->loop, &passage->hold, passage->route->config->idle_timeout_ms);
+}
+
+static void on_hold(struct timer *timer)
+{
+    struct passage *passage = CONTAINER_OF(timer, struct passage, hold);
+    if (passage->taken != passage->body.taken)
+        hold_back(passage);
+    else
+        go_ahead(passage);
 }
 
 static void on_head(struct up_stream *stream, int status, const struct up_header *headers,
@@ -112,6 +147,8 @@ static void on_head(struct up_stream *stream, int status, const struct up_header
     passage->header_count = count;
     if (passage->body.whole || status >= 300)
         begin(passage);
+    else
+        hold_back(passage);
 }
 
 static bool on_bytes(struct up_stream *stream, const char *bytes, size_t n)
@@ -129,6 +166,9 @@ static bool on_bytes(struct up_stream *stream, const char *bytes, size_t n)
         passage->left -= n;
     bool fits = buf_append(filling, bytes, n);
     gw_assert(fits);
+    passage->record->bytes += n;
+    if (passage->left == 0 && !passage->body.whole)
+        end_early(passage);
     task_defer(passage->request->loop, &passage->flush);
     return true;
 }
@@ -138,10 +178,10 @@ static void on_done(struct up_call *call, const struct up_result *result, void *
     struct passage *passage = arg;
     gw_assert(call == passage->call);
     failure_note(passage, result);
-    if (result->end == UP_ANSWERED && is_held_back(passage)) {
-        passage->whole = true; /* it has no body; its head is still needed */
-        return;
-    }
+    if (result->end == UP_ANSWERED && is_held_back(passage))
+        begin(passage);
+    if (passage->call == NULL)
+        return; /* its head made no sense */
     if (result->end != UP_ANSWERED && !passage->begun) {
         failure_reply(passage, result);
         up_call_release(&passage->call);
@@ -161,13 +201,8 @@ static void on_done(struct up_call *call, const struct up_result *result, void *
 
 void passage_body_whole(struct passage *passage)
 {
-    if (!is_held_back(passage))
-        return;
-    begin(passage);
-    if (passage->whole && passage->call != NULL)
-        up_call_release(&passage->call);
-    else if (passage->paused && passage->call != NULL)
-        up_call_resume(passage->call);
+    if (is_held_back(passage))
+        go_ahead(passage);
 }
 
 void passage_body_failed(struct passage *passage, enum http_body_end how)
@@ -186,9 +221,11 @@ static void on_dispose(void *arg)
         passage->request->flags = "DC";
     if (passage->call != NULL) {
         passage->record->attempts = up_call_attempts(passage->call);
+        passage->record->us = (uint32_t)(clock_us() - passage->request->started_us);
         up_call_cancel(&passage->call);
     }
     task_cancel(&passage->flush);
+    timer_stop(passage->request->loop, &passage->hold);
     body_up_fini(passage);
     buf_fini(&passage->filling);
     buf_fini(&passage->sending);
@@ -211,6 +248,7 @@ static struct passage *create(struct http_request *request, struct proxy_route *
                                          .body = passage->is_head ? NULL : on_bytes,
                                          .idle_ms = route->config->idle_timeout_ms};
     task_init(&passage->flush, on_turn_end);
+    timer_init(&passage->hold, on_hold);
     buf_init(&passage->filling, LOT_MAX);
     buf_init(&passage->sending, LOT_MAX);
     body_up_init(passage);

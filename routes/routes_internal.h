@@ -87,10 +87,11 @@ struct body_up {
     struct task more; /* reads on, at the end of the turn */
     char *ring;       /* owned; NULL = no body, or none yet */
     size_t size, first, held;
-    bool begun;  /* somebody reads from the client */
-    bool full;   /* the reader was told that there is no room */
-    bool wanted; /* the upstream was told that there is nothing yet */
-    bool whole;  /* all of it came, or there is none */
+    uint64_t taken; /* by the upstream */
+    bool begun;     /* somebody reads from the client */
+    bool full;      /* the reader was told that there is no room */
+    bool wanted;    /* the upstream was told that there is nothing yet */
+    bool whole;     /* all of it came, or there is none */
 };
 void body_up_init(struct passage *passage);
 void body_up_fini(struct passage *passage);
@@ -111,10 +112,12 @@ struct passage {
 
     /* the answer */
     struct http_relay relay;
-    struct task flush;               /* sends what has come, once a turn */
-    struct buf filling, sending;     /* what came meanwhile; what h2o has */
-    uint64_t left;                   /* of the length that was promised; UINT64_MAX = none was */
-    int status;                      /* 0 = no head yet */
+    struct task flush;           /* sends what has come, once a turn */
+    struct buf filling, sending; /* what came meanwhile; what h2o has */
+    struct timer hold;           /* of an answer that came before the end of the request's body */
+    uint64_t taken;              /* of that body, when the timer was set */
+    uint64_t left;               /* of the length that was promised; UINT64_MAX = none was */
+    int status;                  /* 0 = no head yet */
     const struct up_header *headers; /* until the reply has begun */
     size_t header_count;
     bool begun;         /* the reply */
@@ -136,6 +139,8 @@ void passage_body_failed(struct passage *passage, enum http_body_end how);
 
 /* Notes in the access log's record how the call ended. */
 void failure_note(struct passage *passage, const struct up_result *result);
+/* The same when the answer is whole and the call isn't over. */
+void failure_note_answer(struct passage *passage);
 /* The same for an answer that can't be passed on: error is a token of RFC 9209. */
 void failure_note_error(struct passage *passage, const char *error, const char *detail);
 /* Answers that there is no answer, as noted; nothing was replied so far. */

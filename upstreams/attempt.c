@@ -105,6 +105,7 @@ void attempt_start(struct attempt *attempt)
     attempt->posted = attempt->has_slot = attempt->cut = attempt->new_connection = false;
     attempt->head_complete = attempt->sent = false;
     attempt->told_head = attempt->is_paused = attempt->waits_for_body = false;
+    attempt->is_answered = false;
     attempt->body_begun = attempt->body_sent = false;
     attempt->status = 0;
     attempt->refused = REFUSED_NOTHING;
@@ -246,6 +247,10 @@ void attempt_resume(struct attempt *attempt)
 {
     struct up_client *client = attempt->lane->client;
     struct lane *lane = attempt->lane;
+    if (attempt->is_answered) {
+        attempt_ended(attempt, CURLE_OK);
+        return;
+    }
     attempt->is_paused = attempt->waits_for_body = false;
     attempt->moved_ms = loop_now_ms(client->loop);
     CURLcode code = curl_easy_pause(attempt->handle->easy, CURLPAUSE_CONT);
@@ -302,7 +307,8 @@ static uint64_t end_of(struct attempt *attempt, uint64_t now_ms)
     const struct up_stream *stream = call->stream;
     if (stream == NULL || is_connecting(attempt))
         return attempt->deadline_ms;
-    uint64_t moved_ms = attempt_rests(attempt) ? now_ms : attempt->moved_ms;
+    bool rests = attempt->is_paused || (attempt->waits_for_body && !attempt->told_head);
+    uint64_t moved_ms = rests ? now_ms : attempt->moved_ms;
     uint64_t end_ms = moved_ms + stream->idle_ms;
     if (!attempt->told_head && (stream->read == NULL || attempt->body_sent))
         end_ms = (stream->read != NULL ? attempt->moved_ms : attempt->began_ms) + call->timeout_ms;

@@ -72,6 +72,17 @@ static bool has_answer(CURL *easy)
     return status != 0;
 }
 
+/* curl reads no more of an answer. When it doesn't end the transfer either, in this turn, it waits
+ * for more of a body that the upstream had no use for. */
+static void note_answered(struct attempt *attempt)
+{
+    if (!attempt->told_head || attempt->is_paused || attempt->call->stream->read == NULL ||
+        attempt->body_sent)
+        return;
+    attempt->is_answered = true;
+    up_call_resume(attempt->call);
+}
+
 static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
     (void)unused;
@@ -81,6 +92,8 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     watch->lane = lane;
     watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
+    if ((watch->wanted & CURL_POLL_IN) == 0 && handle->attempt != NULL)
+        note_answered(handle->attempt);
     if (watch->wanted == 0 && handle->attempt != NULL && attempt_rests(handle->attempt)) {
         epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL);
         watch->armed = 0; /* whoever takes nothing is left in peace, whatever comes */
@@ -289,6 +302,15 @@ static void lane_run(struct lane *lane)
         timer_stop(lane->client->loop, &lane->timer);
 }
 
+static void run_lanes(struct up_client *client)
+{
+    while (!h2o_linklist_is_empty(&client->due)) {
+        struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
+        h2o_linklist_unlink(&lane->link);
+        lane_run(lane);
+    }
+}
+
 static void end_of_turn(struct task *task)
 {
     struct up_client *client = CONTAINER_OF(task, struct up_client, task);
@@ -304,17 +326,15 @@ static void end_of_turn(struct task *task)
         h2o_linklist_unlink(&attempt->waiting);
         attempt_go(attempt);
     }
-    while (!h2o_linklist_is_empty(&client->resumed)) {
-        struct up_call *call =
-            H2O_STRUCT_FROM_MEMBER(struct up_call, resumed, client->resumed.next);
-        h2o_linklist_unlink(&call->resumed);
-        call_go_on(call);
-    }
-    while (!h2o_linklist_is_empty(&client->due)) {
-        struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
-        h2o_linklist_unlink(&lane->link);
-        lane_run(lane);
-    }
+    do { /* calls that go on after lanes: of those that ended, curl's word counts */
+        run_lanes(client);
+        while (!h2o_linklist_is_empty(&client->resumed)) {
+            struct up_call *call =
+                H2O_STRUCT_FROM_MEMBER(struct up_call, resumed, client->resumed.next);
+            h2o_linklist_unlink(&call->resumed);
+            call_go_on(call);
+        }
+    } while (!h2o_linklist_is_empty(&client->due));
 }
 
 /* -- the client -- */

@@ -379,6 +379,7 @@ struct attempt {
     bool sent;                           /* curl began to send a request that isn't a GET */
     bool told_head;                      /* of a stream, as what follows: it has had the head */
     bool is_paused;                      /* it takes nothing of the answer */
+    bool is_answered;                    /* before it wanted all of the request's body */
     bool waits_for_body;                 /* it had nothing of the request's body */
     bool body_begun, body_sent;          /* bytes of that were read; all of them */
     uint64_t moved_ms;                   /* when something last moved, on the loop's clock */

@@ -3,6 +3,7 @@ there is little of them, and cut so that everybody notices."""
 
 import hashlib
 import os
+import select
 import socket
 import subprocess
 import threading
@@ -512,3 +513,35 @@ def test_many_uploads_at_once_keep_their_bytes(gateway, origin):
     for thread in threads:
         thread.join()
     assert results == dict.fromkeys(range(30), True)
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nenough",
+    b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n6\r\nenough\r\n0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_upstream_that_has_heard_enough_is_heard(gateway, origin, answer, chunked):
+    def handler(exchange):
+        exchange.read(1000)
+        exchange.send(answer.replace(b"Length: 5", b"Length: 6"))
+        ending.wait(30)
+        return False
+
+    ending = threading.Event()
+    one = gateway(ROUTE.format(url=origin(handler, receive_buffer=65536).url) + 'idle_timeout = "1s"\n')
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 100000000"
+    with dial(one) as client:
+        client.settimeout(0.2)
+        client.sendall(b"POST /x HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        try:
+            while not select.select([client], [], [], 0)[0]:
+                client.sendall(b"10000\r\n%s\r\n" % BLOCK if chunked else BLOCK)
+        except TimeoutError:
+            pass
+        client.settimeout(15)
+        got = hear(client, b"\r\n\r\n" if b"204" in answer else b"enough")
+    assert got.startswith(answer[:12]), got
+    ending.set()
+    record = one.access()[0]
+    assert record["parts"][0]["state"] == "ok", record

@@ -48,12 +48,13 @@ bool seconds_read(struct str text, uint64_t *ms_r)
     return true;
 }
 
-/* The length of the quoted-string at the front of text, 0 when it has no end. */
+/* The length of the quoted-string at the front of text, 0 when it has no end, or one that more
+ * follows than the end of the directive: then the quotes are paired wrongly. */
 static size_t quoted_length(struct str text)
 {
     for (size_t i = 1; i < text.n; i++) {
         if (text.p[i] == '"')
-            return i + 1;
+            return i + 1 == text.n || strchr(",; \t", text.p[i + 1]) != NULL ? i + 1 : 0;
         if (text.p[i] == '\\')
             i++;
     }

@@ -44,9 +44,10 @@ static void test_directives_say_who_may_have_it(void **state)
         {"Cache-Control: x=\"a, no-store\n", false, true, false, false, false},
         {"Cache-Control: x=\"a\\\", no-cache\n", false, false, true, false, false},
         {"Cache-Control: x=\"\\\", private, y=\"z\n", true, false, false, false, false},
+        {"Cache-Control: x=\"a, private, y=\"b\"\n", true, false, false, false, false},
         {"Cache-Control: a; b=\"x, private\"\n", true, false, false, false, false},
         {"Cache-Control: a; b=\"x, private, y\"\n", true, false, false, false, false},
-        {"Cache-Control: \", private, \"\"\"\n", false, false, false, false, false},
+        {"Cache-Control: \", private, \"\"\"\n", true, false, false, false, false},
         {"Cache-Control: \"\", private\n", true, false, false, false, false},
         /* and lets nobody do more */
         {"Cache-Control: public=1\n", false, false, false, false, false},

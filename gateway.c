@@ -117,7 +117,7 @@ static void *worker_main(void *arg)
     worker->client = up_client_create(site->upstreams, worker->loop, site->names);
     worker->cache = cache_client_create(site->cache, worker->client, worker->loop);
     pages_set_client(site->pages, worker->loop, worker->client, worker->cache);
-    routing_set_client(site->routing, worker->loop, worker->client);
+    routing_set_client(site->routing, worker->loop, worker->client, worker->cache);
     certificates_set_client(site->certificates, worker->loop, worker->client);
     files_loop_start(site->files, worker->loop);
     worker->http = http_loop_create(site->server, worker->loop);
@@ -137,7 +137,7 @@ static void *worker_main(void *arg)
     http_loop_destroy(&worker->http);
     files_loop_stop(site->files, worker->loop);
     certificates_set_client(site->certificates, worker->loop, NULL);
-    routing_set_client(site->routing, worker->loop, NULL);
+    routing_set_client(site->routing, worker->loop, NULL, NULL);
     pages_set_client(site->pages, worker->loop, NULL, NULL);
     cache_client_destroy(&worker->cache);
     up_client_destroy(&worker->client);

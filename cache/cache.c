@@ -70,6 +70,8 @@ struct cache *cache_create(const struct config *config, bool serving, struct off
     bool last_good = false;
     for (size_t i = 0; i < config->page_count; i++)
         check_parts(config, &config->pages[i], diag, &last_good);
+    for (size_t i = 0; i < config->route_count; i++)
+        check_room(config, &config->routes[i].cache, config->routes[i].upstream, diag);
     for (size_t i = 0; i < config->certificate_count; i++)
         check_parts(config, &config->certificates[i].asked, diag, &last_good);
 

@@ -109,7 +109,7 @@ static void keep(const struct landing_in *in, struct landing *landing, bool may_
         if (in->plan->keeps_last_good && in->cache->last_good != NULL &&
             landing->entry->status < 300)
             last_good_save(in->cache->last_good, landing->entry);
-    } else if (landing->answer.result.status < 500) {
+    } else if (landing->answer.result.status < 500 && !in->asked->has_credentials) {
         cache_store_remove(store, in->key);
     }
 }

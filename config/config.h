@@ -210,6 +210,7 @@ struct config_route { /* [routes.NAME] */
     uint64_t idle_timeout_ms;      /* without a byte of either body */
     uint64_t max_body;             /* bytes of a request's body; 0 = any number */
     bool preserve_host;            /* Host is the client's, not the upstream's */
+    struct config_caching cache;
 };
 
 struct config_data {   /* [data] */

@@ -530,6 +530,11 @@ static const struct schema_section upstream_sections[] = {
 static const struct schema_section part_sections[] = PART_SECTIONS("pages");
 static const struct schema_section asked_sections[] = PART_SECTIONS("certificates");
 
+static const struct schema_section route_sections[] = {
+    {"routes.*.cache", "cache", SECTION_TABLE, KEYS(caching_keys),
+     .offset = offsetof(struct config_route, cache)},
+};
+
 static const struct schema_section page_sections[] = {
     {"pages.*.parts.*", "parts", SECTION_NAMED, KEYS(part_keys), SECTIONS(part_sections),
      .offset = offsetof(struct config_page, parts),
@@ -565,7 +570,7 @@ static const struct schema_section sections[] = {
     {"static.*", "static", SECTION_NAMED, KEYS(static_keys),
      .offset = offsetof(struct config, statics),
      .count_offset = offsetof(struct config, static_count), .size = sizeof(struct config_static)},
-    {"routes.*", "routes", SECTION_NAMED, KEYS(route_keys),
+    {"routes.*", "routes", SECTION_NAMED, KEYS(route_keys), SECTIONS(route_sections),
      .offset = offsetof(struct config, routes),
      .count_offset = offsetof(struct config, route_count), .size = sizeof(struct config_route)},
     {"data", "data", SECTION_TABLE, KEYS(data_keys), .offset = offsetof(struct config, data)},

@@ -145,6 +145,18 @@ static void on_head(struct up_stream *stream, int status, const struct up_header
     passage->status = passage->record->status = status;
     passage->headers = headers;
     passage->header_count = count;
+    switch (kept_head(passage, status, headers, count)) {
+    case KEPT_REPLIED:
+        passage->record->attempts = up_call_attempts(passage->call);
+        passage->record->us = (uint32_t)(clock_us() - passage->request->started_us);
+        up_call_cancel(&passage->call);
+        return;
+    case KEPT_SPOILT:
+        refuse_answer(passage, "http_protocol_error", "a 304 about something else");
+        return;
+    case KEPT_PASSES:
+        break;
+    }
     if (passage->body.whole || status >= 300)
         begin(passage);
     else
@@ -167,6 +179,7 @@ static bool on_bytes(struct up_stream *stream, const char *bytes, size_t n)
     bool fits = buf_append(filling, bytes, n);
     gw_assert(fits);
     passage->record->bytes += n;
+    kept_bytes(passage, bytes, n);
     if (passage->left == 0 && !passage->body.whole)
         end_early(passage);
     task_defer(passage->request->loop, &passage->flush);
@@ -183,7 +196,8 @@ static void on_done(struct up_call *call, const struct up_result *result, void *
     if (passage->call == NULL)
         return; /* its head made no sense */
     if (result->end != UP_ANSWERED && !passage->begun) {
-        failure_reply(passage, result);
+        if (!kept_stand_in(passage))
+            failure_reply(passage, result);
         up_call_release(&passage->call);
         return;
     }
@@ -193,6 +207,8 @@ static void on_done(struct up_call *call, const struct up_result *result, void *
         passage->whole = false;
     }
     passage->broken = !passage->whole;
+    if (passage->whole)
+        kept_end(passage, result->headers, result->header_count);
     up_call_release(&passage->call);
     task_defer(passage->request->loop, &passage->flush);
 }
@@ -227,6 +243,7 @@ static void on_dispose(void *arg)
     task_cancel(&passage->flush);
     timer_stop(passage->request->loop, &passage->hold);
     body_up_fini(passage);
+    kept_fini(passage);
     buf_fini(&passage->filling);
     buf_fini(&passage->sending);
 }
@@ -286,6 +303,8 @@ static void call(struct passage *passage)
                                .repeatable = is_idempotent(request->method),
                                .stream = &passage->stream};
     struct up_client *client = route->routing->clients[loop_index(request->loop)];
+    if (kept_start(passage, &asked))
+        return;
     passage->call = up_call_start(client, &asked, on_done, passage);
 }
 

@@ -98,6 +98,9 @@ static void mount(struct routing *routing, const struct config *config,
     if (item->path.n == 0 || route->upstream == NULL)
         return;
     target_prepare(route, &routing->pool);
+    route->cache = cache_plan(&routing->pool, &item->cache, item->name);
+    if (route->cache != NULL)
+        route->cache->policy.obeys_requests = route->cache->policy.heuristic = true;
     note_settled(route, &routing->pool);
     route->http =
         http_route_add(server, item->name.p, methods | HTTP_PREFIX | HTTP_READS_BODY, item->path,
@@ -131,8 +134,10 @@ void routing_destroy(struct routing **routing_p)
     free(routing);
 }
 
-void routing_set_client(struct routing *routing, struct loop *loop, struct up_client *client)
+void routing_set_client(struct routing *routing, struct loop *loop, struct up_client *client,
+                        struct cache_client *cache)
 {
     gw_assert(loop_index(loop) < MAX_LOOPS);
+    routing->caches[loop_index(loop)] = cache;
     routing->clients[loop_index(loop)] = client;
 }

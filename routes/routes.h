@@ -6,6 +6,7 @@
 #ifndef GW_ROUTES_H
 #define GW_ROUTES_H
 
+#include "cache/cache.h"
 #include "http/http.h"
 #include "upstreams/upstreams.h"
 
@@ -16,9 +17,12 @@ struct routing;
 struct routing *routing_create(const struct config *config, struct upstreams *ups,
                                struct http_server *server, struct diag *diag);
 void routing_destroy(struct routing **routing);
-/* A loop's client for calls, to be set on the loop's thread before requests arrive. It must outlive
- * the loop's requests, whose disposal gives their calls back. */
-void routing_set_client(struct routing *routing, struct loop *loop, struct up_client *client);
+/* A loop's clients for calls, to be set on the loop's thread before requests arrive. They must
+ * outlive the loop's requests, whose disposal gives their calls back. cache: NULL = nothing is
+ * kept.
+ */
+void routing_set_client(struct routing *routing, struct loop *loop, struct up_client *client,
+                        struct cache_client *cache);
 
 /* For explain: what would be asked of whom, after http_route_match(). False: the request doesn't go
  * to one of these routes. */

@@ -3,6 +3,7 @@
  *   routes.c    what the configuration says, checked; the handler that requests come to
  *   passage.c   the life of one request on its way through, from head to end
  *   body_up.c   its body, between the client's socket and the upstream's
+ *   kept.c      answers that are kept, in front of the upstream
  *   fields.c    which headers pass, in both directions
  *   target.c    paths: the upstream's for the client's, and back again in a redirect
  *   failure.c   what is answered when there is no answer; the access log's record
@@ -21,6 +22,7 @@ struct proxy_route {
     const struct config_route *config;
     struct routing *routing;
     struct upstream *upstream;
+    struct cache_plan *cache; /* NULL = its answers aren't kept */
     const struct http_route *http;
     struct str prefix; /* the path without a final slash: "" is all */
     size_t depth;      /* its segments */
@@ -37,6 +39,7 @@ struct routing {
     h2o_mem_pool_t pool;
     char via[32]; /* what this process is called in Via: "gateway-7f3c9a2e" */
     struct up_client *clients[MAX_LOOPS];
+    struct cache_client *caches[MAX_LOOPS]; /* NULL = nothing is kept */
 };
 
 /* -- target.c ----------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ struct passage {
     struct up_stream stream;
     struct access_part *record; /* in the pool: the log is written when this is gone */
     struct body_up body;
+    struct kept *kept; /* NULL: no answer to it is kept */
 
     /* the answer */
     struct http_relay relay;
@@ -133,6 +137,26 @@ void passage_start(struct http_request *request, void *route);
 /* From body_up.c: the request's body is whole, or won't be. */
 void passage_body_whole(struct passage *passage);
 void passage_body_failed(struct passage *passage, enum http_body_end how);
+
+/* -- kept.c ------------------------------------------------------------------------------------
+ */
+
+/* True: what is kept was replied. Else the request is to be made as it is now; what it points to is
+ * in the pool. */
+bool kept_start(struct passage *passage, struct up_request *request);
+enum kept_verdict {
+    KEPT_PASSES,  /* the answer is to be passed on */
+    KEPT_REPLIED, /* what is kept was replied instead */
+    KEPT_SPOILT   /* it can't be used */
+};
+enum kept_verdict kept_head(struct passage *passage, int status, const struct up_header *headers,
+                            size_t count);
+/* Of the answer's body, and its end. */
+void kept_bytes(struct passage *passage, const char *bytes, size_t n);
+void kept_end(struct passage *passage, const struct up_header *headers, size_t count);
+/* There is no answer. True: what is kept was replied instead. */
+bool kept_stand_in(struct passage *passage);
+void kept_fini(struct passage *passage);
 
 /* -- failure.c ---------------------------------------------------------------------------------
  */

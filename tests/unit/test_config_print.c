@@ -464,6 +464,8 @@ static void look_for_key(const char *key, const char *type, const char *default_
     const char *name = strrchr(key, '.') + 1;
     /* a certificate's parts are those of a page */
     bool asked = strncmp(key, "certificates.*.parts", 20) == 0;
+    if (strncmp(key, "routes.*.cache.", 15) == 0)
+        return; /* as a part's */
     snprintf(section, sizeof(section), "%s%.*s", asked ? "pages" : "",
              (int)(name - 1 - key) - (asked ? 12 : 0), key + (asked ? 12 : 0));
     document->keys++;

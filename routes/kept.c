@@ -1,0 +1,347 @@
+/* What is kept of a route's answers (RFC 9111), in front of its upstream: an answer that is fresh
+ * is the reply; one that is stale is asked about, and stands in where asking fails; what comes is
+ * kept while it passes. Bodies are kept as they came, coded or not. Requests for ranges, and those
+ * whose conditions only the origin can judge, go past all this. */
+#include <stdio.h>
+#include "base/text.h"
+#include "http/conditional.h"
+#include "routes/routes_internal.h"
+
+enum { MAX_KEPT = 4 << 20 }; /* bytes of a body; the store takes no larger ones */
+
+struct kept {
+    struct cache_plan *plan;
+    struct cache_store *store;
+    struct rules_request asked;
+    struct cache_key key;
+    const struct up_header *headers; /* that go up, without conditions of ours */
+    size_t header_count;
+    struct cache_entry *entry; /* held; past its time, or NULL */
+    struct rules rules;        /* of the answer that passes */
+    uint64_t requested_ms;
+    struct buf body;
+    bool validates; /* the upstream is asked whether `entry` still holds */
+    bool stores;    /* what passes is to be kept */
+    bool by_method; /* it isn't one whose answers are kept */
+};
+
+static uint64_t unix_ms(void)
+{
+    return (uint64_t)clock_unix_ms();
+}
+
+/* -- replies ------------------------------------------------------------------------------------
+ */
+
+static void nothing_more(struct http_relay *relay)
+{
+    (void)relay;
+}
+
+/* What the client has already, RFC 9110 section 13. */
+static int status_for(struct http_request *request, const struct cache_entry *entry)
+{
+    static const struct str names[] = {{"if-none-match", 13}, {"if-modified-since", 17}};
+    struct str etag = entry->rules.etag;
+    struct preconditions conditions = {.if_none_match = http_header(request, names[0]),
+                                       .if_modified_since = http_header(request, names[1])};
+    time_t modified = 0;
+    if (etag.n > 2 && etag.p[0] == 'W')
+        etag = (struct str){etag.p + 2, etag.n - 2};
+    if (entry->rules.last_modified.n == 0 ||
+        !http_date_parse(entry->rules.last_modified, &modified))
+        conditions.if_modified_since = (struct str){NULL, 0};
+    if (entry->status != 200 || (etag.n == 0 && conditions.if_none_match.p != NULL))
+        return entry->status;
+    return preconditions_evaluate(&conditions, etag, modified);
+}
+
+static void add_age(struct http_request *request, uint64_t age_ms)
+{
+    char *text = h2o_mem_alloc_pool(request->pool, 24);
+    int n = snprintf(text, 24, "%llu", (unsigned long long)(age_ms / 1000));
+    http_add_header(request, "age", (struct str){text, (size_t)n});
+}
+
+static void add_status(struct http_request *request, enum cache_word word,
+                       const struct cache_entry *entry, int forward_status, bool stored)
+{
+    int64_t ttl = entry != NULL ? rules_ttl(&entry->rules, unix_ms()) : 0;
+    const struct cache_answer answer = {.word = word,
+                                        .stored = stored,
+                                        .forward_status = forward_status,
+                                        .ttl_ms = ttl > 0 ? (uint64_t)ttl : 0,
+                                        .past_ms = ttl < 0 ? (uint64_t)-ttl : 0};
+    http_add_header(request, "cache-status",
+                    cache_status(request->pool, &answer, (struct str){NULL, 0}));
+}
+
+/* The entry is the reply. False: its headers make no sense any more. */
+static bool reply(struct passage *passage, struct cache_entry *entry, enum cache_word word,
+                  int forward_status)
+{
+    struct http_request *request = passage->request;
+    struct fields_down down;
+    const char *detail;
+    int status = status_for(request, entry);
+    if (!fields_down(request, passage->route, entry->headers, entry->header_count, &down, &detail))
+        return false;
+    add_age(request, rules_age(&entry->rules, unix_ms()));
+    add_status(request, word, entry, forward_status, word == CACHE_REVALIDATED);
+    passage->status = passage->record->status = entry->status;
+    passage->record->state = word == CACHE_STALE ? "stale" : "ok";
+    passage->begun = passage->over = true;
+    passage->relay = (struct http_relay){.proceed = nothing_more, .date = down.date};
+    bool has_body = status != 304 && status != 204;
+    http_relay_begin(request, &passage->relay, status, has_body ? entry->body.n : UINT64_MAX);
+    http_relay_send(&passage->relay, entry->body.p,
+                    has_body && !passage->is_head ? entry->body.n : 0, RELAY_END);
+    return true;
+}
+
+/* -- asking -------------------------------------------------------------------------------------
+ */
+
+static struct cache_key key_of(const struct passage *passage, struct str target)
+{
+    const struct proxy_route *route = passage->route;
+    struct http_request *request = passage->request;
+    bool by_host = route->config->preserve_host;
+    const struct str pieces[] = {route->config->upstream,
+                                 STR(" GET "),
+                                 target,
+                                 STR("\nroute "),
+                                 route->config->name,
+                                 by_host ? STR(" ") : STR(""),
+                                 by_host ? request->host : STR(""),
+                                 STR("\n")};
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT(pieces); i++)
+        n += pieces[i].n;
+    char *text = h2o_mem_alloc_pool(request->pool, n), *at = text;
+    for (size_t i = 0; i < COUNT(pieces); i++)
+        if (pieces[i].n != 0)
+            at = (char *)mempcpy(at, pieces[i].p, pieces[i].n);
+    return cache_key((struct str){text, n});
+}
+
+/* Conditions that are about the client's own copy, which a kept answer can be held against. */
+static bool is_ours_to_judge(struct str name)
+{
+    return str_caseeq(name, STR("if-none-match")) || str_caseeq(name, STR("if-modified-since"));
+}
+
+static bool goes_past(const struct rules_request *asked, const struct up_header *headers,
+                      size_t count)
+{
+    if (asked->has_range)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (str_caseeq(headers[i].name, STR("if-match")) ||
+            str_caseeq(headers[i].name, STR("if-unmodified-since")) ||
+            str_caseeq(headers[i].name, STR("if-range")))
+            return true;
+    return false;
+}
+
+/* Ours take the place of the client's. */
+static void add_conditions(struct passage *passage, struct up_request *request)
+{
+    struct kept *kept = passage->kept;
+    struct up_header *headers =
+        h2o_mem_alloc_pool(passage->request->pool, (request->header_count + 2) * sizeof(*headers));
+    size_t n = 0;
+    for (size_t i = 0; i < request->header_count; i++)
+        if (!is_ours_to_judge(request->headers[i].name))
+            headers[n++] = request->headers[i];
+    size_t added = rules_conditions(&kept->entry->rules, headers + n);
+    if (added == 0)
+        return;
+    kept->validates = true;
+    request->headers = headers;
+    request->header_count = n + added;
+}
+
+static bool reply_not_kept(struct passage *passage)
+{
+    passage->record->state = "skipped";
+    http_add_header(passage->request, "cache-status",
+                    STR("gateway; fwd=miss; detail=only-if-cached"));
+    http_problem_reply(passage->request,
+                       &(struct http_problem){.status = 504,
+                                              .type = "not-kept",
+                                              .title = "Nothing that is kept can be used",
+                                              .detail = STR("only-if-cached was asked for")});
+    passage->begun = passage->over = true;
+    return true;
+}
+
+bool kept_start(struct passage *passage, struct up_request *request)
+{
+    struct proxy_route *route = passage->route;
+    struct cache_client *client = route->routing->caches[loop_index(passage->request->loop)];
+    struct rules_request asked;
+    if (route->cache == NULL || client == NULL || cache_client_store(client) == NULL)
+        return false;
+    rules_read_request(&route->cache->policy, request->method, request->headers,
+                       request->header_count, &asked);
+    if (goes_past(&asked, request->headers, request->header_count))
+        return false;
+    struct kept *kept = h2o_mem_alloc_pool(passage->request->pool, sizeof(*kept));
+    *kept = (struct kept){.plan = route->cache,
+                          .store = cache_client_store(client),
+                          .asked = asked,
+                          .key = key_of(passage, request->target),
+                          .headers = request->headers,
+                          .header_count = request->header_count,
+                          .by_method = !asked.is_get && !asked.is_head};
+    buf_init(&kept->body, MAX_KEPT);
+    passage->kept = kept;
+    if (kept->by_method)
+        return false;
+    kept->entry = cache_store_find(kept->store, kept->key, request->headers, request->header_count);
+    enum rules_use use = kept->entry != NULL    ? rules_use(&kept->entry->rules, &asked, unix_ms())
+                         : asked.only_if_cached ? USE_GATEWAY_TIMEOUT
+                                                : USE_ANOTHER;
+    if (use == USE_GATEWAY_TIMEOUT)
+        return reply_not_kept(passage);
+    if (use == USE_FRESH && reply(passage, kept->entry, CACHE_HIT, 0))
+        return true;
+    if (kept->entry != NULL && asked.is_get)
+        add_conditions(passage, request);
+    kept->requested_ms = unix_ms();
+    return false;
+}
+
+/* -- what passes --------------------------------------------------------------------------------
+ */
+
+/* A 304 to our question: the kept answer, with its headers brought up to date, is the reply. */
+static bool revalidated(struct passage *passage, const struct up_header *headers, size_t count)
+{
+    struct kept *kept = passage->kept;
+    struct cache_entry *entry = kept->entry;
+    struct up_header *merged;
+    struct rules rules;
+    size_t merged_count;
+    h2o_mem_pool_t *pool = passage->request->pool;
+    if (!rules_validates(&entry->rules, headers, count))
+        return false;
+    rules_merge(entry->headers, entry->header_count, headers, count, pool, &merged, &merged_count);
+    rules_read_answer(&kept->plan->policy, &kept->asked, entry->status, merged, merged_count,
+                      kept->requested_ms, unix_ms(), &rules);
+    struct cache_entry *fresh =
+        cache_entry_create(&(struct cache_entry_parts){.key = kept->key,
+                                                       .vary_names = entry->vary_names,
+                                                       .vary_values = entry->vary_values,
+                                                       .vary_count = entry->vary_count,
+                                                       .tags = kept->plan->tags,
+                                                       .tag_count = kept->plan->tag_count,
+                                                       .status = entry->status,
+                                                       .headers = merged,
+                                                       .header_count = merged_count,
+                                                       .content_type = entry->content_type,
+                                                       .body = entry->body,
+                                                       .rules = &rules});
+    if (rules.may_store)
+        cache_store_put(kept->store, fresh);
+    else
+        cache_store_remove(kept->store, kept->key);
+    cache_entry_unref(&kept->entry);
+    kept->entry = fresh; /* held until the reply is out */
+    return reply(passage, fresh, CACHE_REVALIDATED, 304);
+}
+
+bool kept_stand_in(struct passage *passage)
+{
+    struct kept *kept = passage->kept;
+    return kept != NULL && !passage->begun && kept->entry != NULL &&
+           rules_use_on_error(&kept->entry->rules, unix_ms()) &&
+           reply(passage, kept->entry, CACHE_STALE, 0);
+}
+
+enum kept_verdict kept_head(struct passage *passage, int status, const struct up_header *headers,
+                            size_t count)
+{
+    struct kept *kept = passage->kept;
+    if (kept == NULL)
+        return KEPT_PASSES;
+    if (kept->by_method) {
+        if (rules_invalidates(&kept->asked, status))
+            cache_store_remove(kept->store, kept->key);
+        http_add_header(passage->request, "cache-status", STR("gateway; fwd=method"));
+        return KEPT_PASSES;
+    }
+    if (status == 304 && kept->validates)
+        return revalidated(passage, headers, count) ? KEPT_REPLIED : KEPT_SPOILT;
+    if ((status == 500 || status == 502 || status == 503 || status == 504) &&
+        kept_stand_in(passage))
+        return KEPT_REPLIED;
+    rules_read_answer(&kept->plan->policy, &kept->asked, status, headers, count, kept->requested_ms,
+                      unix_ms(), &kept->rules);
+    kept->stores = kept->rules.may_store && kept->asked.is_get;
+    if (!kept->stores && status < 500 && kept->asked.is_get && !kept->asked.has_credentials)
+        cache_store_remove(kept->store, kept->key);
+    add_status(passage->request, CACHE_MISS, NULL, status, kept->stores);
+    return KEPT_PASSES;
+}
+
+void kept_bytes(struct passage *passage, const char *bytes, size_t n)
+{
+    struct kept *kept = passage->kept;
+    if (kept != NULL && kept->stores)
+        kept->stores = buf_append(&kept->body, bytes, n);
+}
+
+/* Age and the lines of the connection are said anew with each reply. */
+static size_t lasting(const struct up_header *headers, size_t count, h2o_mem_pool_t *pool,
+                      struct up_header **lasting_r)
+{
+    struct up_header *kept = h2o_mem_alloc_pool(pool, (count + 1) * sizeof(*kept));
+    struct str connection = rules_field(headers, count, STR("connection"), pool);
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!rules_is_hop_by_hop(headers[i].name, connection.p ? connection : STR("")) &&
+            !str_caseeq(headers[i].name, STR("age")) &&
+            !str_caseeq(headers[i].name, STR("content-length")))
+            kept[n++] = headers[i];
+    *lasting_r = kept;
+    return n;
+}
+
+void kept_end(struct passage *passage, const struct up_header *headers, size_t count)
+{
+    struct kept *kept = passage->kept;
+    struct str names[CACHE_MAX_VARY], values[CACHE_MAX_VARY];
+    h2o_mem_pool_t *pool = passage->request->pool;
+    struct up_header *stored;
+    size_t vary_count;
+    if (kept == NULL || !kept->stores || !rules_vary(headers, count, pool, names, &vary_count))
+        return;
+    for (size_t i = 0; i < vary_count; i++)
+        values[i] = rules_field(kept->headers, kept->header_count, names[i], pool);
+    size_t stored_count = lasting(headers, count, pool, &stored);
+    struct cache_entry *entry =
+        cache_entry_create(&(struct cache_entry_parts){.key = kept->key,
+                                                       .vary_names = names,
+                                                       .vary_values = values,
+                                                       .vary_count = vary_count,
+                                                       .tags = kept->plan->tags,
+                                                       .tag_count = kept->plan->tag_count,
+                                                       .status = passage->status,
+                                                       .headers = stored,
+                                                       .header_count = stored_count,
+                                                       .body = buf_str(&kept->body),
+                                                       .rules = &kept->rules});
+    cache_store_put(kept->store, entry);
+    cache_entry_unref(&entry);
+    kept->stores = false;
+}
+
+void kept_fini(struct passage *passage)
+{
+    if (passage->kept == NULL)
+        return;
+    cache_entry_unref(&passage->kept->entry);
+    buf_fini(&passage->kept->body);
+}

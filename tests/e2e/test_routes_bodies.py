@@ -23,7 +23,7 @@ timeout = "20s"
 path = "/"
 """
 MIB = 1 << 20
-GROWTH = 200 * 1024 if SANITIZED else 24 * 1024  # KiB that a transfer may cost
+GROWTH = 400 * 1024 if SANITIZED else 24 * 1024  # KiB that a transfer may cost; sanitizers keep what is freed
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 

@@ -254,6 +254,8 @@ static const char everything[] =
     "fallback = { static = '[1, null]', static_file = 'f.json' }\n"
     "[static.s]\npath = '/s'\ndir = 's'\nmax_age = '25h'\n"
     "[static.r]\npath = '/r'\ndir = '${GW_STATIC:-/srv}/r'\n"
+    "[routes.a]\npath = '/a'\nto = '/$${x}'\nmethods = ['GET', 'PUT']\nidle_timeout = '23h'\n"
+    "max_body = '3TiB'\npreserve_host = true\n"
     "[data]\ndir = '${GW_DATA:-d}/kept'\nsecret = '${GW_SECRET}'\n"
     "[tokens.ci]\ndigest = 'sha256:" DIGEST "'\n"
     "[uploads.u]\npath = '/u'\ndir = 'u'\nmax_size = '3TiB'\nmax_files = 4\n"
@@ -391,6 +393,7 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "[pages.first]",
         "[static.s]",
         "[static.r]",
+        "[routes.a]",
         "[data]",
         "[tokens.ci]",
         "[uploads.u]",

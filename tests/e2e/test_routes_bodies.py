@@ -545,3 +545,29 @@ def test_an_upstream_that_has_heard_enough_is_heard(gateway, origin, answer, chu
     ending.set()
     record = one.access()[0]
     assert record["parts"][0]["state"] == "ok", record
+
+
+def test_a_stream_that_is_reset_while_its_window_is_shut_takes_its_call_along(gateway, origin):
+    sent, gone = [0], threading.Event()
+
+    def handler(exchange):
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        try:
+            while True:
+                exchange.send(BLOCK)
+                sent[0] += 1
+        except OSError:
+            gone.set()
+        return False
+
+    one = gateway(ROUTE.format(url=origin(handler).url))
+    client = Client(one)
+    get(client, 1)
+    until(lambda: sent[0], "the answer's begin")
+    stands_still(lambda: sent[0], 0.5)
+    client.h2.receive_data(client.socket.recv(65536))
+    client.h2.reset_stream(1, 8)
+    client.flush()
+    assert gone.wait(15)
+    client.close()
+    assert one.access()[0]["flags"] == "DC"

@@ -304,5 +304,5 @@ def test_check_counts_uploads_and_explain_names_what_is_no_page(tmp_path):
     assert done.stdout.endswith("good: 0 pages, 0 upstreams, 1 upload, 1 download, 0 certificates, 0 routes\n"), done
     done = command("explain", "-c", name, "PUT", "/upload/x", cwd=tmp_path)
     assert done.returncode == 1
-    assert 'PUT /upload/x is answered by "main", which is neither a page nor a certificate' in done.stderr
+    assert 'PUT /upload/x is answered by "main", which is neither a page nor a route nor a certificate' in done.stderr
     assert not (tmp_path / "up").exists() and not (tmp_path / "data").exists()

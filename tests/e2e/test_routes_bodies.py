@@ -571,3 +571,27 @@ def test_a_stream_that_is_reset_while_its_window_is_shut_takes_its_call_along(ga
     assert gone.wait(15)
     client.close()
     assert one.access()[0]["flags"] == "DC"
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(gateway, origin):
+    upstream = origin(lambda exchange: exchange.send(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"))
+    one = gateway(ROUTE.format(url=upstream.url))
+    with dial(one) as client:
+        client.sendall(b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        head, _, body = to_end(client).partition(b"\r\n\r\n")
+    assert body == b"hello world" and b"chunked" not in head and b"Content-Length" not in head
+    assert upstream.exchanges[0].header("via")[0].startswith("1.0 gateway-")
+
+
+def test_requests_behind_one_another_are_answered_in_order(gateway, origin):
+    upstream = origin(lambda exchange: exchange.body() is None or exchange.answer(exchange.target.encode()))
+    one = gateway(ROUTE.format(url=upstream.url))
+    with dial(one) as client:
+        client.sendall(b"POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+                       b"POST /two HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+                       b"GET /three HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        got = to_end(client)
+    assert [got.find(target) > 0 for target in (b"/one", b"/two", b"/three")] == [True] * 3, got
+    assert got.index(b"/one") < got.index(b"/two") < got.index(b"/three")
+    assert [exchange.target for exchange in upstream.exchanges] == ["/one", "/two", "/three"]

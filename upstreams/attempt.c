@@ -104,17 +104,16 @@ void attempt_start(struct attempt *attempt)
     attempt->began_ms = 0;
     attempt->posted = attempt->has_slot = attempt->cut = attempt->new_connection = false;
     attempt->head_complete = attempt->sent = false;
-    attempt->told_head = attempt->is_paused = attempt->waits_for_body = false;
-    attempt->is_answered = false;
-    attempt->body_begun = attempt->body_sent = false;
-    attempt->status = 0;
+    attempt->flow = (struct flow){.told = false};
     attempt->refused = REFUSED_NOTHING;
     attempt->header_lines = attempt->header_bytes = 0;
     attempt->retry_after_us = 0;
     attempt->body.max = call->lane->upstream->config->max_body;
     buf_clear(&attempt->body);
     buf_clear(&attempt->lines);
-    attempt->lines.max = attempt->fields.max = 2 * MAX_HEADER_BYTES;
+    attempt->malformed = false;
+    attempt->lines.max = MAX_HEADER_BYTES;
+    attempt->fields.max = MAX_HEADER_LINES * sizeof(struct up_header);
     attempt->content_type[0] = '\0';
     attempt->result = (struct up_result){.body = {NULL, 0}};
     if (call->request.n == 0) {
@@ -155,6 +154,20 @@ void attempt_go(struct attempt *attempt)
     }
 }
 
+static void be_gone(struct attempt *attempt)
+{
+    attempt->lane->client->gone--;
+    give_slot_back(attempt);
+    attempt->step = ATTEMPT_IDLE;
+    call_attempt_gone(attempt);
+}
+
+void attempt_drop(struct attempt *attempt)
+{
+    lane_remove(attempt->lane, attempt, true);
+    be_gone(attempt);
+}
+
 /* Messages come while the loop's clock still shows its last turn, so the attempt goes on at the end
  * of this one. */
 void attempt_admitted(struct message *message)
@@ -164,10 +177,7 @@ void attempt_admitted(struct message *message)
     bool was_queued = attempt->step == ATTEMPT_QUEUED;
     attempt->posted = false;
     if (attempt->step == ATTEMPT_GONE) {
-        client->gone--;
-        give_slot_back(attempt);
-        attempt->step = ATTEMPT_IDLE;
-        call_attempt_gone(attempt);
+        be_gone(attempt);
         return;
     }
     if (was_queued) {
@@ -233,41 +243,31 @@ static void note_size(struct lane *lane, const struct attempt *attempt)
         lane->answer_size -= (lane->answer_size - (uint32_t)size) / 16;
 }
 
-/* Cancelled from inside one of curl's callbacks, and curl has come out of it. */
-static void forget(struct attempt *attempt)
-{
-    lane_remove(attempt->lane, attempt, true);
-    attempt->lane->client->gone--;
-    give_slot_back(attempt);
-    attempt->step = ATTEMPT_IDLE;
-    call_attempt_gone(attempt);
-}
-
-void attempt_resume(struct attempt *attempt)
-{
-    struct up_client *client = attempt->lane->client;
-    struct lane *lane = attempt->lane;
-    if (attempt->is_answered) {
-        attempt_ended(attempt, CURLE_OK);
-        return;
-    }
-    attempt->is_paused = attempt->waits_for_body = false;
-    attempt->moved_ms = loop_now_ms(client->loop);
-    CURLcode code = curl_easy_pause(attempt->handle->easy, CURLPAUSE_CONT);
-    lane_defer(lane);
-    if (code != CURLE_OK)
-        attempt_ended(attempt, code);
-}
+/* Why a callback of ours stopped curl. */
+static const struct {
+    const char *error, *detail;
+} refusals[] = {
+    [REFUSED_BODY] = {"http_response_body_size", "larger than max_body"},
+    [REFUSED_HEADERS] = {"http_response_header_section_size", "too many headers"},
+    [REFUSED_TWICE] = {"connection_terminated",
+                       "the connection ended before an answer, and what was sent isn't sent again"},
+    [REFUSED_FIELDS] = {"http_protocol_error", "a header line that is none"},
+    [REFUSED_CODING] = {"http_response_transfer_coding", "a transfer coding that nobody asked for"},
+    [REFUSED_SWITCH] = {"http_protocol_error", "another protocol that nobody asked for"},
+    [REFUSED_UPLOAD] = {"http_request_error", "the request's body broke off"},
+};
 
 void attempt_ended(struct attempt *attempt, CURLcode code)
 {
     long os_errno = 0;
     char text[CURL_ERROR_SIZE] = "";
     if (attempt->step == ATTEMPT_GONE) {
-        forget(attempt);
+        attempt_drop(attempt);
         return;
     }
     read_answer(attempt);
+    if (code == CURLE_SEND_ERROR && stream_is_whole(attempt))
+        code = CURLE_OK;
     if (code != CURLE_OK) {
         curl_easy_getinfo(attempt->handle->easy, CURLINFO_OS_ERRNO, &os_errno);
         const char *said =
@@ -276,19 +276,15 @@ void attempt_ended(struct attempt *attempt, CURLcode code)
         bool is_system = code == CURLE_COULDNT_CONNECT && os_errno != 0 && system_said != NULL;
         snprintf(text, sizeof(text), "%s", is_system ? system_said : said);
     } else if (!attempt->head_complete) {
-        code = CURLE_PARTIAL_FILE; /* curl takes what came of the head for all of it */
+        code = CURLE_PARTIAL_FILE; /* curl takes what came of the head, or a 1xx, for all of it */
         snprintf(text, sizeof(text), "the connection was closed within the header section");
     }
+    if (attempt->call->stream != NULL)
+        lane_adopt(attempt->lane, attempt);
     lane_remove(attempt->lane, attempt, code != CURLE_OK);
-    if (attempt->refused == REFUSED_BODY) {
-        finish(attempt, UP_FAILED, "http_response_body_size", "larger than max_body");
-    } else if (attempt->refused == REFUSED_HEADERS) {
-        finish(attempt, UP_FAILED, "http_response_header_section_size", "too many headers");
-    } else if (attempt->refused == REFUSED_UPLOAD) {
-        finish(attempt, UP_FAILED, "http_request_error", "the request's body broke off");
-    } else if (attempt->refused == REFUSED_TWICE) {
-        finish(attempt, UP_FAILED, "connection_terminated",
-               "the connection ended before an answer, and what was sent isn't sent again");
+    if (attempt->refused != REFUSED_NOTHING) {
+        finish(attempt, UP_FAILED, refusals[attempt->refused].error,
+               refusals[attempt->refused].detail);
     } else {
         struct outcome outcome = outcome_of(code, os_errno, text);
         if (outcome.end == UP_ANSWERED && attempt->call->stream == NULL)
@@ -299,20 +295,49 @@ void attempt_ended(struct attempt *attempt, CURLcode code)
 
 /* -- the end -- */
 
-/* When the attempt has had its time. A stream's counts anew from each byte that moved, but for the
- * wait for its head; while it rests, on its owner's wish, nothing counts. */
-static uint64_t end_of(struct attempt *attempt, uint64_t now_ms)
+/* On the loop's clock; UINT64_MAX = not before something else happens. */
+static uint64_t end_ms(struct attempt *attempt)
 {
     const struct up_call *call = attempt->call;
-    const struct up_stream *stream = call->stream;
-    if (stream == NULL || is_connecting(attempt))
-        return attempt->deadline_ms;
-    bool rests = attempt->is_paused || (attempt->waits_for_body && !attempt->told_head);
-    uint64_t moved_ms = rests ? now_ms : attempt->moved_ms;
-    uint64_t end_ms = moved_ms + stream->idle_ms;
-    if (!attempt->told_head && (stream->read == NULL || attempt->body_sent))
-        end_ms = (stream->read != NULL ? attempt->moved_ms : attempt->began_ms) + call->timeout_ms;
-    return call->deadline_ms != 0 && call->deadline_ms < end_ms ? call->deadline_ms : end_ms;
+    uint64_t at_ms = call->stream != NULL ? stream_end_ms(attempt) : attempt->deadline_ms;
+    if (call->deadline_ms != 0 && call->deadline_ms < at_ms)
+        at_ms = call->deadline_ms;
+    if (attempt->new_connection && attempt->connect_by_ms < at_ms && is_connecting(attempt))
+        at_ms = attempt->connect_by_ms;
+    return at_ms;
+}
+
+void attempt_set_timer(struct attempt *attempt)
+{
+    struct loop *loop = attempt->lane->client->loop;
+    uint64_t now_ms = loop_now_ms(loop), at_ms = end_ms(attempt);
+    if (at_ms == UINT64_MAX)
+        timer_stop(loop, &attempt->timer);
+    else
+        timer_start(loop, &attempt->timer, at_ms > now_ms ? at_ms - now_ms : 0);
+}
+
+static enum unfinished unfinished(struct attempt *attempt)
+{
+    const struct up_call *call = attempt->call;
+    uint64_t all = call->stream != NULL ? attempt->flow.read_bytes : call->upload.n;
+    bool still_reads = attempt->flow.asked && !attempt->flow.all_read;
+    if (is_connecting(attempt))
+        return UNCONNECTED;
+    if (attempt->flow.told)
+        return UNANSWERED;
+    return still_reads || info(attempt, CURLINFO_SIZE_UPLOAD_T) < all ? UNSENT : UNANSWERED;
+}
+
+/* False: there is time left, and the timer runs again where it matters. */
+static bool is_over(struct attempt *attempt)
+{
+    if (attempt->call->stream != NULL)
+        stream_note_sent(attempt, info(attempt, CURLINFO_SIZE_UPLOAD_T));
+    if (end_ms(attempt) <= loop_now_ms(attempt->lane->client->loop))
+        return true;
+    attempt_set_timer(attempt);
+    return false;
 }
 
 static void on_timer(struct timer *timer)
@@ -341,22 +366,12 @@ static void on_timer(struct timer *timer)
         time_out(attempt, "dns_timeout", "the name was looked up too late");
         break;
     case ATTEMPT_IN_FLIGHT: {
-        bool connecting = is_connecting(attempt);
-        uint64_t now_ms = loop_now_ms(loop), end_ms = end_of(attempt, now_ms);
-        if (connecting && attempt->connect_by_ms < end_ms)
-            end_ms = attempt->connect_by_ms;
-        if (now_ms < end_ms) {
-            timer_start(loop, timer, end_ms - now_ms);
-            break;
-        }
         static const char *const details[] = {[UNCONNECTED] = "not connected in time",
                                               [UNSENT] = "the body wasn't taken in time",
                                               [UNANSWERED] = "no whole answer in time"};
-        const struct up_stream *stream = attempt->call->stream;
-        bool unsent = stream != NULL
-                          ? stream->read != NULL && !attempt->body_sent && !attempt->told_head
-                          : info(attempt, CURLINFO_SIZE_UPLOAD_T) < attempt->call->upload.n;
-        enum unfinished what = connecting ? UNCONNECTED : unsent ? UNSENT : UNANSWERED;
+        if (!is_over(attempt))
+            break;
+        enum unfinished what = unfinished(attempt);
         read_answer(attempt);
         lane_remove(attempt->lane, attempt, false);
         time_out(attempt, outcome_of_timeout(what).error, details[what]);
@@ -377,8 +392,8 @@ static void finish(struct attempt *attempt, enum up_end end, const char *error, 
     result->error = error;
     snprintf(result->detail, sizeof(result->detail), "%s", detail);
     result->body = buf_str(&attempt->body);
-    if (attempt->lines.n != 0)
-        attempt_read_fields(attempt);
+    if (attempt->lines.n != 0 && !attempt->flow.told)
+        fields_read(attempt);
     result->content_type = str_from(attempt->content_type);
     result->times.total = since_start(attempt->call, clock_us());
     call_attempt_over(attempt); /* may free the attempt: nothing after this */
@@ -403,10 +418,12 @@ void attempt_cancel(struct attempt *attempt)
         waits_for_message = !endpoints_leave(up, attempt);
         break;
     case ATTEMPT_IN_FLIGHT:
-        if (attempt->lane->client->inside == attempt)
-            waits_for_message = true; /* curl has to come out of its callback first */
-        else
+        if (attempt->lane->client->in_stream) {
+            lane_drop_later(attempt);
+            waits_for_message = true;
+        } else {
             lane_remove(attempt->lane, attempt, false);
+        }
         break;
     case ATTEMPT_IDLE:
     case ATTEMPT_GONE:

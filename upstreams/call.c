@@ -99,8 +99,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
 {
     struct upstream *up = request->upstream;
     struct up_call *call = call_new(client);
-    gw_assert(request->method == NULL || request->stream != NULL ||
-              strcmp(request->method, "HEAD") != 0);
+    call->stream = request->stream;
     call->step = CALL_STARTED;
     call->made = call->retries = 0;
     call->best = NULL;
@@ -109,15 +108,16 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     call->arg = arg;
     call->timeout_ms = request->timeout_ms ? request->timeout_ms : up->config->timeout_ms;
     call->deadline_ms = request->deadline_ms;
-    call->repeatable = request->repeatable || (request->method == NULL && request->body.p == NULL);
-    call->stream = request->stream;
-    call->wants_headers = request->wants_headers || request->stream != NULL;
-    if (call->stream != NULL)
-        call->repeatable &= call->stream->read == NULL || request->repeatable;
+    bool has_body = request->body.p != NULL || (call->stream != NULL && call->stream->read != NULL);
+    call->repeatable = request->repeatable || (request->method == NULL && !has_body);
+    call->wants_headers = request->wants_headers || call->stream != NULL;
+    call->was_read = false;
     call->may_hedge = call->repeatable && call->stream == NULL &&
                       (up->rules.hedge_by_p95 || up->rules.hedge_after_ms != 0);
-    call->method = request->method == NULL && request->body.p != NULL ? "GET" : request->method;
+    call->method = request->method == NULL && has_body ? "GET" : request->method;
     call->upload = request->body;
+    call->once = call->method != NULL && !is_head(call);
+    gw_assert(!is_head(call) || call->stream != NULL);
     call->tried.count = 0;
     call->started_us = clock_us();
     if (!call_write_request(call, request))
@@ -196,8 +196,6 @@ static void finish(struct up_call *call)
     for (size_t i = 0; i < COUNT(call->attempts); i++)
         drop(&call->attempts[i], REPORT_NOTHING);
     call->step = CALL_DONE;
-    if (h2o_linklist_is_linked(&call->resumed))
-        h2o_linklist_unlink(&call->resumed);
     result->attempts = call->made;
     result->hedged = call->best->is_hedge;
     if (call->made != 1) /* its best attempt may have been over before */
@@ -306,9 +304,9 @@ static bool may_try_again(struct up_call *call, uint64_t *wait_us_r)
     size_t addresses = lane->endpoints != NULL ? lane->endpoints->count : 1;
     unsigned attempts = limits->attempts != 0 ? limits->attempts : addresses > 1 ? 2 : 1;
     uint64_t at_us = now_us(call), deadline_us = call->deadline_ms * 1000;
-    bool unconnected = outcome_meaning(&best->result).reason == REASON_CONNECT && !best->sent;
-    if (call->stream != NULL && (best->told_head || best->body_begun))
+    if (best->flow.told || call->was_read)
         return false;
+    bool unconnected = outcome_meaning(&best->result).reason == REASON_CONNECT && !best->sent;
     if ((!call->repeatable && !unconnected) || call->retries + 1 >= attempts ||
         !rules_try_again(&up->rules, &best->result) || !is_closed(up, at_us))
         return false;
@@ -421,8 +419,9 @@ void call_attempt_over(struct attempt *attempt)
     bool is_good =
         verdict == REPORT_GOOD && !rules_try_again(&lane->upstream->rules, &attempt->result);
     report(attempt, verdict, at_us);
-    if (verdict == REPORT_GOOD && call->stream == NULL)
-        latency_add(&lane->latency, took_us(attempt, at_us), at_us);
+    if (verdict == REPORT_GOOD)
+        latency_add(&lane->latency,
+                    took_us(attempt, attempt->flow.told ? attempt->flow.told_us : at_us), at_us);
     call->best = better_of(call->best, attempt);
     step(call, is_good ? GOOD : BAD, attempt);
 }
@@ -442,28 +441,16 @@ void call_attempt_gone(struct attempt *attempt)
     free_when_gone(attempt->call);
 }
 
-void up_call_resume(struct up_call *call)
-{
-    struct up_client *client = call->lane->client;
-    if (call->step == CALL_DONE || h2o_linklist_is_linked(&call->resumed))
-        return;
-    h2o_linklist_insert(&client->resumed, &call->resumed);
-    task_defer(client->loop, &client->task);
-}
-
-void call_go_on(struct up_call *call)
-{
-    for (size_t i = 0; i < COUNT(call->attempts); i++) {
-        if (call->attempts[i].step == ATTEMPT_IN_FLIGHT) {
-            attempt_resume(&call->attempts[i]); /* may end the call */
-            return;
-        }
-    }
-}
-
 unsigned up_call_attempts(const struct up_call *call)
 {
     return call->made;
+}
+
+void up_call_resume(struct up_call *call)
+{
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        if (call->stream != NULL && call->attempts[i].step == ATTEMPT_IN_FLIGHT)
+            lane_stir(&call->attempts[i]);
 }
 
 void up_call_cancel(struct up_call **call_p)
@@ -474,8 +461,6 @@ void up_call_cancel(struct up_call **call_p)
         return;
     if (call->step == CALL_STARTED)
         h2o_linklist_unlink(&call->waiting);
-    if (h2o_linklist_is_linked(&call->resumed))
-        h2o_linklist_unlink(&call->resumed);
     timer_stop(call->lane->client->loop, &call->timer);
     /* Whoever asked may look at the same deadline, and at the clock a moment earlier: an upstream
      * that never answers must not escape its breaker by that. */

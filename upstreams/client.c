@@ -22,6 +22,7 @@ enum { EVENTS = 256, MAX_IDLE_HANDLES = 1024 };
 struct watch {
     struct lane *lane;
     uint8_t wanted, armed;
+    bool held; /* wanted for nothing, but in use: its transfer is paused */
 };
 
 /* -- sockets -- */
@@ -44,14 +45,19 @@ static struct watch *watch_of(struct up_client *client, int fd)
     return &client->watches[fd];
 }
 
+static void disarm(struct up_client *client, int fd)
+{
+    epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL); /* nothing when it isn't ours */
+    watch_of(client, fd)->armed = 0;
+}
+
 /* A connection that nobody uses is readable: the upstream closed it, or sent what nobody asked for.
  * That would become the next call's answer, since curl takes any connection for good that isn't at
  * its end. So it gets an end: the descriptor becomes that of a socket whose peer is gone, until
  * curl looks at it next and closes it. */
 static void end_idle(struct up_client *client, int fd)
 {
-    epoll_ctl(client->epoll, EPOLL_CTL_DEL, fd, NULL);
-    watch_of(client, fd)->armed = 0;
+    disarm(client, fd);
     gw_assert(dup3(client->ended, fd, O_CLOEXEC) == fd);
 }
 
@@ -72,15 +78,38 @@ static bool has_answer(CURL *easy)
     return status != 0;
 }
 
-/* curl reads no more of an answer. When it doesn't end the transfer either, in this turn, it waits
- * for more of a body that the upstream had no use for. */
-static void note_answered(struct attempt *attempt)
+static void arm(struct up_client *client, int fd, uint8_t what)
 {
-    if (!attempt->told_head || attempt->is_paused || attempt->call->stream->read == NULL ||
-        attempt->body_sent)
+    struct watch *watch = watch_of(client, fd);
+    struct epoll_event event = {.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) |
+                                          (what & CURL_POLL_OUT ? EPOLLOUT : 0u),
+                                .data.fd = fd};
+    if (watch->armed == what)
         return;
-    attempt->is_answered = true;
-    up_call_resume(attempt->call);
+    int op = watch->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    watch->armed = epoll_ctl(client->epoll, op, fd, &event) == 0 ? what : 0;
+}
+
+/* Nobody uses the connection. It is looked at now, not when epoll tells: a call may take it in this
+ * very turn, and of an answer curl reads no byte more than it was told to expect. Writability must
+ * not stay armed: an idle socket is always writable. */
+static void watch_idle(struct up_client *client, int fd)
+{
+    if (is_readable(fd))
+        end_idle(client, fd);
+    else
+        arm(client, fd, CURL_POLL_IN);
+}
+
+/* The streamed call's attempt whose transfer it is; or NULL. */
+static struct attempt *streamed_by(CURL *easy)
+{
+    struct handle *handle = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
+    struct attempt *attempt = handle->attempt;
+    return attempt != NULL && attempt->call->stream != NULL && attempt->step == ATTEMPT_IN_FLIGHT
+               ? attempt
+               : NULL;
 }
 
 static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
@@ -88,38 +117,30 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     (void)unused;
     struct lane *lane = arg;
     struct watch *watch = watch_of(lane->client, fd);
-    struct handle *handle = NULL;
+    struct attempt *streamed = lane->streaming != 0 ? streamed_by(easy) : NULL;
+    bool is_paused = streamed != NULL && stream_watched(streamed, fd, what);
     watch->lane = lane;
     watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&handle);
-    if ((watch->wanted & CURL_POLL_IN) == 0 && handle->attempt != NULL)
-        note_answered(handle->attempt);
-    if (watch->wanted == 0 && handle->attempt != NULL && attempt_rests(handle->attempt)) {
-        epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL);
-        watch->armed = 0; /* whoever takes nothing is left in peace, whatever comes */
-        return 0;
-    }
-    if (watch->wanted == 0 && !has_answer(easy)) {
-        epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL); /* nothing when it isn't ours */
-        watch->armed = 0;
-        return 0;
-    }
-    /* Now, not when epoll tells: a call may take the connection in this very turn, and of an answer
-     * curl reads no byte more than it was told to expect. */
-    if (watch->wanted == 0 && is_readable(fd)) {
-        end_idle(lane->client, fd);
-        return 0;
-    }
-    /* Writability must not stay armed: an idle socket is always writable. */
-    if (watch->wanted == 0 ? (watch->armed & CURL_POLL_OUT) == 0 : watch->wanted == watch->armed)
-        return 0;
-    uint8_t arm = watch->wanted ? watch->wanted : CURL_POLL_IN;
-    struct epoll_event event = {.events = (arm & CURL_POLL_IN ? EPOLLIN : 0u) |
-                                          (arm & CURL_POLL_OUT ? EPOLLOUT : 0u),
-                                .data.fd = fd};
-    int op = watch->armed ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    watch->armed = epoll_ctl(lane->client->epoll, op, fd, &event) == 0 ? arm : 0;
+    watch->held = watch->wanted == 0 && is_paused;
+    if (watch->wanted != 0)
+        arm(lane->client, fd, watch->wanted);
+    else if (is_paused || !has_answer(easy))
+        disarm(lane->client, fd);
+    else
+        watch_idle(lane->client, fd);
     return 0;
+}
+
+/* curl lets go of a socket when its transfer is paused, and says no more of it when the transfer
+ * then ends without reading on. */
+void lane_adopt(struct lane *lane, struct attempt *attempt)
+{
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    curl_easy_getinfo(attempt->handle->easy, CURLINFO_ACTIVESOCKET, &fd);
+    if (fd == CURL_SOCKET_BAD || !watch_of(lane->client, fd)->held)
+        return; /* closed, or known, or another transfer's by now */
+    watch_of(lane->client, fd)->held = false;
+    watch_idle(lane->client, fd);
 }
 
 int client_close_socket(void *arg, curl_socket_t fd)
@@ -127,28 +148,6 @@ int client_close_socket(void *arg, curl_socket_t fd)
     struct up_client *client = arg;
     *watch_of(client, fd) = (struct watch){0}; /* close() takes it out of the epoll set */
     return close(fd);
-}
-
-/* curl doesn't always tell of a socket on which an answer began to come in the moment in which the
- * request was sent. False: no transfer goes on over it. */
-static bool lane_shows(struct lane *lane, int fd)
-{
-    for (h2o_linklist_t *it = lane->flying.next; it != &lane->flying; it = it->next) {
-        struct attempt *attempt = H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, it);
-        curl_socket_t active = CURL_SOCKET_BAD;
-        curl_easy_getinfo(attempt->handle->easy, CURLINFO_ACTIVESOCKET, &active);
-        if (active != fd)
-            continue;
-        struct watch *watch = watch_of(lane->client, fd);
-        attempt_resume(attempt);
-        if (watch->wanted == 0) { /* it has come to its end, or rests */
-            epoll_ctl(lane->client->epoll, EPOLL_CTL_DEL, fd, NULL);
-            watch->armed = 0;
-        }
-        lane_defer(lane);
-        return true;
-    }
-    return false;
 }
 
 static void on_events(h2o_socket_t *socket, const char *error)
@@ -161,16 +160,18 @@ static void on_events(h2o_socket_t *socket, const char *error)
         int fd = events[i].data.fd, running;
         uint32_t seen = events[i].events;
         struct watch *watch = watch_of(client, fd);
-        if (watch->wanted == 0 && (watch->lane == NULL || !lane_shows(watch->lane, fd))) {
-            end_idle(client, fd);
+        if (watch->wanted == 0) {
+            if (!watch->held) /* else paused by what came before in this turn */
+                end_idle(client, fd);
             continue;
         }
         struct lane *lane = watch->lane;
-        if (watch->wanted == 0)
-            continue;
+        /* Told of something to read, curl reads, paused or not. */
+        uint32_t reads = watch->wanted & CURL_POLL_IN ? EPOLLIN | EPOLLHUP : 0;
+        uint32_t writes = reads ? EPOLLOUT : EPOLLOUT | EPOLLHUP;
         curl_multi_socket_action(lane->multi, fd,
-                                 (seen & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
-                                     (seen & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+                                 (seen & reads ? CURL_CSELECT_IN : 0) |
+                                     (seen & writes ? CURL_CSELECT_OUT : 0) |
                                      (seen & EPOLLERR ? CURL_CSELECT_ERR : 0),
                                  &running);
         lane_defer(lane);
@@ -189,7 +190,7 @@ void lane_init(struct lane *lane, struct up_client *client, struct upstream *up)
     *lane = (struct lane){.client = client, .upstream = up};
     timer_init(&lane->timer, on_lane_timer);
     h2o_linklist_init_anchor(&lane->ready);
-    h2o_linklist_init_anchor(&lane->flying);
+    h2o_linklist_init_anchor(&lane->stirred);
 }
 
 void lane_open(struct lane *lane)
@@ -223,9 +224,9 @@ void lane_add(struct lane *lane, struct attempt *attempt)
         handle = handle_create(lane);
     }
     attempt->handle = handle;
-    h2o_linklist_insert(&lane->flying, &attempt->waiting);
     handle_prepare(handle, lane, attempt);
     lane->busy++;
+    lane->streaming += attempt->call->stream != NULL;
     gw_assert(curl_multi_add_handle(lane->multi, handle->easy) == CURLM_OK);
 }
 
@@ -234,10 +235,12 @@ void lane_remove(struct lane *lane, struct attempt *attempt, bool failed)
     struct handle *handle = attempt->handle;
     attempt->handle = NULL;
     handle->attempt = NULL;
-    h2o_linklist_unlink(&attempt->waiting);
     lane->busy--;
-    curl_multi_remove_handle(lane->multi, handle->easy);
-    handle_reset(handle);
+    lane->streaming -= attempt->call->stream != NULL;
+    if (h2o_linklist_is_linked(&attempt->waiting)) /* stirred, or dropped */
+        h2o_linklist_unlink(&attempt->waiting);
+    gw_assert(curl_multi_remove_handle(lane->multi, handle->easy) == CURLM_OK);
+    handle_reset(handle, lane->upstream);
     /* After a failure a handle keeps its errno, which would colour the next one. */
     if (failed || lane->idle_count >= MAX_IDLE_HANDLES) {
         handle_destroy(handle);
@@ -246,6 +249,22 @@ void lane_remove(struct lane *lane, struct attempt *attempt, bool failed)
     handle->next_idle = lane->idle;
     lane->idle = handle;
     lane->idle_count++;
+}
+
+void lane_drop_later(struct attempt *attempt)
+{
+    struct up_client *client = attempt->lane->client;
+    if (h2o_linklist_is_linked(&attempt->waiting))
+        h2o_linklist_unlink(&attempt->waiting);
+    h2o_linklist_insert(&client->dropped, &attempt->waiting);
+    task_defer(client->loop, &client->task);
+}
+
+void lane_stir(struct attempt *attempt)
+{
+    if (!h2o_linklist_is_linked(&attempt->waiting))
+        h2o_linklist_insert(&attempt->lane->stirred, &attempt->waiting);
+    lane_defer(attempt->lane);
 }
 
 /* curl's limit counts busy connections too, and closes an idle one whenever one more comes back. */
@@ -274,18 +293,9 @@ static void lane_start_attempts(struct lane *lane)
     limit_connections(lane);
 }
 
-/* Starts what is ready, lets curl do what is due, ends what is finished. */
-static void lane_run(struct lane *lane)
+static void lane_end_attempts(struct lane *lane)
 {
-    int running, left;
-    long wait_ms = 0;
-    if (!h2o_linklist_is_empty(&lane->ready))
-        lane_start_attempts(lane);
-    if (lane->multi == NULL)
-        return;
-    curl_multi_timeout(lane->multi, &wait_ms);
-    if (wait_ms == 0)
-        curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    int left;
     for (CURLMsg *message; (message = curl_multi_info_read(lane->multi, &left)) != NULL;) {
         struct handle *handle = NULL;
         CURLcode code = message->data.result;
@@ -295,20 +305,40 @@ static void lane_run(struct lane *lane)
         else
             attempt_ended(handle->attempt, code);
     }
+}
+
+/* What has ended is nothing to go on with. */
+static void lane_go_on(struct lane *lane)
+{
+    lane_end_attempts(lane);
+    while (!h2o_linklist_is_empty(&lane->stirred)) {
+        struct attempt *attempt =
+            H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, lane->stirred.next);
+        h2o_linklist_unlink(&attempt->waiting);
+        stream_go_on(attempt);
+    }
+}
+
+/* Starts what is ready, lets curl do what is due, ends what is finished. */
+static void lane_run(struct lane *lane)
+{
+    int running;
+    long wait_ms = 0;
+    if (!h2o_linklist_is_empty(&lane->stirred))
+        lane_go_on(lane);
+    if (!h2o_linklist_is_empty(&lane->ready))
+        lane_start_attempts(lane);
+    if (lane->multi == NULL)
+        return;
+    curl_multi_timeout(lane->multi, &wait_ms);
+    if (wait_ms == 0)
+        curl_multi_socket_action(lane->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    lane_end_attempts(lane);
     curl_multi_timeout(lane->multi, &wait_ms);
     if (wait_ms >= 0)
         timer_start(lane->client->loop, &lane->timer, (uint64_t)wait_ms);
     else
         timer_stop(lane->client->loop, &lane->timer);
-}
-
-static void run_lanes(struct up_client *client)
-{
-    while (!h2o_linklist_is_empty(&client->due)) {
-        struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
-        h2o_linklist_unlink(&lane->link);
-        lane_run(lane);
-    }
 }
 
 static void end_of_turn(struct task *task)
@@ -326,15 +356,13 @@ static void end_of_turn(struct task *task)
         h2o_linklist_unlink(&attempt->waiting);
         attempt_go(attempt);
     }
-    do { /* calls that go on after lanes: of those that ended, curl's word counts */
-        run_lanes(client);
-        while (!h2o_linklist_is_empty(&client->resumed)) {
-            struct up_call *call =
-                H2O_STRUCT_FROM_MEMBER(struct up_call, resumed, client->resumed.next);
-            h2o_linklist_unlink(&call->resumed);
-            call_go_on(call);
-        }
-    } while (!h2o_linklist_is_empty(&client->due));
+    while (!h2o_linklist_is_empty(&client->dropped))
+        attempt_drop(H2O_STRUCT_FROM_MEMBER(struct attempt, waiting, client->dropped.next));
+    while (!h2o_linklist_is_empty(&client->due)) {
+        struct lane *lane = H2O_STRUCT_FROM_MEMBER(struct lane, link, client->due.next);
+        h2o_linklist_unlink(&lane->link);
+        lane_run(lane);
+    }
 }
 
 /* -- the client -- */
@@ -369,7 +397,7 @@ struct up_client *up_client_create(struct upstreams *ups, struct loop *loop, str
     h2o_linklist_init_anchor(&client->started);
     h2o_linklist_init_anchor(&client->going);
     h2o_linklist_init_anchor(&client->due);
-    h2o_linklist_init_anchor(&client->resumed);
+    h2o_linklist_init_anchor(&client->dropped);
     h2o_linklist_init_anchor(&client->calls);
     for (size_t i = 0; i < ups->count; i++) {
         struct lane *lane = &client->lanes[i];

@@ -7,38 +7,50 @@
 #include <sys/socket.h>
 #include <h2o/memory.h>
 
+/* As much as curl hands on at once: of more, it would copy the rest whenever a piece isn't taken.
+ */
+enum { STREAM_BUFFER = CURL_MAX_WRITE_SIZE };
+
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
+    if (handle->attempt->step == ATTEMPT_GONE)
+        return 0;
     return attempt_header(handle->attempt, line, size * count) ? size * count : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    switch (attempt_body(handle->attempt, bytes, size * count)) {
-    case TAKEN:
-        return size * count;
-    case TAKEN_LATER:
-        return CURL_WRITEFUNC_PAUSE;
-    default:
+    if (handle->attempt->step == ATTEMPT_GONE)
         return 0;
-    }
+    return attempt_body(handle->attempt, bytes, size * count);
 }
 
 static size_t on_read(char *to, size_t size, size_t count, void *arg)
 {
     struct handle *handle = arg;
-    return attempt_read(handle->attempt, to, size * count);
+    if (handle->attempt->step == ATTEMPT_GONE)
+        return CURL_READFUNC_ABORT;
+    return stream_read(handle->attempt, to, size * count);
 }
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
     struct handle *handle = arg;
-    if (!attempt_connects(handle->attempt))
+    if (handle->attempt->step == ATTEMPT_GONE || !attempt_connects(handle->attempt))
         return CURL_SOCKET_BAD;
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Of a kept-alive connection curl says nothing when the answer's first bytes are there before it
+ * would wait for them, and the transfer is paused with them: its socket would look like that of a
+ * connection that nobody uses. Changing what is paused makes it say which one it is. */
+static void name_socket(CURL *easy)
+{
+    curl_easy_pause(easy, CURLPAUSE_RECV);
+    curl_easy_pause(easy, CURLPAUSE_CONT);
 }
 
 /* curl has a connection for the request and is about to send it. */
@@ -46,7 +58,11 @@ static int on_send(void *arg, char *their_ip, char *our_ip, int their_port, int 
 {
     (void)their_ip, (void)our_ip, (void)their_port, (void)our_port;
     struct handle *handle = arg;
-    return attempt_sends(handle->attempt) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+    if (handle->attempt->step == ATTEMPT_GONE || !attempt_sends(handle->attempt))
+        return CURL_PREREQFUNC_ABORT;
+    if (handle->streams)
+        name_socket(handle->easy);
+    return CURL_PREREQFUNC_OK;
 }
 
 static CURLcode use_trusted(CURL *easy, void *ssl_ctx, void *arg)
@@ -82,17 +98,11 @@ static struct curl_slist no_host = {(char[]){"Host:"}, &no_accept};
 static struct curl_slist no_type = {(char[]){"Content-Type:"}, &no_host};
 static struct curl_slist no_expect = {(char[]){"Expect:"}, &no_type};
 
-#define CODINGS "gzip, deflate"
-enum { STREAM_BUFFER = 64 * 1024 };
-
 struct handle *handle_create(struct lane *lane)
 {
     struct upstream *up = lane->upstream;
     struct handle *handle = h2o_mem_alloc(sizeof(*handle));
-    *handle = (struct handle){.easy = curl_easy_init(),
-                              .is_get = true,
-                              .version = 1,
-                              .max_body = (curl_off_t)up->config->max_body};
+    *handle = (struct handle){.easy = curl_easy_init(), .is_get = true, .version = 1};
     CURL *easy = handle->easy;
     gw_assert(easy != NULL);
     curl_easy_setopt(easy, CURLOPT_CURLU, up->curl_url);
@@ -105,7 +115,7 @@ struct handle *handle_create(struct lane *lane)
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, CODINGS);
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)up->config->max_body);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, up->config->max_idle == 0 ? 1L : 0L);
@@ -191,46 +201,29 @@ static void set_method(struct handle *handle, const struct up_call *call)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
 }
 
-static bool is_head(const struct up_call *call)
-{
-    return call->method != NULL && strcmp(call->method, "HEAD") == 0;
-}
-
-/* What comes is handed on as it is, however much it is; the request's body is read bit by bit. curl
- * says itself how long that is, or sends it in chunks. */
+/* Whatever came is handed on as it is and however much it is. */
 static void set_stream(struct handle *handle, const struct up_call *call)
 {
     CURL *easy = handle->easy;
-    const struct up_stream *stream = call->stream;
-    handle->is_stream = true;
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, NULL);
+    uint64_t length = call->stream->length;
+    handle->streams = true;
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
+    curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)0);
     if (is_head(call)) {
+        handle->is_get = false;
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-        return;
+    } else if (call->stream->read == NULL) {
+        if (call->method != NULL)
+            set_method(handle, call);
+    } else {
+        handle->is_get = false;
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method != NULL ? call->method : "GET");
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                         length == UINT64_MAX ? (curl_off_t)-1 : (curl_off_t)length);
+        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
     }
-    if (stream->read == NULL)
-        return;
-    handle->is_get = false;
-    bool is_known = stream->length != UINT64_MAX;
-    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method != NULL ? call->method : "GET");
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_send);
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
-                     is_known ? (curl_off_t)stream->length : (curl_off_t)-1);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &no_expect);
-}
-
-static void reset_stream(struct handle *handle)
-{
-    CURL *easy = handle->easy;
-    handle->is_stream = false;
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, CODINGS);
-    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, handle->max_body);
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)-1);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD, 0L);
-    curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
-    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 }
 
 void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *attempt)
@@ -240,10 +233,10 @@ void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *at
     curl_easy_setopt(handle->easy, CURLOPT_REQUEST_TARGET, call->request.p);
     if (call->stream != NULL)
         set_stream(handle, call);
-    bool is_set = call->stream != NULL && (call->stream->read != NULL || is_head(call));
-    if (call->method != NULL && !is_set)
+    else if (call->method != NULL)
         set_method(handle, call);
-    long buffer_size = call->stream != NULL ? STREAM_BUFFER : buffer_size_for(lane->answer_size);
+    long buffer_size =
+        call->stream != NULL ? (long)STREAM_BUFFER : buffer_size_for(lane->answer_size);
     if (handle->buffer_size != buffer_size) {
         handle->buffer_size = buffer_size;
         curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, buffer_size);
@@ -252,11 +245,16 @@ void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *at
     forget_addresses(handle, lane->endpoints->version);
 }
 
-void handle_reset(struct handle *handle)
+void handle_reset(struct handle *handle, const struct upstream *up)
 {
     CURL *easy = handle->easy;
-    if (handle->is_stream)
-        reset_stream(handle);
+    if (handle->streams) {
+        curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, NULL);
+        curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 1L);
+        curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)up->config->max_body);
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)-1);
+        handle->streams = false;
+    }
     if (handle->is_get)
         return;
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);

@@ -14,6 +14,8 @@
  *   request.c   what a call sends
  *   attempt.c   the life of one attempt, step by step
  *   transfer.c  what curl reports of an attempt in flight
+ *   fields.c    the header fields of its answer
+ *   stream.c    its bodies, handed on as they come
  *   outcome.c   what curl or the system said -> how the call ended, in RFC 9209's words
  *   memory.c    curl's allocations from free lists of the loop
  *
@@ -226,9 +228,9 @@ struct upstream {
     size_t prefix_length;
     char *lines; /* "\r\nName: value" for each header that every request has; see request.c */
     size_t lines_length;
-    char *stream_lines; /* the same where Accept and its like are the client's */
+    char *stream_lines; /* the same for streamed calls, whose Accept and so on are the client's */
     size_t stream_lines_length;
-    size_t host_at, host_length; /* of Host's line in these */
+    size_t host_at, host_length; /* of "\r\nHost: promo:9101" in stream_lines */
     struct directory directory;
     bool is_direct;      /* its one address stands in the URL: curl needn't be told where to go */
     X509_STORE *trusted; /* https: who signs its certificate; ref */
@@ -255,7 +257,7 @@ struct upstreams {
 struct handle {
     CURL *easy;
     bool is_get;             /* else the options of a call with a method or a body are set */
-    bool is_stream;          /* those of a stream are */
+    bool streams;            /* or those of a streamed one */
     struct attempt *attempt; /* who uses it now */
     struct handle *next_idle;
     struct check *check; /* or who else; see checks.c */
@@ -263,7 +265,6 @@ struct handle {
     uint32_t version;    /* of the set, when curl was told to forget addresses last */
     bool forgets;        /* curl forgets them at the end of this transfer */
     long buffer_size;
-    curl_off_t max_body;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -278,15 +279,16 @@ struct lane {
     struct timer timer;
     h2o_linklist_t beside; /* in upstream.lanes, unless it is for checks */
     h2o_linklist_t link;   /* in client.due when curl has work that needs no socket */
-    h2o_linklist_t flying; /* attempts in flight, attempt.waiting */
     h2o_linklist_t
         ready; /* attempts with slot and addresses that the end of the turn hands to curl */
+    h2o_linklist_t stirred;       /* those in flight with which stream.c goes on then */
     struct endpoints *endpoints;  /* ref; NULL before any is known */
     struct candidate *candidates; /* of endpoints, one each; this loop's turns among them */
     uint32_t candidates_of;       /* the version that they were made for */
     struct handle *idle;
     uint32_t idle_count;
     uint32_t busy;              /* handles in the multi */
+    uint32_t streaming;         /* of them streamed calls' */
     long max_connects;          /* what the multi was told last */
     uint32_t answer_size;       /* bytes that an answer takes lately, headers included */
     struct latency latency;     /* of answers, as this loop saw them */
@@ -307,8 +309,8 @@ struct up_client {
     h2o_linklist_t started; /* calls, up_call.waiting, that begin then */
     h2o_linklist_t going;   /* attempts, attempt.waiting, that take their next step then */
     h2o_linklist_t due;     /* lanes */
-    h2o_linklist_t resumed; /* calls, up_call.resumed, whose streams go on then */
-    struct attempt *inside; /* whose stream's functions run, called by curl */
+    h2o_linklist_t dropped; /* attempts that were cancelled where curl can't let go of them */
+    bool in_stream;         /* a function of a stream runs, called by curl */
     h2o_linklist_t calls;   /* all of them, up_call.all */
     uint32_t chance;        /* state of its random numbers */
     struct up_call *spare;
@@ -324,7 +326,7 @@ struct handle *handle_create(struct lane *lane);
 void handle_destroy(struct handle *handle);
 /* For this attempt, before the transfer begins; and what only it needed, after its end. */
 void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *attempt);
-void handle_reset(struct handle *handle);
+void handle_reset(struct handle *handle, const struct upstream *up);
 /* Has its transfers go to that endpoint. */
 void handle_direct(struct handle *handle, struct upstream *up, struct endpoint *endpoint);
 /* curl's CURLOPT_CLOSESOCKETFUNCTION; arg: struct up_client. */
@@ -345,6 +347,13 @@ void lane_add(struct lane *lane, struct attempt *attempt);
 /* Takes the attempt's handle out of the multi; its connection is closed unless the transfer is
  * over. A handle that didn't fail is kept for the next one. */
 void lane_remove(struct lane *lane, struct attempt *attempt, bool failed);
+/* Has the end of the turn take it out, where that can't be done now; see up_client.dropped. */
+void lane_drop_later(struct attempt *attempt);
+/* Has the end of the turn go on with a streamed call's attempt. */
+void lane_stir(struct attempt *attempt);
+/* The transfer is over and its connection perhaps back with curl, which doesn't say so of one that
+ * was paused to the end. */
+void lane_adopt(struct lane *lane, struct attempt *attempt);
 
 /* -- attempts -----------------------------------------------------------------------------------
  */
@@ -357,45 +366,58 @@ enum attempt_step {
     ATTEMPT_RESOLVED,  /* out of it; until the end of the turn */
     ATTEMPT_READY,     /* in lane.ready */
     ATTEMPT_IN_FLIGHT, /* curl has it */
-    ATTEMPT_GONE       /* cancelled with its message under way; idle when that arrives */
+    ATTEMPT_GONE       /* cancelled with its message under way; idle when that arrives. Or in flight
+                          and in client.dropped, until the end of the turn */
 };
 enum attempt_refusal {
     REFUSED_NOTHING,
     REFUSED_BODY,
     REFUSED_HEADERS,
     REFUSED_TWICE,
-    REFUSED_UPLOAD
+    REFUSED_FIELDS, /* a malformed header line, of a stream */
+    REFUSED_CODING, /* a transfer coding that nobody asked for */
+    REFUSED_SWITCH, /* another protocol, likewise */
+    REFUSED_UPLOAD  /* the request's body broke off, on our side */
+};
+
+/* What a streamed call's attempt has come to. */
+struct flow {
+    bool told;     /* its head */
+    bool full;     /* bytes of the answer weren't taken: curl keeps them */
+    bool asked;    /* for some of the request's body */
+    bool empty;    /* there were none yet: curl waits */
+    bool all_read; /* of the request's body */
+    enum { NOT_EARLY, EARLY_WHOLE, EARLY_CUT } early; /* the answer is over before its request */
+    uint64_t read_bytes;                              /* of the request's body */
+    uint64_t sent_bytes;                              /* of it, when that was looked at last */
+    uint64_t moved_ms; /* when a byte moved last, or this side let it, on the loop's clock */
+    uint64_t told_us;  /* clock_us() */
 };
 
 struct attempt {
     enum attempt_step step;
     bool posted; /* let out of a room, the message under way; changed under the room's lock */
     bool has_slot;
-    bool is_probe;                       /* the breaker waits for its report */
-    bool is_hedge;                       /* the second beside the first: doesn't queue for a slot */
-    bool cut;                            /* by the call's deadline, not its own timeout */
-    bool new_connection;                 /* curl opened one for this attempt */
-    bool head_complete;                  /* the answer's header section came to its end */
-    bool sent;                           /* curl began to send a request that isn't a GET */
-    bool told_head;                      /* of a stream, as what follows: it has had the head */
-    bool is_paused;                      /* it takes nothing of the answer */
-    bool is_answered;                    /* before it wanted all of the request's body */
-    bool waits_for_body;                 /* it had nothing of the request's body */
-    bool body_begun, body_sent;          /* bytes of that were read; all of them */
-    uint64_t moved_ms;                   /* when something last moved, on the loop's clock */
-    enum attempt_refusal refused;        /* why a callback of ours stopped curl */
+    bool is_probe;                /* the breaker waits for its report */
+    bool is_hedge;                /* the second beside the first: doesn't queue for a slot */
+    bool cut;                     /* by the call's deadline, not its own timeout */
+    bool new_connection;          /* curl opened one for this attempt */
+    bool malformed;               /* a line of the head is, where lines are wanted */
+    bool head_complete;           /* the answer's header section came to its end */
+    bool sent;                    /* curl began to send a request that isn't a GET */
+    enum attempt_refusal refused; /* why a callback of ours stopped curl */
+    struct flow flow;
     uint32_t header_lines, header_bytes; /* of the answer so far */
-    int status;                          /* its own, when its lines are wanted */
     struct up_call *call;
     struct lane *lane;         /* the call's */
     struct handle *handle;     /* while in flight */
     struct endpoint *endpoint; /* where it goes, from ready on */
     struct timer timer;        /* queue_timeout, then connect_timeout or the attempt's end */
     uint64_t began_ms;         /* when it had its slot, on the loop's clock */
-    uint64_t deadline_ms;      /* of the attempt, likewise */
-    uint64_t connect_by_ms;    /* when new_connection */
-    uint64_t added_us;         /* clock_us() of the handing over to curl */
-    h2o_linklist_t waiting;    /* in the one list where it waits in this step */
+    uint64_t deadline_ms;   /* of the attempt, likewise; of a streamed one until its head is in */
+    uint64_t connect_by_ms; /* when new_connection */
+    uint64_t added_us;      /* clock_us() of the handing over to curl */
+    h2o_linklist_t waiting; /* in the one list where it waits in this step */
     struct message message;
     uint64_t retry_after_us; /* what the answer's Retry-After says */
     struct buf body;
@@ -417,25 +439,36 @@ static inline bool attempt_runs(const struct attempt *attempt)
 {
     return attempt->step != ATTEMPT_IDLE && attempt->step != ATTEMPT_GONE;
 }
-void attempt_admitted(struct message *message);             /* let out of a room */
-void attempt_go(struct attempt *attempt);                   /* at the end of the turn: on */
+void attempt_set_timer(struct attempt *attempt); /* in flight: to when it ends at the latest */
+void attempt_drop(struct attempt *attempt);      /* gone while in flight: out of curl */
+void attempt_admitted(struct message *message);  /* let out of a room */
+void attempt_go(struct attempt *attempt);        /* at the end of the turn: on */
 void attempt_ended(struct attempt *attempt, CURLcode code); /* curl is done with it */
 /* transfer.c, from curl's callbacks. False: stop the transfer. */
 bool attempt_header(struct attempt *attempt, const char *line, size_t n);
-enum attempt_taken { TAKEN, TAKEN_LATER, TAKEN_NEVER };
-enum attempt_taken attempt_body(struct attempt *attempt, const char *bytes, size_t n);
+/* As curl wants it told: n, or 0 = stop, or CURL_WRITEFUNC_PAUSE. */
+size_t attempt_body(struct attempt *attempt, const char *bytes, size_t n);
 bool attempt_connects(struct attempt *attempt);
 bool attempt_sends(struct attempt *attempt);
-/* Of a stream: the number of bytes for curl, or what it calls the like of UP_READ_…. */
-size_t attempt_read(struct attempt *attempt, char *to, size_t room);
-/* Whether curl is kept from reading, for want of who takes it, or from sending. */
-static inline bool attempt_rests(const struct attempt *attempt)
-{
-    return attempt->is_paused || attempt->waits_for_body;
-}
-void attempt_resume(struct attempt *attempt); /* at the end of the turn */
-/* The answer's header fields, for the result. */
-void attempt_read_fields(struct attempt *attempt);
+/* fields.c: a line of the answer's head, with what ends it; then what they come to, for the result.
+ */
+void fields_note(struct attempt *attempt, const char *line, size_t n);
+void fields_read(struct attempt *attempt);
+
+/* -- stream.c: of a streamed call's attempt in flight. From curl's callbacks: false, or what else
+ * curl makes of it, stops the transfer. */
+bool stream_head(struct attempt *attempt);
+size_t stream_body(struct attempt *attempt, const char *bytes, size_t n);
+size_t stream_read(struct attempt *attempt, char *to, size_t room);
+/* curl says what it wants of its socket. True: the transfer isn't over whatever that is. */
+bool stream_watched(struct attempt *attempt, int fd, int what);
+/* What was sent isn't taken any more: whether the answer is all there nevertheless. */
+bool stream_is_whole(struct attempt *attempt);
+/* At the end of the turn, after lane_stir(). May end the attempt. */
+void stream_go_on(struct attempt *attempt);
+/* When the attempt ends unless something moves before, on the loop's clock; UINT64_MAX = not. */
+uint64_t stream_end_ms(const struct attempt *attempt);
+void stream_note_sent(struct attempt *attempt, uint64_t sent); /* bytes of the request's body */
 
 /* -- calls --------------------------------------------------------------------------------------
  */
@@ -455,10 +488,10 @@ struct up_call {
     enum call_step step;
     bool repeatable;
     bool wants_headers;
-    struct up_stream *stream; /* NULL = the answer is collected */
-    h2o_linklist_t resumed;   /* in client.resumed, until the end of the turn */
-    bool may_hedge;           /* it has had no second attempt beside the first */
-    unsigned made, retries;   /* attempts that got a slot; retries that were decided */
+    bool once;      /* curl must not send it anew, though a kept-alive connection ended under it */
+    bool was_read;  /* some of a streamed call's body: it can't be tried again */
+    bool may_hedge; /* it has had no second attempt beside the first */
+    unsigned made, retries; /* attempts that got a slot; retries that were decided */
     struct lane *lane;
     up_done_fn *done;
     void *arg;
@@ -469,22 +502,26 @@ struct up_call {
     h2o_linklist_t all;   /* in client.calls */
     h2o_linklist_t waiting;
     struct up_call *next_spare;
-    const char *method; /* NULL = GET without a body */
-    struct str upload;  /* the request's body, borrowed */
-    struct buf request; /* its lines, NUL-terminated; see request.c */
-    size_t deadline_at; /* of the deadline header's value in it; 0 = none */
+    const char *method;       /* NULL = GET without a body */
+    struct str upload;        /* the request's body, borrowed */
+    struct up_stream *stream; /* borrowed; NULL = the answer is collected */
+    struct buf request;       /* its lines, NUL-terminated; see request.c */
+    size_t deadline_at;       /* of the deadline header's value in it; 0 = none */
     struct tried tried;
     struct attempt *best; /* of those that are over */
     struct attempt attempts[2];
 };
 
+static inline bool is_head(const struct up_call *call)
+{
+    return call->method != NULL && strcmp(call->method, "HEAD") == 0;
+}
 void call_begin(struct up_call *call); /* at the end of the turn in which it was started */
 /* From attempt.c: it has its slot, or is over. */
 void call_attempt_began(struct attempt *attempt);
 void call_attempt_over(struct attempt *attempt);
 /* The message of a cancelled attempt arrived. The call may be gone then. */
 void call_attempt_gone(struct attempt *attempt);
-void call_go_on(struct up_call *call); /* a stream was resumed; at the end of the turn */
 void calls_free_spare(struct up_client *client);
 /* request.c. False: what is asked for can't be said in HTTP, or is too long. */
 bool call_write_request(struct up_call *call, const struct up_request *request);
@@ -496,6 +533,9 @@ static inline uint32_t since_start(const struct up_call *call, uint64_t at_us)
     return (uint32_t)(at_us - call->started_us);
 }
 
+/* upstream.c. Whether the upstream's settings, or the connection, decide on a streamed call's
+ * header of this name. */
+bool upstream_owns_header(const struct upstream *up, struct str name);
 /* request.c. What may stand in a request line, RFC 9112 section 3.2. */
 bool is_target(struct str target);
 

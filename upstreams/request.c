@@ -48,13 +48,17 @@ bool call_write_request(struct up_call *call, const struct up_request *request)
     struct str target = request->target;
     bool needs_root = up->prefix_length == 0 && (target.n == 0 || target.p[0] != '/');
     buf_clear(buf);
+    if (request->stream != NULL && request->stream->length != UINT64_MAX &&
+        request->stream->length > INT64_MAX)
+        return false;
     if (!is_target(target) || !buf_append(buf, up->prefix, up->prefix_length) ||
         !buf_append(buf, "/", needs_root) || !buf_append(buf, target.p, target.n) ||
         !buf_append(buf, " HTTP/1.1", 9))
         return false;
     for (size_t i = 0; i < request->header_count; i++) {
         struct str name = request->headers[i].name, value = request->headers[i].value;
-        if (ends_line(name) || ends_line(value))
+        if (ends_line(name) || ends_line(value) ||
+            (request->stream != NULL && upstream_owns_header(up, name)))
             continue;
         if (!buf_append(buf, "\r\n", 2) || !buf_append(buf, name.p, name.n) ||
             !buf_append(buf, ": ", 2) || !buf_append(buf, value.p, value.n))

@@ -189,6 +189,8 @@ static bool is_own(struct str name)
            str_caseeq(name, STR("Accept-Encoding"));
 }
 
+#define NO_AGENT "Gateway-Protocol:"
+
 /* The last line, behind which curl writes " HTTP/1.1": as the end of a User-Agent that names two
  * products (RFC 9110 section 10.1.5), unless somebody else's goes upstream. */
 static void add_last_line(struct upstream *up, struct buf *lines)
@@ -196,7 +198,7 @@ static void add_last_line(struct upstream *up, struct buf *lines)
     bool taken = is_line_of(lines, STR("User-Agent"));
     for (size_t i = 0; i < up->config->forward_headers.count; i++)
         taken = taken || str_caseeq(up->config->forward_headers.items[i], STR("User-Agent"));
-    buf_printf(lines, "\r\n%s", taken ? "Gateway-Protocol:" : "User-Agent: gateway");
+    buf_printf(lines, "\r\n%s", taken ? NO_AGENT : "User-Agent: gateway");
 }
 
 static void read_headers(struct upstreams *ups, struct upstream *up, struct buf *lines,
@@ -236,6 +238,13 @@ const char *upstream_refuses_header(const struct upstream *up, struct str name)
     if (is_line_of(&lines, name) || str_caseeq(name, up->config->deadline_header))
         return "is sent by the upstream's own settings already";
     return NULL;
+}
+
+bool upstream_owns_header(const struct upstream *up, struct str name)
+{
+    struct buf lines = {.p = up->stream_lines, .n = up->stream_lines_length};
+    return is_ours(name) || is_line_of(&lines, name) ||
+           str_caseeq(name, up->config->deadline_header);
 }
 
 /* After read_headers(): `lines` are what is set. */
@@ -355,12 +364,12 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
             addresses_read(ups, up, diag);
         directory_open(&up->directory);
         check_health(ups, up, diag);
-        size_t relayed = lines.n;
-        buf_printf(&lines, "\r\nGateway-Protocol:");
+        size_t shared = lines.n; /* with streamed calls, of which the rest is the client's */
+        buf_printf(&lines, "\r\n%s", NO_AGENT);
         up->stream_lines = copy(lines.p, lines.n);
         up->stream_lines_length = lines.n;
+        lines.n = shared;
         find_host(up);
-        lines.n = relayed;
         add_line(&lines, "Accept", "application/json");
         add_line(&lines, "Accept-Encoding", "gzip, deflate");
         add_last_line(up, &lines);

@@ -54,8 +54,13 @@ struct up_header {
  * proxy. In memory that lives as long as the call. Its functions run on the loop, never from inside
  * up_call_start(), up_call_resume() or up_call_cancel(); each may cancel the call, but for read().
  * Such a call is tried again or elsewhere only before its head is in and before a byte of its body
- * was read, and is never hedged; its timeout_ms counts until the head is in, idle_ms from then on.
- * Answers are handed on as they came: nothing is decoded, no Accept-Encoding is added. */
+ * was read, and is never hedged. Its timeout_ms counts until the head is in, but for the time in
+ * which the request's body goes out: then, and from the head on, it is idle_ms.
+ * Answers are handed on as they came: nothing is decoded, and beside `headers` only what the
+ * upstream's settings set goes out (and Host; no Accept, Accept-Encoding, User-Agent). Of
+ * `headers`, those are left out that these settings set too, or that are the connection's
+ * (Content-Length, Connection, ...). When the whole answer is in, the call is over: what wasn't
+ * sent of the request's body by then isn't sent, and the connection is closed. */
 enum { UP_READ_NOTHING_YET = -1, UP_READ_BROKEN = -2 };
 struct up_stream {
     /* Once: the final answer's status and headers (no 1xx), as they came and in their order. They
@@ -71,7 +76,8 @@ struct up_stream {
     ssize_t (*read)(struct up_stream *stream, char *to, size_t room);
     uint64_t length;  /* of the request's body; UINT64_MAX = unknown: it goes out chunked */
     uint64_t idle_ms; /* without a byte of the answer, or of the request while it is being sent;
-                         time in which this side didn't take or had nothing doesn't count */
+                         time in which this side didn't take or had nothing doesn't count; 0 = any
+                         time */
 };
 
 struct up_request {
@@ -82,10 +88,11 @@ struct up_request {
     const struct up_header *headers; /* beside the upstream's set_headers; borrowed during start */
     size_t header_count;
     struct str host;      /* of a streamed call: instead of the upstream's; {NULL, 0} = none */
-    const char *method;   /* static; NULL = GET. HEAD only with a stream. A call with a method or a
-                             body is made   twice only when it is repeatable: when a kept-alive
-                             connection ends   with the request sent and no answer begun, it fails
-                             (connection_terminated), where a GET is sent again over another */
+    const char *method;   /* static; NULL = GET. HEAD only with a stream; a body of its request
+                             isn't sent. A call with a method or a body is made twice only when it
+                             is repeatable: when a kept-alive connection ends with the request sent
+                             and no answer begun, it fails (connection_terminated), where a GET or
+                             HEAD is sent again over another */
     struct str body;      /* {NULL, 0} = none; stays as it is until done() or the cancelling. Its
                              Content-Type is among headers, its length is sent as Content-Length */
     uint64_t timeout_ms;  /* of one attempt; 0 = the upstream's */
@@ -94,7 +101,8 @@ struct up_request {
                              made; the upstream's deadline_header says what is left */
     bool repeatable;      /* may be made twice though it isn't a plain GET: retried and hedged */
     bool wants_headers;   /* up_result.headers is filled in */
-    struct up_stream *stream; /* NULL = the answer is collected and decoded */
+    struct up_stream *stream; /* borrowed until done() or the cancelling; `body` is none then. NULL
+                                 = the answer is collected and decoded */
 };
 
 /* How a call ended, before anybody judged what came. */
@@ -140,7 +148,8 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
 /* Before done(): how many attempts it has made so far, as up_result counts them. */
 unsigned up_call_attempts(const struct up_call *call);
 /* Of a streamed call that paused: bytes of the answer can be taken again, or there are some of the
- * request's body. What follows from it happens at the end of the turn. */
+ * request's body. What follows from it happens at the end of the turn. Nothing does when the call
+ * isn't paused, or over but not released. */
 void up_call_resume(struct up_call *call);
 /* At any moment, done or not: ends the call without its callback and releases it. Its connection is
  * closed when the answer wasn't complete. */

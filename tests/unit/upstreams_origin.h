@@ -30,9 +30,14 @@ struct origin {
     _Atomic unsigned busy, most_busy; /* requests at "/busy" now, at most */
     _Atomic unsigned asked;           /* requests whose head has come */
     _Atomic int health;               /* the status of "/health"; 0 = it doesn't answer */
-    pthread_mutex_t lock;             /* of what follows: what "/script" is, request by request */
-    const char *script[8];            /* past the end "/hello" */
-    size_t scripted;                  /* requests that came */
+    const char *_Atomic raw;          /* what "/raw" says, and closes; "/raw-kept" doesn't close */
+    const char *_Atomic behind;       /* what "/raw-kept" says 30 ms later; NULL = nothing */
+    _Atomic uint64_t sent, taken; /* bytes of "/bytes…" and "/chunks…"; of requests' bodies */
+    _Atomic unsigned whole;       /* requests whose body came to its end, empty ones too */
+    _Atomic bool shut;            /* bodies of requests for "/gated…" aren't read meanwhile */
+    pthread_mutex_t lock;         /* of what follows: what "/script" is, request by request */
+    const char *script[8];        /* past the end "/hello" */
+    size_t scripted;              /* requests that came */
 };
 
 struct visit {
@@ -101,6 +106,31 @@ static inline bool say_gzip(int fd, const char *bytes, size_t n)
     return sent;
 }
 
+/* Byte `at` of every body that is made up. */
+static inline void pattern_fill(char *to, uint64_t at, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (char)(((at + i) * 2654435761u) >> 13 ^ (at + i) >> 16);
+}
+
+/* So many bytes of it; in chunks of all sizes, or as they are. */
+static inline bool say_pattern(struct visit *visit, uint64_t n, bool chunked)
+{
+    char bytes[16 * 1024], size[32];
+    for (uint64_t at = 0; at < n;) {
+        size_t some = chunked ? (size_t)(at * 7919 % sizeof(bytes)) + 1 : sizeof(bytes);
+        some = n - at < some ? (size_t)(n - at) : some;
+        pattern_fill(bytes, at, some);
+        snprintf(size, sizeof(size), "%zx\r\n", some);
+        if ((chunked && !say(visit->fd, size)) || !put(visit->fd, bytes, some) ||
+            (chunked && !say(visit->fd, "\r\n")))
+            return false;
+        at += some;
+        atomic_fetch_add(&visit->origin->sent, some);
+    }
+    return !chunked || say(visit->fd, "0\r\n\r\n");
+}
+
 /* Paths, NULL behind the last one. */
 static inline void origin_script(struct origin *origin, const char *const *script)
 {
@@ -145,11 +175,32 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
                  retry_after_s);
         return say(fd, text);
     }
+    unsigned long long bytes;
+    if (sscanf(path, "/bytes-%llu", &bytes) == 1) {
+        snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: %llu\r\n\r\n", bytes);
+        return say(fd, text) &&
+               (strncmp(head, "HEAD ", 5) == 0 || say_pattern(visit, bytes, false));
+    }
+    if (sscanf(path, "/chunks-%llu", &bytes) == 1)
+        return say(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") &&
+               say_pattern(visit, bytes, true);
+    if (sscanf(path, "/until-close-%llu", &bytes) == 1)
+        return say(fd, "HTTP/1.1 200 OK\r\n\r\n") && say_pattern(visit, bytes, false) && false;
+    if (IS("/raw-kept-unread")) /* long enough for who doesn't wait for the end */
+        return say(fd, atomic_load(&visit->origin->raw)) && (usleep(200 * 1000), false);
+    if (IS("/raw-kept")) {
+        const char *behind = atomic_load(&visit->origin->behind);
+        return say(fd, atomic_load(&visit->origin->raw)) &&
+               (behind == NULL || (usleep(30 * 1000), say(fd, behind)));
+    }
+    if (IS("/raw") || IS("/raw-unread"))
+        return say(fd, atomic_load(&visit->origin->raw)) && false;
     if (IS("/hello"))
         return say_ok(fd, "", BODY, sizeof(BODY) - 1);
     if (IS("/echo"))
         return say_ok(fd, "", head, strlen(head));
-    if (IS("/body") || IS("/slow-body")) { /* what came: head, length, CRC-32 */
+    if (IS("/body") || IS("/slow-body") ||
+        IS("/gated-body")) { /* what came: head, length, CRC-32 */
         char *told;
         int n =
             asprintf(&told, "%s\n%llu %08lx", head, (unsigned long long)visit->taken, visit->crc);
@@ -280,6 +331,57 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
     return say(fd, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
 }
 
+static inline void count_taken(struct visit *visit, const char *bytes, size_t n)
+{
+    visit->crc = crc32(visit->crc, (const unsigned char *)bytes, (unsigned)n);
+    visit->taken += n;
+    atomic_fetch_add(&visit->origin->taken, n);
+}
+
+/* A chunked body, of which `n` bytes are there; nothing comes behind it. */
+static inline bool take_chunks(struct visit *visit, const char *early, size_t n)
+{
+    static const size_t most = 64 * 1024;
+    char *bytes = malloc(most), *end;
+    bool whole = false, good = true;
+    memcpy(bytes, early, n);
+    visit->taken = 0;
+    visit->crc = crc32(0, NULL, 0);
+    for (uint64_t left = 0; good && !whole;) { /* of a chunk, with its line end */
+        size_t used = 0;
+        while (used < n && !whole) {
+            if (left == 0) {
+                char *line = bytes + used;
+                if ((end = memchr(line, '\n', n - used)) == NULL)
+                    break;
+                left = strtoull(line, NULL, 16) + 2;
+                used += (size_t)(end + 1 - line);
+                whole = left == 2 && n - used >= 2;
+                if (left == 2 && !whole) { /* the last line end is still to come */
+                    used -= (size_t)(end + 1 - line);
+                    left = 0;
+                    break;
+                }
+                continue;
+            }
+            size_t some = n - used < left ? n - used : (size_t)left;
+            size_t body = left > 2 ? (some < left - 2 ? some : (size_t)left - 2) : 0;
+            count_taken(visit, bytes + used, body);
+            used += some;
+            left -= some;
+        }
+        memmove(bytes, bytes + used, n - used);
+        n -= used;
+        if (whole)
+            break;
+        ssize_t got = recv(visit->fd, bytes + n, most - n, 0);
+        good = got > 0;
+        n += good ? (size_t)got : 0;
+    }
+    free(bytes);
+    return good;
+}
+
 /* Reads the request's body, of which `early` came with the head. "/slow…" does so in small bites,
  * "…unread" not at all. */
 static inline bool take_body(struct visit *visit, const char *head, const char *early, size_t n,
@@ -287,11 +389,19 @@ static inline bool take_body(struct visit *visit, const char *head, const char *
 {
     char bytes[8192];
     const char *line = strcasestr(head, "\r\nContent-Length:");
+    while (strstr(head, " /gated") != NULL && atomic_load(&visit->origin->shut))
+        usleep(1000);
+    if (strcasestr(head, "\r\nTransfer-Encoding: chunked") != NULL &&
+        strstr(head, "unread ") == NULL) {
+        *used_r = n;
+        return take_chunks(visit, early, n);
+    }
     uint64_t length = line != NULL ? strtoull(line + 17, NULL, 10) : 0;
     bool slow = strstr(head, " /slow") != NULL;
-    visit->taken = n < length ? n : length;
-    visit->crc = crc32(0, (const unsigned char *)early, (unsigned)visit->taken);
-    *used_r = (size_t)visit->taken;
+    visit->taken = 0;
+    visit->crc = crc32(0, NULL, 0);
+    *used_r = n < length ? n : (size_t)length;
+    count_taken(visit, early, *used_r);
     if (strstr(head, "unread ") != NULL)
         return true;
     while (visit->taken < length) {
@@ -301,8 +411,7 @@ static inline bool take_body(struct visit *visit, const char *head, const char *
         ssize_t got = recv(visit->fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes), 0);
         if (got <= 0)
             return false;
-        visit->taken += (uint64_t)got;
-        visit->crc = crc32(visit->crc, (const unsigned char *)bytes, (unsigned)got);
+        count_taken(visit, bytes, (size_t)got);
     }
     return true;
 }
@@ -325,7 +434,10 @@ static inline void *origin_visit(void *arg)
         size_t used = (size_t)(end + 4 - head), early;
         *end = '\0';
         atomic_fetch_add(&visit->origin->asked, 1);
-        if (!take_body(visit, head, head + used, n - used, &early) || !answer(visit, head, request))
+        if (!take_body(visit, head, head + used, n - used, &early))
+            break;
+        atomic_fetch_add(&visit->origin->whole, 1);
+        if (!answer(visit, head, request))
             break;
         used += early;
         memmove(head, head + used, n - used);

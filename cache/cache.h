@@ -104,8 +104,10 @@ void cache_call_release(struct cache_call **call);
 /* Nobody waits for it any more; what it holds stays until it is released. */
 void cache_call_stop(struct cache_call *call);
 
-/* One member of Cache-Status (RFC 9211) into the pool: `gateway; hit; ttl=12; detail=promo`. */
-struct str cache_status(h2o_mem_pool_t *pool, const struct cache_answer *answer, struct str detail);
+/* One member of Cache-Status (RFC 9211): `gateway; hit; ttl=12; detail=promo`. Writes at most
+ * CACHE_STATUS_ROOM bytes and those of `detail`; returns one past them. */
+enum { CACHE_STATUS_ROOM = 96 };
+char *cache_status_put(char *at, const struct cache_answer *answer, struct str detail);
 
 /* Purging: what was taken out. path: the whole target that upstreams are asked for, "" = all of the
  * upstream's. Any thread. */

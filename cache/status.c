@@ -1,7 +1,7 @@
 /* What the cache tells of itself: Cache-Status for a request, numbers for the operator. */
 #include "cache/internal.h"
 
-#include <stdio.h>
+#include "base/put.h"
 
 const char *cache_word_name(enum cache_word word)
 {
@@ -14,37 +14,36 @@ const char *cache_word_name(enum cache_word word)
     return names[word];
 }
 
-struct str cache_status(h2o_mem_pool_t *pool, const struct cache_answer *answer, struct str detail)
+char *cache_status_put(char *at, const struct cache_answer *answer, struct str detail)
 {
-    enum { ROOM = 160 };
-    char *text = h2o_mem_alloc_pool(pool, ROOM + detail.n);
-    size_t room = ROOM + detail.n, n = 0;
-    const char *stored = answer->stored ? "; stored" : "";
+    bool says_stored = answer->stored;
     switch (answer->word) {
     case CACHE_HIT:
-        n = (size_t)snprintf(text, room, "gateway; hit; ttl=%llu",
-                             (unsigned long long)(answer->ttl_ms / 1000));
+        at = put_number(put_str(at, STR("gateway; hit; ttl=")), answer->ttl_ms / 1000);
+        says_stored = false;
         break;
     case CACHE_STALE:
-        n = (size_t)snprintf(text, room, "gateway; hit; ttl=-%llu",
-                             (unsigned long long)(answer->past_ms / 1000));
+        at = put_number(put_str(at, STR("gateway; hit; ttl=-")), answer->past_ms / 1000);
+        says_stored = false;
         break;
     case CACHE_REVALIDATED:
-        n = (size_t)snprintf(text, room, "gateway; fwd=stale; fwd-status=304%s", stored);
+        at = put_str(at, STR("gateway; fwd=stale; fwd-status=304"));
         break;
     case CACHE_COLLAPSED:
-        n = (size_t)snprintf(text, room, "gateway; fwd=miss; collapsed");
+        at = put_str(at, STR("gateway; fwd=miss; collapsed"));
+        says_stored = false;
         break;
     case CACHE_MISS:
-        n = (size_t)snprintf(text, room, "gateway; fwd=miss");
+        at = put_str(at, STR("gateway; fwd=miss"));
         if (answer->forward_status != 0)
-            n += (size_t)snprintf(text + n, room - n, "; fwd-status=%d%s", answer->forward_status,
-                                  stored);
+            at = put_number(put_str(at, STR("; fwd-status=")), (uint64_t)answer->forward_status);
         break;
     }
+    if (says_stored)
+        at = put_str(at, STR("; stored"));
     if (detail.n != 0)
-        n += (size_t)snprintf(text + n, room - n, "; detail=%s", detail.p);
-    return (struct str){text, n};
+        at = put_str(put_str(at, STR("; detail=")), detail);
+    return at;
 }
 
 void cache_write_json(struct cache *cache, struct out *out)

@@ -6,9 +6,9 @@
  * the client may keep the page, and asks each time whether it still holds. */
 #include "pages/pages_internal.h"
 
-#include <stdio.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#include "base/put.h"
 #include "http/conditional.h"
 
 enum { MAX_VALUE = 96, ETAG_LENGTH = 34 };
@@ -48,9 +48,10 @@ static struct str cache_control(struct page_run *run, bool complete)
     if (leave.ttl_ms < 1000)
         return STR("no-cache");
     char *text = h2o_mem_alloc_pool(run->request->pool, MAX_VALUE);
-    int n = snprintf(text, MAX_VALUE, "%s, max-age=%llu", leave.is_personal ? "private" : "public",
-                     (unsigned long long)(leave.ttl_ms / 1000));
-    return (struct str){text, (size_t)n};
+    char *at =
+        put_str(text, leave.is_personal ? STR("private, max-age=") : STR("public, max-age="));
+    at = put_number(at, leave.ttl_ms / 1000);
+    return (struct str){text, (size_t)(at - text)};
 }
 
 /* -- what it varies by ------------------------------------------------------------------------ */
@@ -116,23 +117,22 @@ static struct str vary(struct page_run *run, bool by_accept)
 static void add_cache_status(struct page_run *run)
 {
     struct http_request *request = run->request;
-    struct str all = {NULL, 0};
+    size_t room = 0;
+    for (size_t i = 0; i < run->page->part_count; i++)
+        if (run->parts[i].cached != NULL)
+            room += CACHE_STATUS_ROOM + run->page->parts[i].config->name.n + 2;
+    if (room == 0)
+        return;
+    char *text = h2o_mem_alloc_pool(request->pool, room), *at = text;
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
         if (part->cached == NULL)
             continue;
-        struct str one = cache_status(request->pool, part->cached, part->plan->config->name);
-        if (all.n != 0) {
-            char *joined = h2o_mem_alloc_pool(request->pool, all.n + 2 + one.n), *at = joined;
-            at = (char *)mempcpy(at, all.p, all.n);
-            at = (char *)mempcpy(at, ", ", 2);
-            memcpy(at, one.p, one.n);
-            one = (struct str){joined, all.n + 2 + one.n};
-        }
-        all = one;
+        if (at != text)
+            at = put_str(at, STR(", "));
+        at = cache_status_put(at, part->cached, part->plan->config->name);
     }
-    if (all.n != 0)
-        http_add_header(request, "cache-status", all);
+    http_add_header(request, "cache-status", (struct str){text, (size_t)(at - text)});
 }
 
 void caching_add_headers(struct page_run *run, bool complete, bool by_accept)
@@ -252,9 +252,8 @@ bool caching_reply_kept(struct page *page, struct http_request *request)
     for (size_t i = 0; i < entry->header_count; i++)
         http_add_header(request, entry->headers[i].name.p, entry->headers[i].value);
     char *age = h2o_mem_alloc_pool(request->pool, MAX_VALUE);
-    int n = snprintf(age, MAX_VALUE, "%llu",
-                     (unsigned long long)(rules_age(&entry->rules, now_ms) / 1000));
-    http_add_header(request, "age", (struct str){age, (size_t)n});
+    char *end = put_number(age, rules_age(&entry->rules, now_ms) / 1000);
+    http_add_header(request, "age", (struct str){age, (size_t)(end - age)});
     http_add_header(request, "cache-status", STR("gateway; hit; detail=page"));
     if (entry->rules.etag.n != 0 && caching_validate(request, entry->rules.etag))
         return true;

@@ -72,8 +72,9 @@ static void add_status(struct http_request *request, enum cache_word word,
                                         .forward_status = forward_status,
                                         .ttl_ms = ttl > 0 ? (uint64_t)ttl : 0,
                                         .past_ms = ttl < 0 ? (uint64_t)-ttl : 0};
-    http_add_header(request, "cache-status",
-                    cache_status(request->pool, &answer, (struct str){NULL, 0}));
+    char *text = h2o_mem_alloc_pool(request->pool, CACHE_STATUS_ROOM);
+    char *end = cache_status_put(text, &answer, (struct str){NULL, 0});
+    http_add_header(request, "cache-status", (struct str){text, (size_t)(end - text)});
 }
 
 /* The entry is the reply. False: its headers make no sense any more. */

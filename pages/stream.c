@@ -292,7 +292,7 @@ static void begin(struct stream *stream)
     stream->state = RENDERING_WAITS;
     stream->relay.proceed = proceed;
     http_add_header(run->request, "cache-control", STR("no-store"));
-    http_add_header(run->request, "vary", STR("Accept"));
+    http_add_header(run->request, "vary", caching_vary(run->page, true));
     stream_add_headers(run->page, run->request);
     http_stream_begin(run->request, &stream->relay, 200, "text/html; charset=utf-8");
     pump(stream);

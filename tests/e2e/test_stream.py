@@ -96,6 +96,32 @@ def test_first_bytes_come_before_the_slow_part(gateway, origin, version):
     assert [part["state"] for part in parts] == ["ok", "ok"]
 
 
+@pytest.mark.parametrize("text", ["{{#fast.list}}{{name}}{{#sale}}!{{/sale}}{{none.x}};{{/fast.list}}", "{{none}}a;b;",
+                                  "{{#parts.fast}}{{#is.ok}}a;b;{{/is.ok}}{{/parts.fast}}{{parts.none}}",
+                                  "{{#request}}a;b;{{id.x}}{{/request}}"])
+def test_what_is_nowhere_is_not_waited_for(gateway, origin, text):
+    """A member that an element lacks is looked up in the root."""
+    gate = threading.Event()
+    serve(origin, gate)
+    origin.serves("/fast", {"body": {"list": [{"name": "a"}, {"name": "b"}]}})
+    one = gateway(config(origin), {"page.html": text + "<p>{{slow.items}}"})
+    reading = Reading(one.url, "--http1.1")
+    assert reading.until(b"<p>").endswith("a;b;<p>")
+    gate.set()
+    assert reading.rest()[0].endswith("<p>[1, 2]")
+
+
+@pytest.mark.parametrize("text", ["{{page.complete}}", "{{#page}}{{complete}}{{/page}}", "{{#parts}}true{{/parts}}"])
+def test_what_tells_of_the_whole_page_waits_for_it(gateway, origin, text):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin), {"page.html": "<p>" + text})
+    reading = Reading(one.url, "--http1.1")
+    assert reading.until(b"<p>").endswith("<p>")
+    gate.set()
+    assert reading.rest()[0].endswith("<p>true")
+
+
 def test_a_fast_page_goes_out_as_a_whole(gateway, origin):
     serve(origin)
     one = gateway(config(origin, page='stream = true\nflush_after = "10s"'), {"page.html": PAGE})

@@ -45,6 +45,7 @@ struct config_server {                     /* [server] */
     uint64_t drain_timeout_ms;             /* after SIGTERM */
     uint64_t max_body;                     /* bytes of a request's body, but for uploads */
     bool server_timing;                    /* send Server-Timing */
+    bool gzip;                             /* compress pages for who accepts it */
     struct str error_template;             /* under templates/; "" = the built-in page */
     struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
 };

@@ -53,6 +53,8 @@ static const struct schema_key server_keys[] = {
      .max = GIB(1), .doc = "a request's body, but for uploads"},
     {"server_timing", VALUE_BOOL, AT(server_timing), .fallback = "false",
      .doc = "send Server-Timing with each page"},
+    {"gzip", VALUE_BOOL, AT(gzip), .fallback = "true",
+     .doc = "compress pages for clients that accept it"},
     {"error_template", VALUE_STRING, AT(error_template), .fallback = "\"\"",
      .doc = "under templates/; \"\" = the built-in page"},
     {"trusted_proxies", VALUE_STRINGS, RULE_NOT_EMPTY, AT(trusted_proxies), .fallback = "[]",

@@ -121,6 +121,7 @@ struct http_loop {
     h2o_linklist_t conns;    /* struct http_conn.link */
     struct http_conn *spare; /* closed ones, kept for reuse */
     uint32_t main_conns, admin_conns;
+    unsigned gzip_streams;  /* replies of unknown length that are compressed */
     h2o_linklist_t sending; /* http_request.sending */
     struct chunks *chunks;  /* send_file.c's */
     struct timer sweep;     /* looks at them */
@@ -228,6 +229,14 @@ bool watch_continue(struct http_conn *conn);
 /* Between h2o_start_response() and the first h2o_send(), HTTP/1: the connection closes only when
  * the client has seen the reply. */
 void linger_after_reply(h2o_req_t *req);
+
+/* -- gzip.c ------------------------------------------------------------------------------------ */
+
+/* After http_gzip() was true: adds Content-Encoding. */
+void gzip_begin(struct http_request *request);
+/* All or the next bytes of the body, flushed; *coded_r stays until the next call. */
+size_t gzip_code(struct http_request *request, h2o_iovec_t *bytes, size_t count,
+                 h2o_send_state_t state, h2o_iovec_t **coded_r);
 
 /* -- reply.c ----------------------------------------------------------------------------------- */
 

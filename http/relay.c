@@ -84,6 +84,8 @@ void http_stream_begin(struct http_request *request, struct http_relay *relay, i
     relay->generator = (h2o_generator_t){proceed, NULL};
     relay->request = request;
     relay->sending = relay->begun = false;
+    if (http_gzip(request, SIZE_MAX))
+        gzip_begin(request);
     http_reply_begin(request, status, content_type, SIZE_MAX, &relay->generator);
     watch_relay(request->conn);
 }
@@ -111,15 +113,17 @@ void http_relay_send(struct http_relay *relay, const char *bytes, size_t n,
     static const h2o_send_state_t states[] = {[RELAY_MORE] = H2O_SEND_STATE_IN_PROGRESS,
                                               [RELAY_END] = H2O_SEND_STATE_FINAL,
                                               [RELAY_CUT] = H2O_SEND_STATE_ERROR};
-    h2o_iovec_t vec = h2o_iovec_init(bytes, n);
+    h2o_iovec_t vec = h2o_iovec_init(bytes, n), *vecs = &vec;
     bool writes_head = !relay->begun, head_alone = n == 0 && state == RELAY_MORE;
     gw_assert(!relay->sending && (!head_alone || writes_head));
     /* HTTP/1's side of h2o sends no head before there is a piece of the body, be it empty. */
     size_t count = n != 0 || (head_alone && relay->request->h2o->version < 0x200);
+    if (relay->request->gzip != NULL && state != RELAY_CUT)
+        count = gzip_code(relay->request, &vec, 1, states[state], &vecs);
     relay->sending = relay->begun = true;
     sending_goes_on(relay->request);
     if (writes_head && relay->date.n == H2O_TIMESTR_RFC1123_LEN)
-        send_with_date(relay, &vec, count, states[state]);
+        send_with_date(relay, vecs, count, states[state]);
     else
-        h2o_send(relay->request->h2o, &vec, count, states[state]);
+        h2o_send(relay->request->h2o, vecs, count, states[state]);
 }

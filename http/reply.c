@@ -134,7 +134,15 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 {
     h2o_iovec_t *vecs = NULL;
     size_t count = out == NULL ? 0 : out_vecs(out, &vecs);
-    http_reply_begin(request, status, content_type, out == NULL ? 0 : out_size(out), &all_at_once);
+    size_t length = out == NULL ? 0 : out_size(out);
+    if (request->gzip != NULL && out != NULL) {
+        gzip_begin(request);
+        count = gzip_code(request, vecs, count, H2O_SEND_STATE_FINAL, &vecs);
+        length = 0;
+        for (size_t i = 0; i < count; i++)
+            length += vecs[i].len;
+    }
+    http_reply_begin(request, status, content_type, length, &all_at_once);
     if (status == 204 || status == 304 || str_eq(request->method, STR("HEAD")))
         count = 0;
     h2o_send(request->h2o, vecs, count, H2O_SEND_STATE_FINAL);

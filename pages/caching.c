@@ -93,16 +93,24 @@ void caching_note_vary(struct page_run *run, const struct str *names, size_t cou
     }
 }
 
+struct str caching_vary(const struct page *page, bool by_accept)
+{
+    bool by_coding = page->pages->config->server.gzip;
+    return by_accept ? (by_coding ? STR("Accept, Accept-Encoding") : STR("Accept"))
+                     : (by_coding ? STR("Accept-Encoding") : STR(""));
+}
+
 static struct str vary(struct page_run *run, bool by_accept)
 {
-    size_t n = STR("Accept").n;
+    struct str ours = caching_vary(run->page, by_accept);
+    size_t n = ours.n;
     if (run->vary_count == 0)
-        return by_accept ? STR("Accept") : STR("");
+        return ours;
     for (size_t i = 0; i < run->vary_count; i++)
         n += run->vary[i].n + 2;
     char *text = h2o_mem_alloc_pool(run->request->pool, n), *at = text;
-    if (by_accept)
-        at = (char *)mempcpy(at, "Accept", 6);
+    if (ours.n != 0)
+        at = (char *)mempcpy(at, ours.p, ours.n);
     for (size_t i = 0; i < run->vary_count; i++) {
         if (at != text)
             at = (char *)mempcpy(at, ", ", 2);
@@ -172,20 +180,32 @@ static struct str etag_of(h2o_mem_pool_t *pool, struct out *body)
     return (struct str){text, ETAG_LENGTH};
 }
 
-bool caching_validate(struct http_request *request, struct str etag)
+/* The same page compressed is other bytes, and a strong tag is of bytes (RFC 9110 section 8.8.3.3).
+ */
+static struct str coded_etag(h2o_mem_pool_t *pool, struct str etag)
+{
+    static const char suffix[] = "-gzip\"";
+    char *text = h2o_mem_alloc_pool(pool, etag.n + sizeof(suffix));
+    memcpy(text, etag.p, etag.n - 1);
+    memcpy(text + etag.n - 1, suffix, sizeof(suffix));
+    return (struct str){text, etag.n + sizeof(suffix) - 2};
+}
+
+bool caching_validate(struct http_request *request, struct str etag, bool coded)
 {
     struct str wanted = http_header(request, STR("if-none-match"));
+    if (coded)
+        etag = coded_etag(request->pool, etag);
+    http_add_header(request, "etag", etag);
     if (wanted.p == NULL || !etag_list_has(wanted, etag, false))
         return false;
     http_reply(request, 304, NULL, NULL);
     return true;
 }
 
-struct str caching_add_etag(struct http_request *request, struct out *body)
+struct str caching_etag(struct http_request *request, struct out *body)
 {
-    struct str etag = etag_of(request->pool, body);
-    http_add_header(request, "etag", etag);
-    return etag;
+    return etag_of(request->pool, body);
 }
 
 /* -- pages that are kept ---------------------------------------------------------------------- */
@@ -255,7 +275,7 @@ bool caching_reply_kept(struct page *page, struct http_request *request)
     char *end = put_number(age, rules_age(&entry->rules, now_ms) / 1000);
     http_add_header(request, "age", (struct str){age, (size_t)(end - age)});
     http_add_header(request, "cache-status", STR("gateway; hit; detail=page"));
-    if (entry->rules.etag.n != 0 && caching_validate(request, entry->rules.etag))
+    if (caching_validate(request, entry->rules.etag, http_gzip(request, entry->body.n)))
         return true;
     struct out out;
     out_init(&out, request->pool, 64);

@@ -449,13 +449,19 @@ struct page *pages_for_route(struct pages *pages, const struct http_route *route
     return NULL;
 }
 
+/* Of a page that goes out bit by bit HTTP/1.0 couldn't tell whether it ended or broke off. */
+static bool may_stream(const struct http_request *request)
+{
+    return str_eq(request->method, STR("GET")) && request->h2o->version >= 0x101 &&
+           !http_wants_json(request);
+}
+
 static void serve(struct http_request *request, void *arg)
 {
     if (caching_reply_kept(arg, request))
         return;
     struct page *page = arg;
     struct page_run *run = run_start(page, request, run_variable, request, reply_send, NULL);
-    if (page->streams && !run->over && str_eq(request->method, STR("GET")) &&
-        !http_wants_json(request))
+    if (page->streams && !run->over && may_stream(request))
         stream_start(run);
 }

@@ -338,10 +338,11 @@ static void reply_unrendered(struct page_run *run)
 /* Whole pages have a validator; of JSON only those without `meta` of this one request could. */
 static void send_page(struct page_run *run, const char *type, struct out *out)
 {
+    bool coded = http_gzip(run->request, out_size(out));
     if (run_is_complete(run)) {
-        struct str etag = caching_add_etag(run->request, out);
+        struct str etag = caching_etag(run->request, out);
         caching_keep(run, type, etag, out);
-        if (caching_validate(run->request, etag))
+        if (caching_validate(run->request, etag, coded))
             return;
     }
     http_reply(run->request, 200, type, out);

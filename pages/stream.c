@@ -30,9 +30,10 @@ struct stream {
     struct http_relay relay;
     struct rendering *rendering;
     enum rendering_state state;
-    uint64_t placed, shown; /* deferred parts that have a place, and that are in it */
-    struct str tail;        /* from </body> on, held back for deferred parts */
-    struct json_value root; /* once all parts have ended */
+    uint64_t placed, shown;            /* deferred parts that have a place, and that are in it */
+    struct str tail;                   /* from </body> on, held back for deferred parts */
+    struct json_value root;            /* once all parts have ended */
+    struct json_value request, *parts; /* what was looked up of these; MISSING, NULL = nothing */
     size_t bytes;
 };
 
@@ -90,6 +91,29 @@ static enum template_found find_of_part(struct stream *stream, size_t i, struct 
     return page->deferred & bit(i) ? FOUND_VALUE : FOUND_LATER;
 }
 
+/* What `parts.NAME` holds doesn't change any more. */
+static struct json_value view_of_part(struct stream *stream, size_t i)
+{
+    struct page_run *run = stream->run;
+    if (is_running(run, i))
+        return JSON_NONE;
+    if (stream->parts == NULL) {
+        size_t size = run->page->part_count * sizeof(*stream->parts);
+        stream->parts = h2o_mem_alloc_pool(run->request->pool, size);
+        memset(stream->parts, 0, size);
+    }
+    if (json_type(stream->parts[i]) == JSON_MISSING)
+        stream->parts[i] = view_part(run, i);
+    return stream->parts[i];
+}
+
+static struct json_value view_of_request(struct stream *stream)
+{
+    if (json_type(stream->request) == JSON_MISSING)
+        stream->request = view_request(stream->run);
+    return stream->request;
+}
+
 static enum template_found find(void *arg, const struct str *path, unsigned count,
                                 struct json_value *value_r)
 {
@@ -105,19 +129,16 @@ static enum template_found find(void *arg, const struct str *path, unsigned coun
     if (count == 0 || page->placed || page->scattered)
         return find_in_all(stream, path, count, value_r);
     if (str_eq(path[0], STR("request")))
-        return found(view_request(run), path, 1, count, value_r);
-    if (str_eq(path[0], STR("parts")) && count > 1) {
-        size_t i = index_of(page, path[1]);
-        *value_r = JSON_NONE;
-        if (i == SIZE_MAX)
-            return FOUND_VALUE;
-        struct json_value part = is_running(run, i) ? JSON_NONE : view_part(run, i);
-        return find_of_part(stream, i, part, path, 2, count, value_r);
-    }
-    size_t i = index_of(page, path[0]);
+        return found(view_of_request(stream), path, 1, count, value_r);
+    bool is_state = count > 1 && str_eq(path[0], STR("parts"));
+    size_t i = index_of(page, path[is_state]);
     if (i != SIZE_MAX)
-        return find_of_part(stream, i, run->parts[i].value, path, 1, count, value_r);
-    return find_in_all(stream, path, count, value_r);
+        return find_of_part(stream, i, is_state ? view_of_part(stream, i) : run->parts[i].value,
+                            path, is_state ? 2 : 1, count, value_r);
+    if (!is_state && page_name_is_reserved(path[0]))
+        return find_in_all(stream, path, count, value_r);
+    *value_r = JSON_NONE; /* what an element of a list lacks is looked up here, too */
+    return FOUND_VALUE;
 }
 
 /* -- places -------------------------------------------------------------------------------------
@@ -292,7 +313,7 @@ static void begin(struct stream *stream)
     stream->state = RENDERING_WAITS;
     stream->relay.proceed = proceed;
     http_add_header(run->request, "cache-control", STR("no-store"));
-    http_add_header(run->request, "vary", STR("Accept"));
+    http_add_header(run->request, "vary", caching_vary(run->page, true));
     stream_add_headers(run->page, run->request);
     http_stream_begin(run->request, &stream->relay, 200, "text/html; charset=utf-8");
     pump(stream);

@@ -1,15 +1,15 @@
 """Pages that begin before their slowest part has answered."""
 
-import json
+import socket
 import subprocess
 import threading
-import time
 
 import httpx
 import pytest
 
 from gateway import command, until
 from scripted import Origin
+from test_http2_bodies import Client
 
 
 @pytest.fixture
@@ -96,6 +96,32 @@ def test_first_bytes_come_before_the_slow_part(gateway, origin, version):
     assert [part["state"] for part in parts] == ["ok", "ok"]
 
 
+@pytest.mark.parametrize("text", ["{{#fast.list}}{{name}}{{#sale}}!{{/sale}}{{none.x}};{{/fast.list}}", "{{none}}a;b;",
+                                  "{{#parts.fast}}{{#is.ok}}a;b;{{/is.ok}}{{/parts.fast}}{{parts.none}}",
+                                  "{{#request}}a;b;{{id.x}}{{/request}}"])
+def test_what_is_nowhere_is_not_waited_for(gateway, origin, text):
+    """A member that an element lacks is looked up in the root."""
+    gate = threading.Event()
+    serve(origin, gate)
+    origin.serves("/fast", {"body": {"list": [{"name": "a"}, {"name": "b"}]}})
+    one = gateway(config(origin), {"page.html": text + "<p>{{slow.items}}"})
+    reading = Reading(one.url, "--http1.1")
+    assert reading.until(b"<p>").endswith("a;b;<p>")
+    gate.set()
+    assert reading.rest()[0].endswith("<p>[1, 2]")
+
+
+@pytest.mark.parametrize("text", ["{{page.complete}}", "{{#page}}{{complete}}{{/page}}", "{{#parts}}true{{/parts}}"])
+def test_what_tells_of_the_whole_page_waits_for_it(gateway, origin, text):
+    gate = threading.Event()
+    serve(origin, gate)
+    one = gateway(config(origin), {"page.html": "<p>" + text})
+    reading = Reading(one.url, "--http1.1")
+    assert reading.until(b"<p>").endswith("<p>")
+    gate.set()
+    assert reading.rest()[0].endswith("<p>true")
+
+
 def test_a_fast_page_goes_out_as_a_whole(gateway, origin):
     serve(origin)
     one = gateway(config(origin, page='stream = true\nflush_after = "10s"'), {"page.html": PAGE})
@@ -145,6 +171,37 @@ def test_who_leaves_midway_cancels_the_rest(gateway, origin, version):
     reading.process.kill()
     reading.process.wait()
     until(lambda: origin.aborted == 1, "the call's end")
+
+
+def test_a_stream_that_is_reset_cancels_the_rest(gateway, origin):
+    """The connection stays, and serves others."""
+    serve(origin)
+    origin.serves("/slow", {"body": {}, "after": 30}, {"body": {"items": []}})
+    one = gateway(config(origin), {"page.html": PAGE})
+    client = Client(one)
+    client.ask(1)
+    client.h2.end_stream(1)
+    client.flush()
+    client.until(lambda: b"<ul>" in client.bodies.get(1, b""), "the first bytes")
+    client.h2.reset_stream(1, 8)
+    client.flush()
+    until(lambda: origin.aborted == 1, "the call's end")
+    client.ask(3)
+    client.h2.end_stream(3)
+    client.flush()
+    assert client.status(3) == 200 and client.bodies[3].endswith(b"</body>\n")
+
+
+def test_who_speaks_http_1_0_gets_a_page_whose_end_can_be_told(gateway, origin):
+    gate = threading.Event()
+    serve(origin, gate)
+    threading.Timer(0.3, gate.set).start()
+    one = gateway(config(origin), {"page.html": PAGE})
+    with socket.create_connection(one.host_port, timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        got = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}\r\n".encode() in head.lower() + b"\r\n"
 
 
 @VERSIONS

@@ -507,7 +507,7 @@ static void test_the_document_names_every_key(void **state)
     struct document document = {.text = text};
     config_each_key(look_for_key, &document);
     free(text);
-    assert_int_equal(document.keys, 202);
+    assert_int_equal(document.keys, 203);
     assert_int_equal(document.missing, 0);
 }
 

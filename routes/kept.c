@@ -186,8 +186,10 @@ bool kept_start(struct passage *passage, struct up_request *request)
         return false;
     rules_read_request(&route->cache->policy, request->method, request->headers,
                        request->header_count, &asked);
-    if (goes_past(&asked, request->headers, request->header_count))
+    if (goes_past(&asked, request->headers, request->header_count)) {
+        http_add_header(passage->request, "cache-status", STR("gateway; fwd=bypass"));
         return false;
+    }
     struct kept *kept = h2o_mem_alloc_pool(passage->request->pool, sizeof(*kept));
     *kept = (struct kept){.plan = route->cache,
                           .store = cache_client_store(client),

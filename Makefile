@@ -230,6 +230,7 @@ bench: ## measure against nginx + Lua, and the parts on their own
 	@BENCH=$(BUILD)/bench TOOLS=$(BUILD)/tools GATEWAY=$(BUILD)/gateway bench/certificates
 	@GATEWAY=$(BUILD)/gateway bench/resilience
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/cache
+	@GATEWAY=$(BUILD)/gateway bench/early
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(call say,LD,$@)

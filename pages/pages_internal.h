@@ -410,7 +410,7 @@ void reply_note_flags(struct page_run *run);
 
 void stream_compile(struct page *page, struct diag *diag);
 /* 'sha256-…' of the script that moves deferred parts. */
-extern const char stream_script_source[];
+extern const char stream_script[], stream_script_source[];
 void stream_start(struct page_run *run);
 /* A part has ended. */
 void stream_advance(struct page_run *run);

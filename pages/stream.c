@@ -14,11 +14,11 @@
 #include "base/log.h"
 
 /* Changed together: test_pages_stream.c computes the digest. */
-static const struct str mover =
-    STR("<script>(function(){var s=document.currentScript,p=s.previousElementSibling,"
-        "t=document.querySelectorAll('[data-gw-place=\"'+p.getAttribute(\"data-gw-part\")+'\"]');"
-        "if(t.length){while(p.firstChild)t[0].parentNode.insertBefore(p.firstChild,t[0]);"
-        "p.remove();t.forEach(function(e){e.remove()})}s.remove()})()</script>");
+const char stream_script[] =
+    "<script>(function(){var s=document.currentScript,p=s.previousElementSibling,"
+    "t=document.querySelectorAll('[data-gw-place=\"'+p.getAttribute(\"data-gw-part\")+'\"]');"
+    "if(t.length){while(p.firstChild)t[0].parentNode.insertBefore(p.firstChild,t[0]);"
+    "p.remove();t.forEach(function(e){e.remove()})}s.remove()})()</script>";
 const char stream_script_source[] = "'sha256-VkpSEtHakgUt73bWf1xTVdFicqlfX89f5xL83MC6zL0='";
 
 enum { MAX_TAIL = 256 };
@@ -191,7 +191,7 @@ static bool show_deferred(struct stream *stream, size_t i, struct out *out)
     for (size_t n = 0, count = out_vecs(&html, &vecs); n < count; n++)
         out_refer(out, vecs[n].base, vecs[n].len);
     out_str(out, STR("</div>"));
-    out_str(out, mover);
+    out_str(out, str_from(stream_script));
     return true;
 }
 

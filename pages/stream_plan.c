@@ -3,6 +3,7 @@
 #include "pages/pages_internal.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 static struct str print(h2o_mem_pool_t *pool, struct str before, const char *text, struct str after)
 {
@@ -76,6 +77,21 @@ static void compile_preload(struct page *page, struct diag *diag)
 /* -- Content-Security-Policy --------------------------------------------------------------------
  */
 
+/* Any script that stands in the page may run. A hash or a nonce would take that back (CSP level 3,
+ * section 6.7.3.2). */
+static bool lets_all_run(struct str sources)
+{
+    bool lets = false;
+    while (sources.n != 0) {
+        struct str one = next_item(&sources, ' ');
+        lets |= str_caseeq(one, STR("'unsafe-inline'"));
+        if (one.n > 5 &&
+            (strncasecmp(one.p, "'nonce-", 7) == 0 || strncasecmp(one.p, "'sha", 4) == 0))
+            return false;
+    }
+    return lets;
+}
+
 /* The policy with the script's hash in its script-src; where it has none, that comes from its
  * default-src, or is the page's own origin. */
 static struct str with_script(h2o_mem_pool_t *pool, struct str policy)
@@ -91,7 +107,9 @@ static struct str with_script(h2o_mem_pool_t *pool, struct str policy)
                 (one.n > length && one.p[length] != ' '))
                 continue;
             struct str sources = {one.p + length, one.n - length};
-            if (str_eq(trimmed(sources), STR("'none'")))
+            if (lets_all_run(sources))
+                return policy;
+            if (str_caseeq(trimmed(sources), STR("'none'")))
                 sources = STR("");
             struct str added = print(pool, sources, " ", str_from(stream_script_source));
             if (d == 2)

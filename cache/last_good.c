@@ -222,7 +222,7 @@ void last_good_close(struct last_good **lg_p)
 static void load_file(struct last_good *lg, const char *name, struct cache_store *store)
 {
     struct buf bytes;
-    char own_name[NAME_LENGTH + 1];
+    char own_name[NAME_LENGTH + 1] = "";
     buf_init(&bytes, MAX_FILE + 8192);
     struct cache_entry *entry = NULL;
     bool was_read = read_file(lg, name, &bytes);

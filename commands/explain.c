@@ -1,6 +1,6 @@
 /* `gateway explain`: what a request for a page would do, and with --run what it does; or what a
- * certificate would be made of, or whom a route asks. A request is made up from the command line; from route matching on
- * everything is what serves real ones. */
+ * certificate would be made of, or whom a route asks. A request is made up from the command line;
+ * from route matching on everything is what serves real ones. */
 #include <stdio.h>
 #include <string.h>
 #include "base/loop.h"

@@ -22,7 +22,7 @@ enum { EVENTS = 256, MAX_IDLE_HANDLES = 1024 };
 struct watch {
     struct lane *lane;
     uint8_t wanted, armed;
-    bool held; /* wanted for nothing, but in use: its transfer is paused */
+    struct attempt *held_by; /* wanted for nothing, but in use: its transfer is paused */
 };
 
 /* -- sockets -- */
@@ -121,7 +121,7 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unu
     bool is_paused = streamed != NULL && stream_watched(streamed, fd, what);
     watch->lane = lane;
     watch->wanted = what == CURL_POLL_REMOVE ? 0 : (uint8_t)what;
-    watch->held = watch->wanted == 0 && is_paused;
+    watch->held_by = watch->wanted == 0 && is_paused ? streamed : NULL;
     if (watch->wanted != 0)
         arm(lane->client, fd, watch->wanted);
     else if (is_paused || !has_answer(easy))
@@ -137,9 +137,9 @@ void lane_adopt(struct lane *lane, struct attempt *attempt)
 {
     curl_socket_t fd = CURL_SOCKET_BAD;
     curl_easy_getinfo(attempt->handle->easy, CURLINFO_ACTIVESOCKET, &fd);
-    if (fd == CURL_SOCKET_BAD || !watch_of(lane->client, fd)->held)
+    if (fd == CURL_SOCKET_BAD || watch_of(lane->client, fd)->held_by != attempt)
         return; /* closed, or known, or another transfer's by now */
-    watch_of(lane->client, fd)->held = false;
+    watch_of(lane->client, fd)->held_by = NULL;
     watch_idle(lane->client, fd);
 }
 
@@ -161,7 +161,7 @@ static void on_events(h2o_socket_t *socket, const char *error)
         uint32_t seen = events[i].events;
         struct watch *watch = watch_of(client, fd);
         if (watch->wanted == 0) {
-            if (!watch->held) /* else paused by what came before in this turn */
+            if (watch->held_by == NULL) /* else paused by what came before in this turn */
                 end_idle(client, fd);
             continue;
         }

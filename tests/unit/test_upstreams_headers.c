@@ -172,6 +172,8 @@ static void test_header_sections_have_a_largest_size(void **state)
                 assert_int_equal(ask.result.headers[j].value.n, length);
         }
         ask_release(&ask);
+        while (atomic_load(&origin.open) != 0) /* it may still be saying it */
+            turn_for(&f, 1);
         buf_fini(&text);
     }
     fixture_stop(&f);

@@ -199,8 +199,8 @@ static inline bool answer(struct visit *visit, const char *head, unsigned reques
         return say_ok(fd, "", BODY, sizeof(BODY) - 1);
     if (IS("/echo"))
         return say_ok(fd, "", head, strlen(head));
-    if (IS("/body") || IS("/slow-body") ||
-        IS("/gated-body")) { /* what came: head, length, CRC-32 */
+    if (IS("/body") || IS("/slow-body") || IS("/gated-body") ||
+        IS("/v1/body?a=b")) { /* what came: head, length, CRC-32 */
         char *told;
         int n =
             asprintf(&told, "%s\n%llu %08lx", head, (unsigned long long)visit->taken, visit->crc);

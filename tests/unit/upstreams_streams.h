@@ -20,6 +20,7 @@ struct streamed {
     uint64_t breaks_at;    /* UP_READ_BROKEN there; 0 = never */
     uint64_t has;          /* NOTHING_YET from there on; 0 = all of it */
     bool cancels_at_head, cancels_at_body;
+    uint64_t cancels_after; /* bytes of the body */
     /* what came */
     unsigned heads, pieces, refused, reads;
     int status;
@@ -71,15 +72,15 @@ static inline bool streamed_body(struct up_stream *stream, const char *bytes, si
     assert_non_null(s->ask.call); /* not after it was cancelled */
     assert_true(n > 0);
     s->largest = n > s->largest ? n : s->largest;
-    if (s->cancels_at_body) {
-        up_call_cancel(&s->ask.call);
-        return true;
-    }
     if (s->stops || (s->takes_one_in > 1 && ++s->pieces % s->takes_one_in != 0)) {
         s->refused++;
         if (s->resumes)
             up_call_resume(s->ask.call);
         return false;
+    }
+    if (s->cancels_at_body && s->taken >= s->cancels_after) {
+        up_call_cancel(&s->ask.call);
+        return true;
     }
     for (size_t i = 0; i < n && s->text_n < sizeof(s->text) - 1; i++)
         s->text[s->text_n++] = bytes[i];

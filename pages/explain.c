@@ -139,12 +139,34 @@ static void print_paths(const char *title, const struct config_strings *paths, F
     fputc('\n', to);
 }
 
+/* How it is sent, where that isn't as a whole. */
+static void print_sending(const struct page *page, FILE *to)
+{
+    const char *between = ", without waiting for";
+    if (page->streams) {
+        fprintf(to, "  sent      as it comes, after %llu ms",
+                (unsigned long long)page->config->flush_after_ms);
+        for (size_t i = 0; i < page->part_count; i++) {
+            if (!(page->deferred >> i & 1))
+                continue;
+            fprintf(to, "%s %s", between, page->parts[i].config->name.p);
+            between = ",";
+        }
+        fputc('\n', to);
+    }
+    if (page->link.n != 0)
+        fprintf(to, "  link      %.*s\n", (int)page->link.n, page->link.p);
+    if (page->csp.n != 0)
+        fprintf(to, "  policy    %.*s\n", (int)page->csp.n, page->csp.p);
+}
+
 void page_print_plan(const struct page *page, struct http_request *request, FILE *to)
 {
     fprintf(to, "page %s\n", page->config->name.p);
     fprintf(to, "  path      %s\n", page->config->path.p);
     fprintf(to, "  template  %s\n", page->template ? page->config->template.p : "none, JSON only");
     fprintf(to, "  deadline  %llu ms\n", (unsigned long long)page->config->deadline_ms);
+    print_sending(page, to);
     size_t at_once = 0;
     for (size_t i = 0; i < page->part_count; i++)
         at_once += page->parts[i].awaits == 0;

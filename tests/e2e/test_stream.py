@@ -262,6 +262,35 @@ def test_preload_goes_out_with_the_first_bytes(gateway, origin):
     reading.rest()
 
 
+def test_explain_tells_how_it_is_sent(origin, tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "page.html").write_text(DEFERRING)
+    file = tmp_path / "gateway.toml"
+    for page, wanted in (
+        ('defer = ["slow"]\nflush_after = "20ms"', ["as it comes, after 20 ms, without waiting for slow", "'sha256-"]),
+        ('stream = true\npreload = ["/a.css"]', ["as it comes, after 5 ms\n", "</a.css>; rel=preload; as=style"]),
+        ("", []),
+    ):
+        file.write_text(config(origin, page=page))
+        plan = command("explain", "-c", file, "GET", "/").stdout
+        assert "page home" in plan and ("as it comes" in plan) == bool(wanted)
+        for text in wanted:
+            assert text in plan
+
+
+def test_several_sections_of_a_part_share_its_first_place(gateway, origin):
+    gate = threading.Event()
+    serve(origin, gate)
+    template = ("<body><p>{{#defer.slow}}1{{/defer.slow}}</p>{{^defer.slow}}wait{{/defer.slow}}"
+                "<p>{{#defer.slow}}2{{fast.name}}{{/defer.slow}}</p></body>")
+    one = gateway(config(origin, page='defer = ["slow"]'), {"page.html": template})
+    reading = Reading(one.url, "--http1.1")
+    first = reading.until(b"<p></p>")
+    assert '<p><div data-gw-place="slow"></div></p><div data-gw-place="slow">wait</div><p></p>' in first
+    gate.set()
+    assert '<div data-gw-part="slow">12Tern &amp; Tide</div><script>' in reading.rest()[0]
+
+
 def test_bad_configuration(origin, tmp_path):
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "page.html").write_text(PAGE)

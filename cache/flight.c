@@ -29,7 +29,7 @@ struct flight {
     struct rules_request asked;
     struct cache_key key;
     struct cache_entry *kept; /* held: asked about, when it can be */
-    uint64_t requested_ms;
+    uint64_t requested_ms, purges;
     struct up_call *up;
 };
 
@@ -193,6 +193,8 @@ static void take_off(struct flight *flight)
     if (flight->kept != NULL)
         request.header_count += rules_conditions(&flight->kept->rules, room);
     flight->requested_ms = unix_ms();
+    if (flight->client->cache->store != NULL)
+        flight->purges = cache_store_purges(flight->client->cache->store);
     flight->up = up_call_start(flight->client->up, &request, done, flight);
 }
 
@@ -248,6 +250,7 @@ static void done(struct up_call *up, const struct up_result *result, void *arg)
                                             .key = flight->key,
                                             .kept = flight->kept,
                                             .requested_ms = flight->requested_ms,
+                                            .purges = flight->purges,
                                             .is_wanted_by_many = !is_own},
                        result, &again);
     if (again) {

@@ -120,6 +120,7 @@ struct landing_in {
     struct cache_key key;
     struct cache_entry *kept; /* that the request asked to validate; NULL = none */
     uint64_t requested_ms;
+    uint64_t purges;        /* of the store, when it was asked for */
     bool is_wanted_by_many; /* an entry is made of it even when it isn't kept */
 };
 /* Whether what it came to is an answer to this call's headers too. */

@@ -104,7 +104,9 @@ static void keep(const struct landing_in *in, struct landing *landing, bool may_
     struct cache_store *store = in->cache->store;
     if (store == NULL)
         return;
-    if (may_store && landing->entry != NULL) {
+    if (may_store && landing->entry != NULL && in->purges != cache_store_purges(store)) {
+        /* it may be older than what the purge was for */
+    } else if (may_store && landing->entry != NULL) {
         landing->answer.stored = cache_store_put(store, landing->entry);
         if (in->plan->keeps_last_good && in->cache->last_good != NULL &&
             landing->entry->status < 300)

@@ -41,6 +41,7 @@ struct cache_store {
     size_t shard_count; /* a power of two, as is: */
     size_t bucket_count;
     size_t max_bytes;
+    _Atomic uint64_t purges;
 };
 
 /* Entries that were taken out, to be let go when the lock is not held any more. */
@@ -281,6 +282,7 @@ static size_t remove_where(struct cache_store *store,
                            struct str what)
 {
     size_t count = 0;
+    atomic_fetch_add(&store->purges, 1);
     for (size_t i = 0; i < store->shard_count; i++) {
         struct shard *shard = &store->shards[i];
         struct removed removed = {NULL, 0};
@@ -321,6 +323,11 @@ size_t cache_store_remove_prefix(struct cache_store *store, struct str prefix)
 size_t cache_store_remove_tag(struct cache_store *store, struct str tag)
 {
     return remove_where(store, is_tagged, tag);
+}
+
+uint64_t cache_store_purges(struct cache_store *store)
+{
+    return atomic_load(&store->purges);
 }
 
 void cache_store_each(struct cache_store *store, void (*fn)(void *arg, struct cache_entry *entry),

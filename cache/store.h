@@ -90,6 +90,8 @@ size_t cache_store_remove(struct cache_store *store, struct cache_key key);
  */
 size_t cache_store_remove_prefix(struct cache_store *store, struct str prefix);
 size_t cache_store_remove_tag(struct cache_store *store, struct str tag);
+/* Grows with each call of these two: what was asked for before isn't to be put in after it. */
+uint64_t cache_store_purges(struct cache_store *store);
 /* Calls fn with each entry (held meanwhile, no lock held). */
 void cache_store_each(struct cache_store *store, void (*fn)(void *arg, struct cache_entry *entry),
                       void *arg);

@@ -252,14 +252,20 @@ static void let_go(void *memory)
     cache_entry_unref(entry);
 }
 
+void caching_begin(struct page_run *run)
+{
+    struct cache_store *store = store_of(run->page, run->request);
+    if (store != NULL)
+        run->purges = cache_store_purges(store);
+}
+
 bool caching_reply_kept(struct page *page, struct http_request *request)
 {
-    enum { MAX_HEADERS = 100 };
-    struct up_header headers[MAX_HEADERS];
+    struct up_header headers[MAX_REQUEST_HEADERS];
     struct cache_store *store = store_of(page, request);
-    if (store == NULL || request->headers == NULL)
+    if (store == NULL || request->headers == NULL || request->headers->size > MAX_REQUEST_HEADERS)
         return false;
-    size_t count = headers_of(request, headers, MAX_HEADERS);
+    size_t count = headers_of(request, headers, MAX_REQUEST_HEADERS);
     struct cache_entry *entry = cache_store_find(store, key_of(page, request), headers, count);
     if (entry == NULL)
         return false;
@@ -320,7 +326,8 @@ void caching_keep(struct page_run *run, const char *type, struct str etag, struc
     struct leave leave = leave_of(run);
     uint64_t keep_ms = run->page->config->micro_cache_ms;
     if (store == NULL || !leave.is_known || leave.is_personal || leave.no_store ||
-        leave.ttl_ms == 0 || request->h2o == NULL || !str_eq(request->method, STR("GET")))
+        leave.ttl_ms == 0 || request->h2o == NULL || run->purges != cache_store_purges(store) ||
+        request->headers->size > MAX_REQUEST_HEADERS || !str_eq(request->method, STR("GET")))
         return;
     struct up_header headers[MAX_HEADERS], asked[MAX_REQUEST_HEADERS];
     struct str values[MAX_PAGE_VARY];

@@ -300,6 +300,7 @@ struct page_run {
     struct stream *stream; /* NULL: it goes out as a whole */
     struct str *vary;      /* headers of the client that answers hang on */
     size_t vary_count;
+    uint64_t purges;            /* of the store, when it began */
     bool varies_too_much;       /* or by what the client doesn't send */
     enum expand_result refused; /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;
@@ -434,6 +435,8 @@ struct str caching_etag(struct http_request *request, struct out *body);
 bool caching_validate(struct http_request *request, struct str etag, bool coded);
 /* Keeps the page, when it is one that is kept and its parts let it; before the reply begins. */
 void caching_keep(struct page_run *run, const char *type, struct str etag, struct out *body);
+/* The run begins, of a page that may be kept. */
+void caching_begin(struct page_run *run);
 /* True: a kept page was replied. */
 bool caching_reply_kept(struct page *page, struct http_request *request);
 /* Replies when there is no page: a value was refused, a required part failed. Else false. */

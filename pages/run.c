@@ -402,6 +402,8 @@ struct page_run *run_start(struct page *page, struct http_request *request, expa
                              .started_us = clock_us(),
                              .running = count};
     gw_assert(run->loop != NULL);
+    if (page->config->micro_cache_ms != 0)
+        caching_begin(run);
     timer_init(&run->deadline, deadline_passed);
 
     /* In the pool, not in the run: the log is written when runs may be gone already. */

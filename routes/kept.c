@@ -18,7 +18,7 @@ struct kept {
     size_t header_count;
     struct cache_entry *entry; /* held; past its time, or NULL */
     struct rules rules;        /* of the answer that passes */
-    uint64_t requested_ms;
+    uint64_t requested_ms, purges;
     struct buf body;
     bool validates; /* the upstream is asked whether `entry` still holds */
     bool stores;    /* what passes is to be kept */
@@ -213,6 +213,7 @@ bool kept_start(struct passage *passage, struct up_request *request)
     if (kept->entry != NULL && asked.is_get)
         add_conditions(passage, request);
     kept->requested_ms = unix_ms();
+    kept->purges = cache_store_purges(kept->store);
     return false;
 }
 
@@ -246,7 +247,7 @@ static bool revalidated(struct passage *passage, const struct up_header *headers
                                                        .content_type = entry->content_type,
                                                        .body = entry->body,
                                                        .rules = &rules});
-    if (rules.may_store)
+    if (rules.may_store && kept->purges == cache_store_purges(kept->store))
         cache_store_put(kept->store, fresh);
     else
         cache_store_remove(kept->store, kept->key);
@@ -319,7 +320,8 @@ void kept_end(struct passage *passage, const struct up_header *headers, size_t c
     h2o_mem_pool_t *pool = passage->request->pool;
     struct up_header *stored;
     size_t vary_count;
-    if (kept == NULL || !kept->stores || !rules_vary(headers, count, pool, names, &vary_count))
+    if (kept == NULL || !kept->stores || kept->purges != cache_store_purges(kept->store) ||
+        !rules_vary(headers, count, pool, names, &vary_count))
         return;
     for (size_t i = 0; i < vary_count; i++)
         values[i] = rules_field(kept->headers, kept->header_count, names[i], pool);

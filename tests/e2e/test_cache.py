@@ -432,6 +432,31 @@ format = "json"
     assert stats["hits"] == 1 and stats["misses"] == 5 and stats["entries"] == 0
 
 
+def test_what_was_asked_for_before_a_purge_is_not_kept(gateway, origin, tmp_path):
+    gate = threading.Event()
+    origin.serves("/a", {"headers": FRESH, "until": gate, "body": {"n": "old"}}, {"headers": FRESH, "body": {"n": "new"}})
+    control = tmp_path / "control.sock"
+    one = gateway(config(origin, cache='tags = ["shop"]', page='deadline = "20s"', part='timeout = "20s"'), header=f"""
+[server]
+listen = ["127.0.0.1:0"]
+workers = 1
+[admin]
+listen = "127.0.0.1:0"
+control = "unix:{control}"
+[log]
+format = "json"
+""")
+    asking = threading.Thread(target=get, args=(one, "/a"))
+    asking.start()
+    until(lambda: origin.asked("/a") == 1, "the call")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(control))) as client:
+        assert client.post("http://gateway/cache/purge?tag=shop").json() == {"purged": 0}
+    gate.set()
+    asking.join()
+    answer, part = get(one, "/a")
+    assert part["cache"] == "miss" and answer.json()["data"]["shop"]["n"] == "new"
+
+
 # -- last good answers --
 
 

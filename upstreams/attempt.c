@@ -280,7 +280,7 @@ void attempt_ended(struct attempt *attempt, CURLcode code)
         snprintf(text, sizeof(text), "the connection was closed within the header section");
     }
     if (attempt->call->stream != NULL)
-        lane_adopt(attempt->lane, attempt);
+        sockets_adopt(attempt->lane, attempt);
     lane_remove(attempt->lane, attempt, code != CURLE_OK);
     if (attempt->refused != REFUSED_NOTHING) {
         finish(attempt, UP_FAILED, refusals[attempt->refused].error,

@@ -141,7 +141,7 @@ struct handle *handle_create(struct lane *lane)
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, handle);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, handle);
     /* A connection outlives the handle that opened it, so closing one knows the client only. */
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, client_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, sockets_close_one);
     curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, lane->client);
     return handle;
 }

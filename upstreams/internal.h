@@ -7,7 +7,8 @@
  *   endpoints.c what they come to now; which one an attempt gets
  *   checks.c    each of them asked now and then whether it is well
  *   status.c    all of this for people: `GET /upstreams`
- *   client.c    a loop's curl multis, sockets and pools; the turn's work in one task
+ *   client.c    a loop's curl multis and pools; the turn's work in one task
+ *   sockets.c   curl's sockets: which are watched, which are idle, which are held
  *   handle.c    curl's easy handles, one for each attempt in flight
  *   call.c      a call: breaker, attempts, retries and hedging in one table
  *   rules.c     what the configuration says of retries and hedging
@@ -301,7 +302,7 @@ struct up_client {
     struct loop *loop;
     struct offload *names;
     int epoll;
-    int ended; /* a socket whose peer is gone; see end_idle() */
+    int ended; /* a socket whose peer is gone; see end_idle() in sockets.c */
     h2o_socket_t *epoll_socket;
     struct watch *watches; /* by descriptor */
     size_t watch_capacity;
@@ -329,8 +330,17 @@ void handle_prepare(struct handle *handle, struct lane *lane, struct attempt *at
 void handle_reset(struct handle *handle, const struct upstream *up);
 /* Has its transfers go to that endpoint. */
 void handle_direct(struct handle *handle, struct upstream *up, struct endpoint *endpoint);
-/* curl's CURLOPT_CLOSESOCKETFUNCTION; arg: struct up_client. */
-int client_close_socket(void *arg, curl_socket_t fd);
+
+/* -- sockets.c */
+void sockets_open(struct up_client *client);
+void sockets_close(struct up_client *client); /* after the multis are gone */
+/* curl's CURLMOPT_SOCKETFUNCTION, arg: struct lane; and CURLOPT_CLOSESOCKETFUNCTION, arg: struct
+ * up_client, since a connection outlives the handle that opened it. */
+int sockets_watch(CURL *easy, curl_socket_t fd, int what, void *lane, void *unused);
+int sockets_close_one(void *client, curl_socket_t fd);
+/* A streamed call's transfer is over and its connection perhaps back with curl, which doesn't say
+ * so of one that was paused to the end. */
+void sockets_adopt(struct lane *lane, struct attempt *attempt);
 
 /* -- client.c */
 /* Any number; for what needs to be spread in time and not to be secret. */
@@ -351,9 +361,6 @@ void lane_remove(struct lane *lane, struct attempt *attempt, bool failed);
 void lane_drop_later(struct attempt *attempt);
 /* Has the end of the turn go on with a streamed call's attempt. */
 void lane_stir(struct attempt *attempt);
-/* The transfer is over and its connection perhaps back with curl, which doesn't say so of one that
- * was paused to the end. */
-void lane_adopt(struct lane *lane, struct attempt *attempt);
 
 /* -- attempts -----------------------------------------------------------------------------------
  */

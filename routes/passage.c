@@ -22,6 +22,10 @@ enum {
     LOT_MAX = 1024 * 1024 /* more than curl ever hands over at once, and a lot */
 };
 
+#ifndef __clang__ /* gcc 12's analyzer takes two bools that are read as one short for unset */
+#pragma GCC diagnostic ignored "-Wanalyzer-use-of-uninitialized-value"
+#endif
+
 static struct passage *passage_of(struct up_stream *stream)
 {
     return CONTAINER_OF(stream, struct passage, stream);

@@ -92,7 +92,7 @@ static bool is_dots(const char *p, size_t n)
 
 bool target_climbs(struct str path)
 {
-    char dots[3];
+    char dots[3] = {0};
     size_t n = 0;
     bool parameter = false; /* ";x" behind a segment's name */
     for (const char *p = path.p, *end = p + path.n; p != end;) {

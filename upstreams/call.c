@@ -159,6 +159,19 @@ static bool is_closed(const struct upstream *up, uint64_t at_us)
     return breaker_look(&up->breaker, at_us, &retry_in_us) == BREAKER_CLOSED;
 }
 
+static void tell_breaker(const struct attempt *attempt, enum breaker_report verdict, uint64_t at_us)
+{
+    struct upstream *up = attempt->lane->upstream;
+    if (!breaker_report(&up->breaker, attempt->is_probe, verdict, &up->window, at_us))
+        return;
+    if (is_closed(up, at_us))
+        log_event(LOG_INFO, "breaker closed: the upstream is back", "upstream=%s",
+                  log_quote(up->config->name));
+    else
+        log_event(LOG_WARN, "breaker opened: the upstream isn't asked for a while", "upstream=%s",
+                  log_quote(up->config->name));
+}
+
 /* Each attempt that the breaker let through is reported once, whatever became of it. */
 static void report(struct attempt *attempt, enum breaker_report verdict, uint64_t at_us)
 {
@@ -169,14 +182,14 @@ static void report(struct attempt *attempt, enum breaker_report verdict, uint64_
         window_count(&up->window, COUNT_ANSWERS, at_us);
     if (verdict == REPORT_BAD)
         window_count(&up->window, COUNT_FAILURES, at_us);
-    if (!breaker_report(&up->breaker, attempt->is_probe, verdict, &up->window, at_us))
-        return;
-    if (is_closed(up, at_us))
-        log_event(LOG_INFO, "breaker closed: the upstream is back", "upstream=%s",
-                  log_quote(up->config->name));
-    else
-        log_event(LOG_WARN, "breaker opened: the upstream isn't asked for a while", "upstream=%s",
-                  log_quote(up->config->name));
+    tell_breaker(attempt, verdict, at_us);
+}
+
+void call_probe_over(struct attempt *attempt, enum breaker_report verdict)
+{
+    if (attempt->is_probe)
+        tell_breaker(attempt, verdict, clock_us());
+    attempt->is_probe = false;
 }
 
 /* -- the end -- */

@@ -524,6 +524,9 @@ static inline bool is_head(const struct up_call *call)
     return call->method != NULL && strcmp(call->method, "HEAD") == 0;
 }
 void call_begin(struct up_call *call); /* at the end of the turn in which it was started */
+/* From stream.c: as a probe, for whose end everybody else waits, it has said all that it will say
+ * before long. */
+void call_probe_over(struct attempt *attempt, enum breaker_report verdict);
 /* From attempt.c: it has its slot, or is over. */
 void call_attempt_began(struct attempt *attempt);
 void call_attempt_over(struct attempt *attempt);

@@ -46,6 +46,7 @@ bool stream_head(struct attempt *attempt)
     attempt->flow.told = true;
     attempt->flow.told_us = clock_us();
     attempt->flow.moved_ms = now_ms(attempt);
+    call_probe_over(attempt, status >= 500 ? REPORT_BAD : REPORT_GOOD);
     client->in_stream = true;
     stream->head(stream, (int)status, attempt->result.headers, attempt->result.header_count);
     client->in_stream = false;
@@ -98,6 +99,7 @@ size_t stream_read(struct attempt *attempt, char *to, size_t room)
     flow->moved_ms = now_ms(attempt);
     if (n == UP_READ_NOTHING_YET) {
         flow->empty = true;
+        call_probe_over(attempt, REPORT_NOTHING); /* it waits for the client */
         return CURL_READFUNC_PAUSE;
     }
     bool is_short = n == 0 && left != 0 && left != UINT64_MAX;

@@ -302,6 +302,61 @@ static void test_a_kept_connection_may_be_dead(void **state)
     }
 }
 
+/* -- the breaker -- */
+
+static void opens_at_once(struct config_upstream *up)
+{
+    up->breaker = (struct config_breaker){.consecutive = 1, .open_for_ms = 50, .probes = 1};
+}
+
+/* Its head says whether the upstream is back: nobody waits for the rest, nor for its client. */
+static void test_a_probe_is_over_with_its_head(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target;
+        uint64_t gives;
+        int status; /* 0: it has none yet */
+        bool is_bad;
+    } cases[] = {
+        {"/bytes-10000000", UINT64_MAX, 200, false},
+        {"/raw-kept", UINT64_MAX, 500, true},
+        {"/body", 1000, 0, false},
+    };
+    atomic_store(&origin.raw, "HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nsome");
+    atomic_store(&origin.behind, NULL);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct fixture f;
+        struct streamed s;
+        struct ask ask = {0};
+        uint64_t retry_in_us = 1;
+        begin_with(&f, opens_at_once);
+        ask_for(&f, &ask, 0, "/after-0/500");
+        ask_release(&ask);
+        streamed_init(&f, &s, cases[i].status == 0 ? "PUT" : NULL, cases[i].target, cases[i].gives);
+        s.has = 1;
+        const struct breaker *breaker = &s.request.upstream->breaker;
+        while (breaker_look(breaker, clock_us(), &retry_in_us) == BREAKER_OPEN && retry_in_us != 0)
+            loop_turn(f.loop, 10);
+        s.stops = true;
+        streamed_start(&s);
+        while (s.heads == 0 && s.given == 0 && !s.ask.done)
+            loop_turn(f.loop, 100);
+        turn_for(&f, 20); /* it asks for more than there is */
+        assert_int_equal(s.status, cases[i].status);
+        assert_false(s.ask.done);
+        if (!cases[i].is_bad) {
+            ask_for(&f, &ask, 0, "/hello"); /* the next one may */
+            assert_int_equal(ask.result.end, UP_ANSWERED);
+            ask_release(&ask);
+        }
+        up_call_cancel(&s.ask.call);
+        assert_int_equal(breaker_look(breaker, clock_us(), &retry_in_us),
+                         cases[i].is_bad ? BREAKER_OPEN : BREAKER_CLOSED);
+        fixture_stop(&f);
+    }
+}
+
 /* -- slots -- */
 
 static void one_at_a_time(struct config_upstream *up)
@@ -350,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_time_in_which_there_is_nothing_to_give_does_not_count),
         cmocka_unit_test(test_only_what_nothing_came_of_is_tried_again),
         cmocka_unit_test(test_a_kept_connection_may_be_dead),
+        cmocka_unit_test(test_a_probe_is_over_with_its_head),
         cmocka_unit_test(test_a_stream_holds_its_slot_until_its_end),
     };
     signal(SIGPIPE, SIG_IGN);

@@ -15,15 +15,8 @@ enum {
 
 struct http_gzip {
     h2o_compress_context_t *context;
-    struct http_loop *http; /* of a stream, which counts there; NULL = of a whole page */
+    struct http_loop *http;
 };
-
-static void on_dispose(void *arg)
-{
-    struct http_gzip *gzip = arg;
-    if (gzip->http != NULL)
-        gzip->http->gzip_streams--;
-}
 
 static bool is_accepted(const struct http_request *request)
 {
@@ -35,34 +28,52 @@ static bool is_accepted(const struct http_request *request)
     return false;
 }
 
-bool http_gzip(struct http_request *request, size_t length)
+bool http_wants_gzip(const struct http_request *request, size_t length)
 {
-    struct http_loop *http = request->conn != NULL ? request->conn->http : NULL;
-    bool is_stream = length == SIZE_MAX;
-    if (http == NULL || !request->server->config->server.gzip || length < MIN_SIZE ||
-        request->h2o->version < 0x101 || (is_stream && http->gzip_streams == MAX_GZIP_STREAMS) ||
-        !is_accepted(request))
-        return false;
-    struct http_gzip *gzip = h2o_mem_alloc_shared(request->pool, sizeof(*gzip), on_dispose);
-    gzip->context = NULL;
-    gzip->http = is_stream ? http : NULL;
-    http->gzip_streams += is_stream;
-    request->gzip = gzip;
-    return true;
+    return request->conn != NULL && request->server->config->server.gzip && length >= MIN_SIZE &&
+           request->h2o->version >= 0x101 && is_accepted(request);
+}
+
+/* -- whole ------------------------------------------------------------------------------------ */
+
+void http_gzip(struct http_request *request, struct out *body)
+{
+    h2o_compress_context_t *context = h2o_compress_gzip_open(request->pool, GZIP_LEVEL);
+    h2o_iovec_t *vecs, *coded;
+    size_t count = out_vecs(body, &vecs);
+    context->transform(context, vecs, count, H2O_SEND_STATE_FINAL, &coded, &count);
+    out_init(body, request->pool, 64);
+    for (size_t i = 0; i < count; i++)
+        out_refer(body, coded[i].base, coded[i].len);
+    request->is_gzip = true;
+}
+
+/* -- bit by bit ------------------------------------------------------------------------------- */
+
+static void on_dispose(void *arg)
+{
+    struct http_gzip *gzip = arg;
+    gzip->http->gzip_streams--;
 }
 
 void gzip_begin(struct http_request *request)
 {
-    request->gzip->context = h2o_compress_gzip_open(request->pool, GZIP_LEVEL);
-    h2o_add_header(request->pool, &request->h2o->res.headers, H2O_TOKEN_CONTENT_ENCODING, NULL,
-                   H2O_STRLIT("gzip"));
+    struct http_loop *http = request->conn->http;
+    if (!http_wants_gzip(request, SIZE_MAX) || http->gzip_streams == MAX_GZIP_STREAMS)
+        return;
+    struct http_gzip *gzip = h2o_mem_alloc_shared(request->pool, sizeof(*gzip), on_dispose);
+    gzip->context = h2o_compress_gzip_open(request->pool, GZIP_LEVEL);
+    gzip->http = http;
+    http->gzip_streams++;
+    request->gzip = gzip;
+    request->is_gzip = true;
 }
 
-size_t gzip_code(struct http_request *request, h2o_iovec_t *bytes, size_t count,
-                 h2o_send_state_t state, h2o_iovec_t **coded_r)
+size_t gzip_next(struct http_request *request, h2o_iovec_t *bytes, h2o_send_state_t state,
+                 h2o_iovec_t **coded_r)
 {
     h2o_compress_context_t *context = request->gzip->context;
-    size_t coded_count;
-    context->transform(context, bytes, count, state, coded_r, &coded_count);
-    return coded_count;
+    size_t count;
+    context->transform(context, bytes, 1, state, coded_r, &count);
+    return count;
 }

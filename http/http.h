@@ -51,13 +51,14 @@ struct http_request {
     const struct access_part *parts;
     size_t part_count;
     const char *flags;
+    bool is_gzip; /* the reply's body is compressed */
 
     /* private to http/ */
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
     struct http_body *body;  /* HTTP/1's; NULL: none */
-    struct http_gzip *gzip;  /* what the reply is compressed with; NULL: it isn't */
+    struct http_gzip *gzip;  /* what compresses a reply bit by bit; NULL: nothing */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
@@ -236,11 +237,13 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type,
                       size_t length, h2o_generator_t *generator);
 
-/* Before http_reply() or http_stream_begin(): whether the body of `length` bytes (SIZE_MAX = not
- * known yet) is going to be compressed, by [server] gzip, its size and what the client accepts; a
- * whole one has a Content-Length all the same. What depends on it is the caller's: a strong ETag of
- * its own, and Vary: Accept-Encoding on every reply that might have been compressed. */
-bool http_gzip(struct http_request *request, size_t length);
+/* Whether a page of `length` bytes (SIZE_MAX = whatever it comes to) is compressed for this client:
+ * by [server] gzip, its size, Accept-Encoding. A strong ETag of its own, and Vary: Accept-Encoding
+ * on every reply that might have been compressed, are for who sends the page to take care of. */
+bool http_wants_gzip(const struct http_request *request, size_t length);
+/* Compresses the body that http_reply() is given next, where it stands; or says, by
+ * request->is_gzip, that it has been. */
+void http_gzip(struct http_request *request, struct out *body);
 
 /* Somebody else's answer, handed on as it comes. In the request's pool, or memory that lives as
  * long; zeroed but for what is said here. */
@@ -260,7 +263,7 @@ struct http_relay {
  * connection, ends the request (its pool goes), however long nothing is sent. */
 void http_relay_begin(struct http_request *request, struct http_relay *relay, int status,
                       uint64_t length);
-/* The same for a page of ours, of unknown length; compressed where http_gzip() may. */
+/* The same for a page of ours, of unknown length; compressed where http_wants_gzip(). */
 void http_stream_begin(struct http_request *request, struct http_relay *relay, int status,
                        const char *content_type);
 enum http_relay_state {

@@ -232,11 +232,11 @@ void linger_after_reply(h2o_req_t *req);
 
 /* -- gzip.c ------------------------------------------------------------------------------------ */
 
-/* After http_gzip() was true: adds Content-Encoding. */
+/* A reply of unknown length begins: it is compressed if it should be and not too many are. */
 void gzip_begin(struct http_request *request);
-/* All or the next bytes of the body, flushed; *coded_r stays until the next call. */
-size_t gzip_code(struct http_request *request, h2o_iovec_t *bytes, size_t count,
-                 h2o_send_state_t state, h2o_iovec_t **coded_r);
+/* Of request->gzip: the next bytes, flushed; *coded_r stays until the next call. */
+size_t gzip_next(struct http_request *request, h2o_iovec_t *bytes, h2o_send_state_t state,
+                 h2o_iovec_t **coded_r);
 
 /* -- reply.c ----------------------------------------------------------------------------------- */
 

@@ -84,8 +84,7 @@ void http_stream_begin(struct http_request *request, struct http_relay *relay, i
     relay->generator = (h2o_generator_t){proceed, NULL};
     relay->request = request;
     relay->sending = relay->begun = false;
-    if (http_gzip(request, SIZE_MAX))
-        gzip_begin(request);
+    gzip_begin(request);
     http_reply_begin(request, status, content_type, SIZE_MAX, &relay->generator);
     watch_relay(request->conn);
 }
@@ -119,7 +118,7 @@ void http_relay_send(struct http_relay *relay, const char *bytes, size_t n,
     /* HTTP/1's side of h2o sends no head before there is a piece of the body, be it empty. */
     size_t count = n != 0 || (head_alone && relay->request->h2o->version < 0x200);
     if (relay->request->gzip != NULL && state != RELAY_CUT)
-        count = gzip_code(relay->request, &vec, 1, states[state], &vecs);
+        count = gzip_next(relay->request, &vec, states[state], &vecs);
     relay->sending = relay->begun = true;
     sending_goes_on(relay->request);
     if (writes_head && relay->date.n == H2O_TIMESTR_RFC1123_LEN)

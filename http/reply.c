@@ -125,6 +125,9 @@ void http_reply_begin(struct http_request *request, int status, const char *cont
     if (content_type != NULL && status != 204 && status != 304)
         h2o_add_header(request->pool, headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type,
                        strlen(content_type));
+    if (request->is_gzip && status != 304)
+        h2o_add_header(request->pool, headers, H2O_TOKEN_CONTENT_ENCODING, NULL,
+                       H2O_STRLIT("gzip"));
     h2o_add_header_by_str(request->pool, headers, x_content_type_options.p,
                           x_content_type_options.n, 0, NULL, "nosniff", 7);
     reply_start(request, status, length, generator);
@@ -134,15 +137,7 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 {
     h2o_iovec_t *vecs = NULL;
     size_t count = out == NULL ? 0 : out_vecs(out, &vecs);
-    size_t length = out == NULL ? 0 : out_size(out);
-    if (request->gzip != NULL && out != NULL) {
-        gzip_begin(request);
-        count = gzip_code(request, vecs, count, H2O_SEND_STATE_FINAL, &vecs);
-        length = 0;
-        for (size_t i = 0; i < count; i++)
-            length += vecs[i].len;
-    }
-    http_reply_begin(request, status, content_type, length, &all_at_once);
+    http_reply_begin(request, status, content_type, out == NULL ? 0 : out_size(out), &all_at_once);
     if (status == 204 || status == 304 || str_eq(request->method, STR("HEAD")))
         count = 0;
     h2o_send(request->h2o, vecs, count, H2O_SEND_STATE_FINAL);

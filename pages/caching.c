@@ -191,31 +191,36 @@ static struct str coded_etag(h2o_mem_pool_t *pool, struct str etag)
     return (struct str){text, etag.n + sizeof(suffix) - 2};
 }
 
-bool caching_validate(struct http_request *request, struct str etag, bool coded)
+struct str caching_add_etag(struct http_request *request, struct out *body, bool coded)
 {
-    struct str wanted = http_header(request, STR("if-none-match"));
+    struct str etag = etag_of(request->pool, body);
     if (coded)
         etag = coded_etag(request->pool, etag);
     http_add_header(request, "etag", etag);
-    if (wanted.p == NULL || !etag_list_has(wanted, etag, false))
-        return false;
-    http_reply(request, 304, NULL, NULL);
-    return true;
+    return etag;
 }
 
-struct str caching_etag(struct http_request *request, struct out *body)
+bool caching_client_has(const struct http_request *request, struct str etag)
 {
-    return etag_of(request->pool, body);
+    struct str wanted = http_header(request, STR("if-none-match"));
+    return wanted.p != NULL && etag_list_has(wanted, etag, false);
 }
 
 /* -- pages that are kept ---------------------------------------------------------------------- */
 
+/* Compressed or not, whoever takes both ways shares one. */
 static struct cache_key key_of(const struct page *page, struct http_request *request)
 {
     struct str name = page->config->name;
+    bool gzip = http_wants_gzip(request, SIZE_MAX);
     bool json = page->template == NULL || http_wants_json(request);
-    const struct str pieces[] = {STR("page "),  name,     json ? STR(" json ") : STR(" html "),
-                                 request->host, STR(" "), request->target,
+    const struct str pieces[] = {STR("page "),
+                                 name,
+                                 json ? STR(" json ") : STR(" html "),
+                                 gzip ? STR("gzip ") : STR(""),
+                                 request->host,
+                                 STR(" "),
+                                 request->target,
                                  STR("\n")};
     size_t n = 0;
     for (size_t i = 0; i < COUNT(pieces); i++)
@@ -246,6 +251,8 @@ static struct cache_store *store_of(const struct page *page, const struct http_r
     return page->config->micro_cache_ms == 0 || client == NULL ? NULL : cache_client_store(client);
 }
 
+#define CODING STR("content-encoding")
+
 static void let_go(void *memory)
 {
     struct cache_entry **entry = memory;
@@ -275,14 +282,20 @@ bool caching_reply_kept(struct page *page, struct http_request *request)
     uint64_t now_ms = (uint64_t)clock_unix_ms();
     if (rules_ttl(&entry->rules, now_ms) <= 0)
         return false;
-    for (size_t i = 0; i < entry->header_count; i++)
-        http_add_header(request, entry->headers[i].name.p, entry->headers[i].value);
+    for (size_t i = 0; i < entry->header_count; i++) {
+        if (str_eq(entry->headers[i].name, CODING)) /* not of a 304 */
+            request->is_gzip = true;
+        else
+            http_add_header(request, entry->headers[i].name.p, entry->headers[i].value);
+    }
     char *age = h2o_mem_alloc_pool(request->pool, MAX_VALUE);
     char *end = put_number(age, rules_age(&entry->rules, now_ms) / 1000);
     http_add_header(request, "age", (struct str){age, (size_t)(end - age)});
     http_add_header(request, "cache-status", STR("gateway; hit; detail=page"));
-    if (caching_validate(request, entry->rules.etag, http_gzip(request, entry->body.n)))
+    if (caching_client_has(request, entry->rules.etag)) {
+        http_reply(request, 304, NULL, NULL);
         return true;
+    }
     struct out out;
     out_init(&out, request->pool, 64);
     out_refer(&out, entry->body.p, entry->body.n);
@@ -315,7 +328,20 @@ static size_t kept_headers(const struct http_request *request, struct up_header 
             !str_eq(name, STR("set-cookie")))
             headers_r[count++] = (struct up_header){name, {header->value.base, header->value.len}};
     }
+    if (request->is_gzip && count < room)
+        headers_r[count++] = (struct up_header){CODING, STR("gzip")};
     return count;
+}
+
+bool caching_keeps(const struct page_run *run)
+{
+    const struct http_request *request = run->request;
+    struct cache_store *store = store_of(run->page, request);
+    if (store == NULL || request->h2o == NULL || run->purges != cache_store_purges(store) ||
+        request->headers->size > MAX_REQUEST_HEADERS || !str_eq(request->method, STR("GET")))
+        return false;
+    struct leave leave = leave_of(run);
+    return leave.is_known && !leave.is_personal && !leave.no_store && leave.ttl_ms != 0;
 }
 
 void caching_keep(struct page_run *run, const char *type, struct str etag, struct out *body)
@@ -325,10 +351,6 @@ void caching_keep(struct page_run *run, const char *type, struct str etag, struc
     struct cache_store *store = store_of(run->page, request);
     struct leave leave = leave_of(run);
     uint64_t keep_ms = run->page->config->micro_cache_ms;
-    if (store == NULL || !leave.is_known || leave.is_personal || leave.no_store ||
-        leave.ttl_ms == 0 || request->h2o == NULL || run->purges != cache_store_purges(store) ||
-        request->headers->size > MAX_REQUEST_HEADERS || !str_eq(request->method, STR("GET")))
-        return;
     struct up_header headers[MAX_HEADERS], asked[MAX_REQUEST_HEADERS];
     struct str values[MAX_PAGE_VARY];
     size_t asked_count = headers_of(request, asked, MAX_REQUEST_HEADERS);

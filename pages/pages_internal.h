@@ -428,12 +428,12 @@ void caching_add_headers(struct page_run *run, bool complete, bool by_accept);
 void caching_note_vary(struct page_run *run, const struct str *names, size_t count);
 /* What of the request a page hangs on, whatever its parts do; "" = nothing. */
 struct str caching_vary(const struct page *page, bool by_accept);
-/* A strong entity tag of the body. */
-struct str caching_etag(struct http_request *request, struct out *body);
-/* Adds ETag: the body's, or, of a body that is to be compressed, one of its own. True: the client
- * has it; 304 was replied. */
-bool caching_validate(struct http_request *request, struct str etag, bool coded);
-/* Keeps the page, when it is one that is kept and its parts let it; before the reply begins. */
+/* A strong entity tag of the body, added as ETag; coded: of what it is compressed to. */
+struct str caching_add_etag(struct http_request *request, struct out *body, bool coded);
+bool caching_client_has(const struct http_request *request, struct str etag);
+/* Whether the page, which is complete, is one that is kept, and its parts let it. */
+bool caching_keeps(const struct page_run *run);
+/* Keeps it, compressed if it is; before the reply begins. */
 void caching_keep(struct page_run *run, const char *type, struct str etag, struct out *body);
 /* The run begins, of a page that may be kept. */
 void caching_begin(struct page_run *run);

@@ -338,14 +338,16 @@ static void reply_unrendered(struct page_run *run)
 /* Whole pages have a validator; of JSON only those without `meta` of this one request could. */
 static void send_page(struct page_run *run, const char *type, struct out *out)
 {
-    bool coded = http_gzip(run->request, out_size(out));
-    if (run_is_complete(run)) {
-        struct str etag = caching_etag(run->request, out);
+    struct http_request *request = run->request;
+    bool coded = http_wants_gzip(request, out_size(out)), complete = run_is_complete(run);
+    struct str etag = complete ? caching_add_etag(request, out, coded) : STR("");
+    bool keeps = complete && caching_keeps(run),
+         known = complete && caching_client_has(request, etag);
+    if (coded && (keeps || !known))
+        http_gzip(request, out);
+    if (keeps)
         caching_keep(run, type, etag, out);
-        if (caching_validate(run->request, etag, coded))
-            return;
-    }
-    http_reply(run->request, 200, type, out);
+    http_reply(request, known ? 304 : 200, known ? NULL : type, known ? NULL : out);
 }
 
 static void reply_html(struct page_run *run)

@@ -218,6 +218,44 @@ def test_a_page_that_breaks_off_is_seen_to(gateway, origin, version):
     assert "a page broke off" in one.log()
 
 
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_client_that_reads_slowly_gets_all_of_it(gateway, origin, http2, coding):
+    """Bytes wait for the ones before them, which wait for the client; then the connection serves on."""
+    gate = threading.Event()
+    rows = [f"row {n} " + "&" * 100 for n in range(20000)]
+    origin.serves("/fast", {"body": {"name": rows}})
+    origin.serves("/slow", {"body": {"items": rows[::-1]}, "until": gate})
+    template = "{{#fast.name}}<b>{{{.}}}</b>{{/fast.name}}<hr>{{#slow.items}}<i>{{{.}}}</i>{{/slow.items}}<hr>"
+    one = gateway(config(origin).replace('timeout = "20s"', 'timeout = "20s"\nmax_body = "8MiB"'),
+                  {"page.html": template})
+    wanted = "".join(f"<b>{row}</b>" for row in rows) + "<hr>" + "".join(f"<i>{row}</i>" for row in rows[::-1])
+    with httpx.Client(http1=not http2, http2=http2, trust_env=False, timeout=60) as client:
+        for _ in range(2):
+            with client.stream("GET", one.url, headers={"Accept-Encoding": coding}) as answer:
+                assert answer.headers.get("content-encoding", "identity") == coding
+                pieces, text = answer.iter_bytes(4096), b""
+                while len(text) < 100_000:
+                    text += next(pieces)
+                gate.set()  # what comes now has to wait
+                text += b"".join(pieces)
+            assert text.decode() == wanted + "<hr>"
+            gate.clear()
+
+
+def test_a_connection_serves_on_after_a_streamed_page(gateway, origin):
+    serve(origin, after=0.1)
+    one = gateway(config(origin), {"page.html": PAGE})
+    with socket.create_connection(one.host_port, timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        got = b""
+        while got.count(b"\r\n0\r\n\r\n") < 2:
+            more = client.recv(65536)
+            assert more, got
+            got += more
+    assert got.count(b"HTTP/1.1 200") == 2 and got.count(b"<li>1 Tern") == 2
+
+
 # -- deferred parts --
 
 DEFERRING = """<!doctype html><html><head><title>x</title></head><body>

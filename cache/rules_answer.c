@@ -85,8 +85,10 @@ static uint64_t read_age(struct answer *answer)
 {
     uint64_t ms = 0;
     struct str list = field(answer, STR("age"), NULL);
-    if (list.p != NULL && !seconds_read(next_item(&list, ','), &ms))
+    if (list.p != NULL && !seconds_read(next_item(&list, ','), &ms)) {
         warn(answer, "an Age that can't be read");
+        return MAX_SECONDS * 1000; /* section 5.1: such an answer counts as stale */
+    }
     return ms;
 }
 

@@ -71,7 +71,7 @@ bool rules_validates(const struct rules *stored, const struct up_header *headers
 static bool describes_body(struct str name)
 {
     static const struct str names[] = {STR("content-length"), STR("content-encoding"),
-                                       STR("content-range"), STR("content-type")};
+                                       STR("content-range")};
     return rules_is_any(name, names, COUNT(names));
 }
 

@@ -256,12 +256,69 @@ static bool revalidated(struct passage *passage, const struct up_header *headers
     return reply(passage, fresh, CACHE_REVALIDATED, 304);
 }
 
+/* -- invalidation, section 4.4 ------------------------------------------------------------------
+ */
+
+/* The target at the upstream that a URL of Location or Content-Location means; {NULL, 0}: another
+ * origin's, or none that can be told. */
+static struct str named_target(const struct passage *passage, struct str url)
+{
+    const struct proxy_route *route = passage->route;
+    struct http_request *request = passage->request;
+    const struct str none = {NULL, 0};
+    const char *hash = url.n != 0 ? memchr(url.p, '#', url.n) : NULL;
+    const char *host = url.n != 0 ? memmem(url.p, url.n, "://", 3) : NULL;
+    bool is_public = false;
+    if (hash != NULL)
+        url.n = (size_t)(hash - url.p);
+    if (host != NULL && host < url.p + url.n) {
+        struct str rest = {host + 3, (size_t)(url.p + url.n - host) - 3};
+        const char *slash = rest.n != 0 ? memchr(rest.p, '/', rest.n) : NULL;
+        struct str authority = {rest.p, slash != NULL ? (size_t)(slash - rest.p) : rest.n};
+        is_public = str_caseeq(authority, request->host);
+        if (slash == NULL || (!is_public && !str_caseeq(authority, route->authority)))
+            return none;
+        url = (struct str){slash, rest.n - authority.n};
+    }
+    if (url.n == 0 || url.p[0] != '/' || (url.n > 1 && url.p[1] == '/'))
+        return none;
+    if (is_public)
+        return target_up(route, url, request->pool);
+    if (url.n < route->base.n ||
+        (route->base.n != 0 && memcmp(url.p, route->base.p, route->base.n) != 0))
+        return none;
+    return (struct str){url.p + route->base.n, url.n - route->base.n};
+}
+
+static void invalidate(const struct passage *passage, const struct up_header *headers, size_t count)
+{
+    struct kept *kept = passage->kept;
+    cache_store_remove(kept->store, kept->key);
+    for (size_t i = 0; i < count; i++) {
+        if (!str_caseeq(headers[i].name, STR("location")) &&
+            !str_caseeq(headers[i].name, STR("content-location")))
+            continue;
+        struct str target = named_target(passage, headers[i].value);
+        if (target.p != NULL)
+            cache_store_remove(kept->store, key_of(passage, target));
+    }
+}
+
 bool kept_stand_in(struct passage *passage)
 {
     struct kept *kept = passage->kept;
     return kept != NULL && !passage->begun && kept->entry != NULL &&
            rules_use_on_error(&kept->entry->rules, unix_ms()) &&
            reply(passage, kept->entry, CACHE_STALE, 0);
+}
+
+/* What is kept is of no use, and was asked about in vain. */
+static enum kept_verdict forget(struct kept *kept)
+{
+    cache_store_remove(kept->store, kept->key);
+    cache_entry_unref(&kept->entry);
+    kept->validates = false;
+    return KEPT_SPOILT;
 }
 
 enum kept_verdict kept_head(struct passage *passage, int status, const struct up_header *headers,
@@ -272,12 +329,12 @@ enum kept_verdict kept_head(struct passage *passage, int status, const struct up
         return KEPT_PASSES;
     if (kept->by_method) {
         if (rules_invalidates(&kept->asked, status))
-            cache_store_remove(kept->store, kept->key);
+            invalidate(passage, headers, count);
         http_add_header(passage->request, "cache-status", STR("gateway; fwd=method"));
         return KEPT_PASSES;
     }
     if (status == 304 && kept->validates)
-        return revalidated(passage, headers, count) ? KEPT_REPLIED : KEPT_SPOILT;
+        return revalidated(passage, headers, count) ? KEPT_REPLIED : forget(kept);
     if ((status == 500 || status == 502 || status == 503 || status == 504) &&
         kept_stand_in(passage))
         return KEPT_REPLIED;

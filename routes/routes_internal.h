@@ -147,7 +147,7 @@ bool kept_start(struct passage *passage, struct up_request *request);
 enum kept_verdict {
     KEPT_PASSES,  /* the answer is to be passed on */
     KEPT_REPLIED, /* what is kept was replied instead */
-    KEPT_SPOILT   /* it can't be used */
+    KEPT_SPOILT   /* it was about what is kept no more: the request is to be made again */
 };
 enum kept_verdict kept_head(struct passage *passage, int status, const struct up_header *headers,
                             size_t count);

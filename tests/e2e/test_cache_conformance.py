@@ -93,8 +93,9 @@ ROWS = {
     "Set-Cookie": ([cc("max-age=60"), ("Set-Cookie", "a=b")], {}, AGAIN),
     "Set-Cookie, public": ([cc("public, max-age=60"), ("Set-Cookie", "a=b")], {}, AGAIN),
     # section 4.2.3, age
-    "Age malformed": ([cc("max-age=60"), ("Age", "old")], {}, HIT),
-    "Age negative": ([cc("max-age=60"), ("Age", "-1")], {}, HIT),
+    "Age malformed": ([cc("max-age=60"), ("Age", "old")], {}, AGAIN),
+    "Age negative": ([cc("max-age=60"), ("Age", "-1")], {}, AGAIN),
+    "Age of two": ([cc("max-age=60"), ("Age", "5, 100")], {}, HIT),
     "Age huge": ([cc("max-age=60"), ("Age", "99999999999999999999")], {}, AGAIN),
     "Date long ago": (lambda: [cc("max-age=60"), ("Date", date(-3600))], {}, AGAIN),
     "Date ahead": (lambda: [cc("max-age=60"), ("Date", date(3600))], {}, HIT),

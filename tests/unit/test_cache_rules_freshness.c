@@ -175,11 +175,11 @@ static void test_initial_age(void **state)
         {"Age: 10, 20\n", 0, 10 * SECOND}, /* the first counts (section 5.1) */
         {"Age: 10\nAge: 20\n", 0, 10 * SECOND},
         {"Age: 0\nAge: 20\n", 0, 0},
-        {"Age: -1\n", 0, 0}, /* and what is no number doesn't */
-        {"Age: x\n", 0, 0},
-        {"Age:\n", 0, 0},
-        {"Age: 1.5\n", 0, 0},
-        {"Age: 1 0\n", 0, 0},
+        {"Age: -1\n", 0, LONGEST}, /* what is no number makes it stale */
+        {"Age: x\n", 0, LONGEST},
+        {"Age:\n", 0, LONGEST},
+        {"Age: 1.5\n", 0, LONGEST},
+        {"Age: 1 0\n", 0, LONGEST},
         {"Age: 4294967296\n", 0, LONGEST},
         {"Age: 99999999999999999999999999\n", 1, LONGEST + 1},
         /* apparent_age; what is left of Date's second doesn't count */

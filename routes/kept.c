@@ -5,30 +5,7 @@
 #include <stdio.h>
 #include "base/text.h"
 #include "http/conditional.h"
-#include "routes/routes_internal.h"
-
-enum { MAX_KEPT = 4 << 20 }; /* bytes of a body; the store takes no larger ones */
-
-struct kept {
-    struct cache_plan *plan;
-    struct cache_store *store;
-    struct rules_request asked;
-    struct cache_key key;
-    const struct up_header *headers; /* that go up, without conditions of ours */
-    size_t header_count;
-    struct cache_entry *entry; /* held; past its time, or NULL */
-    struct rules rules;        /* of the answer that passes */
-    uint64_t requested_ms, purges;
-    struct buf body;
-    bool validates; /* the upstream is asked whether `entry` still holds */
-    bool stores;    /* what passes is to be kept */
-    bool by_method; /* it isn't one whose answers are kept */
-};
-
-static uint64_t unix_ms(void)
-{
-    return (uint64_t)clock_unix_ms();
-}
+#include "routes/kept.h"
 
 /* -- replies ------------------------------------------------------------------------------------
  */
@@ -126,12 +103,6 @@ static struct cache_key key_of(const struct passage *passage, struct str target)
     return cache_key((struct str){text, n});
 }
 
-/* Conditions that are about the client's own copy, which a kept answer can be held against. */
-static bool is_ours_to_judge(struct str name)
-{
-    return str_caseeq(name, STR("if-none-match")) || str_caseeq(name, STR("if-modified-since"));
-}
-
 static bool goes_past(const struct rules_request *asked, const struct up_header *headers,
                       size_t count)
 {
@@ -143,24 +114,6 @@ static bool goes_past(const struct rules_request *asked, const struct up_header 
             str_caseeq(headers[i].name, STR("if-range")))
             return true;
     return false;
-}
-
-/* Ours take the place of the client's. */
-static void add_conditions(struct passage *passage, struct up_request *request)
-{
-    struct kept *kept = passage->kept;
-    struct up_header *headers =
-        h2o_mem_alloc_pool(passage->request->pool, (request->header_count + 2) * sizeof(*headers));
-    size_t n = 0;
-    for (size_t i = 0; i < request->header_count; i++)
-        if (!is_ours_to_judge(request->headers[i].name))
-            headers[n++] = request->headers[i];
-    size_t added = rules_conditions(&kept->entry->rules, headers + n);
-    if (added == 0)
-        return;
-    kept->validates = true;
-    request->headers = headers;
-    request->header_count = n + added;
 }
 
 static bool reply_not_kept(struct passage *passage)
@@ -210,8 +163,12 @@ bool kept_start(struct passage *passage, struct up_request *request)
         return reply_not_kept(passage);
     if (use == USE_FRESH && reply(passage, kept->entry, CACHE_HIT, 0))
         return true;
+    if (use == USE_MEANWHILE && reply(passage, kept->entry, CACHE_STALE, 0)) {
+        refresh_start(route, passage->request->loop, kept, request);
+        return true;
+    }
     if (kept->entry != NULL && asked.is_get)
-        add_conditions(passage, request);
+        kept_add_conditions(kept, passage->request->pool, request);
     kept->requested_ms = unix_ms();
     kept->purges = cache_store_purges(kept->store);
     return false;
@@ -219,42 +176,6 @@ bool kept_start(struct passage *passage, struct up_request *request)
 
 /* -- what passes --------------------------------------------------------------------------------
  */
-
-/* A 304 to our question: the kept answer, with its headers brought up to date, is the reply. */
-static bool revalidated(struct passage *passage, const struct up_header *headers, size_t count)
-{
-    struct kept *kept = passage->kept;
-    struct cache_entry *entry = kept->entry;
-    struct up_header *merged;
-    struct rules rules;
-    size_t merged_count;
-    h2o_mem_pool_t *pool = passage->request->pool;
-    if (!rules_validates(&entry->rules, headers, count))
-        return false;
-    rules_merge(entry->headers, entry->header_count, headers, count, pool, &merged, &merged_count);
-    rules_read_answer(&kept->plan->policy, &kept->asked, entry->status, merged, merged_count,
-                      kept->requested_ms, unix_ms(), &rules);
-    struct cache_entry *fresh =
-        cache_entry_create(&(struct cache_entry_parts){.key = kept->key,
-                                                       .vary_names = entry->vary_names,
-                                                       .vary_values = entry->vary_values,
-                                                       .vary_count = entry->vary_count,
-                                                       .tags = kept->plan->tags,
-                                                       .tag_count = kept->plan->tag_count,
-                                                       .status = entry->status,
-                                                       .headers = merged,
-                                                       .header_count = merged_count,
-                                                       .content_type = entry->content_type,
-                                                       .body = entry->body,
-                                                       .rules = &rules});
-    if (rules.may_store && kept->purges == cache_store_purges(kept->store))
-        cache_store_put(kept->store, fresh);
-    else
-        cache_store_remove(kept->store, kept->key);
-    cache_entry_unref(&kept->entry);
-    kept->entry = fresh; /* held until the reply is out */
-    return reply(passage, fresh, CACHE_REVALIDATED, 304);
-}
 
 /* -- invalidation, section 4.4 ------------------------------------------------------------------
  */
@@ -334,7 +255,10 @@ enum kept_verdict kept_head(struct passage *passage, int status, const struct up
         return KEPT_PASSES;
     }
     if (status == 304 && kept->validates)
-        return revalidated(passage, headers, count) ? KEPT_REPLIED : forget(kept);
+        return kept_renew(kept, passage->request->pool, headers, count) &&
+                       reply(passage, kept->entry, CACHE_REVALIDATED, 304)
+                   ? KEPT_REPLIED
+                   : forget(kept);
     if ((status == 500 || status == 502 || status == 503 || status == 504) &&
         kept_stand_in(passage))
         return KEPT_REPLIED;
@@ -354,50 +278,11 @@ void kept_bytes(struct passage *passage, const char *bytes, size_t n)
         kept->stores = buf_append(&kept->body, bytes, n);
 }
 
-/* Age and the lines of the connection are said anew with each reply. */
-static size_t lasting(const struct up_header *headers, size_t count, h2o_mem_pool_t *pool,
-                      struct up_header **lasting_r)
-{
-    struct up_header *kept = h2o_mem_alloc_pool(pool, (count + 1) * sizeof(*kept));
-    struct str connection = rules_field(headers, count, STR("connection"), pool);
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        if (!rules_is_hop_by_hop(headers[i].name, connection.p ? connection : STR("")) &&
-            !str_caseeq(headers[i].name, STR("age")) &&
-            !str_caseeq(headers[i].name, STR("content-length")))
-            kept[n++] = headers[i];
-    *lasting_r = kept;
-    return n;
-}
-
 void kept_end(struct passage *passage, const struct up_header *headers, size_t count)
 {
     struct kept *kept = passage->kept;
-    struct str names[CACHE_MAX_VARY], values[CACHE_MAX_VARY];
-    h2o_mem_pool_t *pool = passage->request->pool;
-    struct up_header *stored;
-    size_t vary_count;
-    if (kept == NULL || !kept->stores || kept->purges != cache_store_purges(kept->store) ||
-        !rules_vary(headers, count, pool, names, &vary_count))
-        return;
-    for (size_t i = 0; i < vary_count; i++)
-        values[i] = rules_field(kept->headers, kept->header_count, names[i], pool);
-    size_t stored_count = lasting(headers, count, pool, &stored);
-    struct cache_entry *entry =
-        cache_entry_create(&(struct cache_entry_parts){.key = kept->key,
-                                                       .vary_names = names,
-                                                       .vary_values = values,
-                                                       .vary_count = vary_count,
-                                                       .tags = kept->plan->tags,
-                                                       .tag_count = kept->plan->tag_count,
-                                                       .status = passage->status,
-                                                       .headers = stored,
-                                                       .header_count = stored_count,
-                                                       .body = buf_str(&kept->body),
-                                                       .rules = &kept->rules});
-    cache_store_put(kept->store, entry);
-    cache_entry_unref(&entry);
-    kept->stores = false;
+    if (kept != NULL && kept->stores)
+        kept_put(kept, passage->request->pool, passage->status, headers, count);
 }
 
 void kept_fini(struct passage *passage)

@@ -138,6 +138,10 @@ void routing_set_client(struct routing *routing, struct loop *loop, struct up_cl
                         struct cache_client *cache)
 {
     gw_assert(loop_index(loop) < MAX_LOOPS);
+    h2o_linklist_t *refreshes = &routing->refreshes[loop_index(loop)];
+    refresh_end_all(routing, loop);
+    if (refreshes->next == NULL)
+        h2o_linklist_init_anchor(refreshes);
     routing->caches[loop_index(loop)] = cache;
     routing->clients[loop_index(loop)] = client;
 }

@@ -4,6 +4,7 @@
  *   passage.c   the life of one request on its way through, from head to end
  *   body_up.c   its body, between the client's socket and the upstream's
  *   kept.c      answers that are kept, in front of the upstream
+ *   kept_store.c, refresh.c   how they get there, and are brought up to date meanwhile
  *   fields.c    which headers pass, in both directions
  *   target.c    paths: the upstream's for the client's, and back again in a redirect
  *   failure.c   what is answered when there is no answer; the access log's record
@@ -15,7 +16,7 @@
 #include "base/buf.h"
 #include "routes/routes.h"
 
-enum { MAX_LOOPS = 1024 };
+enum { MAX_LOOPS = 1024, REFRESH_SLOTS = 256 };
 
 /* One [routes.NAME]. */
 struct proxy_route {
@@ -39,7 +40,9 @@ struct routing {
     h2o_mem_pool_t pool;
     char via[32]; /* what this process is called in Via: "gateway-7f3c9a2e" */
     struct up_client *clients[MAX_LOOPS];
-    struct cache_client *caches[MAX_LOOPS]; /* NULL = nothing is kept */
+    struct cache_client *caches[MAX_LOOPS];     /* NULL = nothing is kept */
+    h2o_linklist_t refreshes[MAX_LOOPS];        /* of refresh.c, under way; each loop its own */
+    _Atomic uint64_t refreshing[REFRESH_SLOTS]; /* hashes of their keys */
 };
 
 /* -- target.c ----------------------------------------------------------------------------------
@@ -157,6 +160,8 @@ void kept_end(struct passage *passage, const struct up_header *headers, size_t c
 /* There is no answer. True: what is kept was replied instead. */
 bool kept_stand_in(struct passage *passage);
 void kept_fini(struct passage *passage);
+/* refresh.c: the loop's client is about to go. */
+void refresh_end_all(struct routing *routing, struct loop *loop);
 
 /* -- failure.c ---------------------------------------------------------------------------------
  */

@@ -199,6 +199,34 @@ def test_ranges_go_past(gateway, origin):
     assert origin.asked("/part") == 2
 
 
+@pytest.mark.parametrize("newer", [{"headers": FRESH, "body": b"new"},
+                                   {"status": 304, "headers": [*FRESH, ("ETag", '"e"')]}], ids=["answer", "304"])
+def test_stale_while_it_is_asked_for_anew(gateway, origin, newer):
+    gate = threading.Event()
+    origin.serves("/a", {"headers": [("Cache-Control", "max-age=60, stale-while-revalidate=60"), ("Age", "70"),
+                                     ("ETag", '"e"')], "body": b"old"}, {**newer, "until": gate})
+    one = gateway(config(origin))
+    get(one)
+    for _ in range(3):
+        answer = get(one)
+        assert answer.content == b"old" and "ttl=-" in answer.headers["cache-status"]
+    gate.set()
+    fresh = until(lambda: (answer := get(one)) and "ttl=-" not in answer.headers["cache-status"] and answer)
+    assert fresh.content == newer.get("body", b"old") and fresh.headers["cache-status"].startswith("gateway; hit")
+    assert origin.asked("/a") == 2
+
+
+def test_a_refresh_that_fails_or_never_ends(gateway, origin):
+    stale = [("Cache-Control", "max-age=60, stale-while-revalidate=60"), ("Age", "70")]
+    origin.serves("/a", {"headers": stale, "body": b"old"}, {"status": 500}, {"headers": FRESH, "body": b"x" * (6 << 20)},
+                  {"after": 30})
+    one = gateway(config(origin))
+    get(one)
+    for asked in (2, 3, 4):
+        until(lambda: get(one).content[:3] in (b"old", b"xxx") and origin.asked("/a") >= asked, "the refresh")
+    assert one.terminate() == 0  # with one under way
+
+
 @pytest.mark.parametrize("failing", [{"status": 503}, {"after": 30}], ids=["status", "timeout"])
 def test_stale_if_error(gateway, origin, failing):
     origin.serves("/a", {"headers": [("Cache-Control", "max-age=60"), ("Age", "70")], "body": b"old"}, failing)

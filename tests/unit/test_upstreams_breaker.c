@@ -189,16 +189,6 @@ static void test_a_share_of_failures_opens_it(void **state)
     fixture_stop(&f);
 }
 
-/* Until open_for and its tenth are over. */
-static void wait_until_probed(struct fixture *f)
-{
-    uint64_t retry_in_us;
-    while (breaker_look(&upstream_a(f)->breaker, clock_us(), &retry_in_us) == BREAKER_OPEN &&
-           retry_in_us != 0)
-        loop_turn(f->loop, 1 + (int)(retry_in_us / 1000));
-    loop_turn(f->loop, 1);
-}
-
 static void test_one_probe_at_a_time_closes_it(void **state)
 {
     (void)state;

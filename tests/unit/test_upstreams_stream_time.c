@@ -329,15 +329,14 @@ static void test_a_probe_is_over_with_its_head(void **state)
         struct fixture f;
         struct streamed s;
         struct ask ask = {0};
-        uint64_t retry_in_us = 1;
+        uint64_t retry_in_us;
         begin_with(&f, opens_at_once);
         ask_for(&f, &ask, 0, "/after-0/500");
         ask_release(&ask);
         streamed_init(&f, &s, cases[i].status == 0 ? "PUT" : NULL, cases[i].target, cases[i].gives);
         s.has = 1;
         const struct breaker *breaker = &s.request.upstream->breaker;
-        while (breaker_look(breaker, clock_us(), &retry_in_us) == BREAKER_OPEN && retry_in_us != 0)
-            loop_turn(f.loop, 10);
+        wait_until_probed(&f);
         s.stops = true;
         streamed_start(&s);
         while (s.heads == 0 && s.given == 0 && !s.ask.done)

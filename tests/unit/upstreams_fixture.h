@@ -138,6 +138,17 @@ static inline void turn_for(struct fixture *f, unsigned ms)
         loop_turn(f->loop, 5);
 }
 
+/* Until the breaker of "a" lets a probe through: open_for and its tenth are over by the loop's own
+ * clock, too, which stands still while a turn runs. */
+static inline void wait_until_probed(struct fixture *f)
+{
+    const struct breaker *breaker = &upstream_find(f->ups, STR("a"))->breaker;
+    uint64_t retry_in_us;
+    while (breaker_look(breaker, loop_now_ms(f->loop) * 1000, &retry_in_us) == BREAKER_OPEN &&
+           retry_in_us != 0)
+        loop_turn(f->loop, 1 + (int)(retry_in_us / 1000));
+}
+
 static inline void ask_release(struct ask *ask)
 {
     up_call_release(&ask->call);

@@ -104,6 +104,11 @@ void cache_call_release(struct cache_call **call);
 /* Nobody waits for it any more; what it holds stays until it is released. */
 void cache_call_stop(struct cache_call *call);
 
+/* An unsafe method was answered well for this target (section 4.4): what is kept of it goes, but
+ * for what was asked for with headers of a part's own. pool: for what isn't needed longer. */
+void cache_invalidate(struct cache_client *client, h2o_mem_pool_t *pool, struct str upstream,
+                      struct str target);
+
 /* One member of Cache-Status (RFC 9211): `gateway; hit; ttl=12; detail=promo`. Writes at most
  * CACHE_STATUS_ROOM bytes and those of `detail`; returns one past them. */
 enum { CACHE_STATUS_ROOM = 96 };

@@ -7,13 +7,12 @@
 
 /* "promo GET /promo?a=b\nX-User: 7\n": the newline ends every target, so that a key that is asked
  * to be purged is a prefix of those with headers and of nothing else. */
-static struct cache_key make_key(h2o_mem_pool_t *pool, const struct up_request *request,
+static struct cache_key make_key(h2o_mem_pool_t *pool, struct str up, struct str target,
                                  struct str own)
 {
-    struct str up = upstream_config(request->upstream)->name;
-    size_t n = up.n + 5 + request->target.n + 1 + own.n;
+    size_t n = up.n + 5 + target.n + 1 + own.n;
     char *text = h2o_mem_alloc_pool(pool, n), *at = text;
-    const struct str pieces[] = {up, STR(" GET "), request->target, STR("\n"), own};
+    const struct str pieces[] = {up, STR(" GET "), target, STR("\n"), own};
     for (size_t i = 0; i < COUNT(pieces); i++) {
         if (pieces[i].n != 0)
             memcpy(at, pieces[i].p, pieces[i].n);
@@ -106,7 +105,7 @@ struct cache_call *cache_call_start(struct cache_client *client, h2o_mem_pool_t 
     call->request = *request;
     call->done = done;
     call->arg = arg;
-    call->key = make_key(pool, request, key);
+    call->key = make_key(pool, upstream_config(request->upstream)->name, request->target, key);
     rules_read_request(&plan->policy, NULL, request->headers, request->header_count, &call->asked);
     *answer_r = NULL;
     if (answer_from_store(call))
@@ -119,6 +118,10 @@ struct cache_call *cache_call_start(struct cache_client *client, h2o_mem_pool_t 
 void call_landed(struct cache_call *call, struct landing *landing, bool joined)
 {
     struct cache *cache = call->client->cache;
+    if (landing == NULL) {
+        flight_join(call, true);
+        return;
+    }
     bool has_time = call->request.deadline_ms == 0 ||
                     loop_now_ms(call->client->loop) + RESTART_MS < call->request.deadline_ms;
     if (joined && landing->was_cut && has_time) {
@@ -142,6 +145,16 @@ void call_landed(struct cache_call *call, struct landing *landing, bool joined)
           : landing->answer.word == CACHE_REVALIDATED ? &cache->revalidated
                                                       : &cache->misses);
     call->done(call, &call->answer, call->arg);
+}
+
+void cache_invalidate(struct cache_client *client, h2o_mem_pool_t *pool, struct str upstream,
+                      struct str target)
+{
+    struct cache_store *store = client->cache->store;
+    struct cache_key key = make_key(pool, upstream, target, (struct str){NULL, 0});
+    flight_outdate(client->cache, key);
+    if (store != NULL)
+        cache_store_invalidate(store, key);
 }
 
 unsigned cache_call_attempts(const struct cache_call *call)

@@ -29,7 +29,7 @@ struct flight {
     struct rules_request asked;
     struct cache_key key;
     struct cache_entry *kept; /* held: asked about, when it can be */
-    uint64_t requested_ms, purges;
+    uint64_t requested_ms, epoch;
     struct up_call *up;
 };
 
@@ -194,12 +194,13 @@ static void take_off(struct flight *flight)
         request.header_count += rules_conditions(&flight->kept->rules, room);
     flight->requested_ms = unix_ms();
     if (flight->client->cache->store != NULL)
-        flight->purges = cache_store_purges(flight->client->cache->store);
+        flight->epoch = cache_store_epoch(flight->client->cache->store);
     flight->up = up_call_start(flight->client->up, &request, done, flight);
 }
 
 /* Takes who waits out of the flight, under the lock: those of its own loop into `own`, those of
- * others get their message. */
+ * others get their message. What stays in its call is for this loop alone. Returns how many hold
+ * the landing. */
 static unsigned disembark(struct flight *flight, struct landing *landing, h2o_linklist_t *own,
                           struct waiter **others)
 {
@@ -208,11 +209,13 @@ static unsigned disembark(struct flight *flight, struct landing *landing, h2o_li
         struct waiter *waiter = H2O_STRUCT_FROM_MEMBER(struct waiter, link, flight->waiters.next);
         h2o_linklist_unlink(&waiter->link);
         waiter->flight = NULL;
-        waiter->landing = landing;
-        count++;
         if (waiter->client == flight->client) {
+            waiter->landing = landing;
+            count++;
             h2o_linklist_insert(own, &waiter->link);
         } else {
+            waiter->landing = landing->up == NULL ? landing : NULL;
+            count += waiter->landing != NULL;
             waiter->is_posted = true;
             waiter->next_spare = *others;
             *others = waiter;
@@ -250,7 +253,7 @@ static void done(struct up_call *up, const struct up_result *result, void *arg)
                                             .key = flight->key,
                                             .kept = flight->kept,
                                             .requested_ms = flight->requested_ms,
-                                            .purges = flight->purges,
+                                            .epoch = flight->epoch,
                                             .is_wanted_by_many = !is_own},
                        result, &again);
     if (again) {
@@ -339,6 +342,16 @@ void flight_refresh(struct cache_call *call)
     pthread_mutex_unlock(&bucket->lock);
     if (fresh != NULL)
         take_off(fresh);
+}
+
+void flight_outdate(struct cache *cache, struct cache_key key)
+{
+    struct flight_bucket *bucket = bucket_of(cache, key);
+    pthread_mutex_lock(&bucket->lock);
+    struct flight *flight = find(bucket, key);
+    if (flight != NULL)
+        delist(bucket, flight);
+    pthread_mutex_unlock(&bucket->lock);
 }
 
 /* -- leaving ---------------------------------------------------------------------------------- */

@@ -46,9 +46,10 @@ struct waiter {
     struct cache_client *client;
     struct cache_call *call; /* NULL: let go */
     struct flight *flight;   /* NULL: it has landed */
-    struct landing *landing; /* held; set with flight = NULL */
-    bool has_joined;         /* somebody else's flight */
-    bool is_posted;          /* under the lock: its message is under way */
+    struct landing
+        *landing;    /* held; set with flight = NULL. NULL: nothing came that may be shared */
+    bool has_joined; /* somebody else's flight */
+    bool is_posted;  /* under the lock: its message is under way */
     struct message message;
     struct waiter *next_spare;
 };
@@ -60,7 +61,7 @@ struct landing {
     struct cache_entry *entry;  /* held; NULL = none was made */
     bool is_shared;             /* others may have it */
     bool was_cut;               /* by the deadline of who asked first: others may have longer */
-    struct up_call *up;         /* owned, when only one waited: the body is in it */
+    struct up_call *up;         /* owned, when only one waited: the body is in it. Its loop's */
 };
 
 struct cache_client {
@@ -101,10 +102,12 @@ void flight_join(struct cache_call *call, bool alone);
 /* Begins one that nobody waits for, to bring call->kept up to date, unless there is one. */
 void flight_refresh(struct cache_call *call);
 void flight_leave(struct cache_call *call);
+/* Who asks from now on doesn't get the answer to what was asked before. */
+void flight_outdate(struct cache *cache, struct cache_key key);
 unsigned flight_attempts(const struct cache_call *call);
 void flights_end(struct cache_client *client);
 void landing_unref(struct landing **landing);
-/* call.c: the flight of a call has landed; on the call's loop. */
+/* call.c: the flight of a call has landed; on the call's loop. NULL: with nothing for it. */
 void call_landed(struct cache_call *call, struct landing *landing, bool joined);
 
 /* landing.c: judges the answer to a flight and keeps what may be kept. requested_ms: unix. *up:
@@ -120,7 +123,7 @@ struct landing_in {
     struct cache_key key;
     struct cache_entry *kept; /* that the request asked to validate; NULL = none */
     uint64_t requested_ms;
-    uint64_t purges;        /* of the store, when it was asked for */
+    uint64_t epoch;         /* of the store, when it was asked for */
     bool is_wanted_by_many; /* an entry is made of it even when it isn't kept */
 };
 /* Whether what it came to is an answer to this call's headers too. */

@@ -104,11 +104,9 @@ static void keep(const struct landing_in *in, struct landing *landing, bool may_
     struct cache_store *store = in->cache->store;
     if (store == NULL)
         return;
-    if (may_store && landing->entry != NULL && in->purges != cache_store_purges(store)) {
-        /* it may be older than what the purge was for */
-    } else if (may_store && landing->entry != NULL) {
-        landing->answer.stored = cache_store_put(store, landing->entry);
-        if (in->plan->keeps_last_good && in->cache->last_good != NULL &&
+    if (may_store && landing->entry != NULL) {
+        landing->answer.stored = cache_store_put(store, landing->entry, in->epoch);
+        if (landing->answer.stored && in->plan->keeps_last_good && in->cache->last_good != NULL &&
             landing->entry->status < 300)
             last_good_save(in->cache->last_good, landing->entry);
     } else if (landing->answer.result.status < 500 && !in->asked->has_credentials) {

@@ -35,6 +35,7 @@ struct last_good {
     struct offload *disk;
     pthread_mutex_t lock; /* whoever works in the folder */
     struct recent recent[RECENT];
+    _Atomic uint64_t purges; /* what was to be saved before one isn't any more */
 };
 
 /* -- files ------------------------------------------------------------------------------------ */
@@ -236,7 +237,7 @@ static void load_file(struct last_good *lg, const char *name, struct cache_store
         if (was_read)
             unlinkat(lg->dir, name, 0);
     } else {
-        cache_store_put(store, entry);
+        cache_store_put(store, entry, cache_store_epoch(store));
     }
     cache_entry_unref(&entry);
     buf_fini(&bytes);
@@ -258,6 +259,7 @@ struct save {
     struct offload_job job;
     struct last_good *lg;
     struct cache_entry *entry; /* held */
+    uint64_t purges;
 };
 
 static void save_end(struct save *save)
@@ -280,8 +282,8 @@ static void save_work(struct offload_job *job)
     name_of(save->entry, name);
     struct str bytes = last_good_encode(save->entry);
     pthread_mutex_lock(&lg->lock);
-    if (bytes.n > lg->max_bytes || bytes.n > MAX_FILE) {
-        /* one answer is no reason to lose all others */
+    if (save->purges != atomic_load(&lg->purges) || bytes.n > lg->max_bytes || bytes.n > MAX_FILE) {
+        /* purged meanwhile; or too large: one answer is no reason to lose all others */
     } else if (replace_file(lg, name, bytes)) {
         lg->bytes += bytes.n;
         if (lg->bytes > lg->max_bytes)
@@ -318,9 +320,12 @@ void last_good_save(struct last_good *lg, struct cache_entry *entry)
     struct save *save = h2o_mem_alloc(sizeof(*save));
     *save = (struct save){.job = {.work = save_work, .dropped = save_dropped},
                           .lg = lg,
-                          .entry = cache_entry_ref(entry)};
-    if (!offload_submit(lg->disk, &save->job))
-        save_end(save);
+                          .entry = cache_entry_ref(entry),
+                          .purges = atomic_load(&lg->purges)};
+    if (offload_submit(lg->disk, &save->job))
+        return;
+    save_end(save);
+    atomic_store(&lg->recent[hash % RECENT].hash, 0);
 }
 
 /* -- purging ---------------------------------------------------------------------------------- */
@@ -375,6 +380,7 @@ static void purge_work(struct offload_job *job)
 void last_good_purge(struct last_good *lg, struct str prefix, struct str tag)
 {
     struct str what = tag.p != NULL ? tag : prefix;
+    atomic_fetch_add(&lg->purges, 1);
     struct purge *purge = h2o_mem_alloc(sizeof(*purge) + what.n);
     *purge = (struct purge){.job = {.work = purge_work, .dropped = purge_dropped},
                             .lg = lg,

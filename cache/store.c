@@ -15,6 +15,7 @@ enum {
     MAX_VARIANTS = 32, /* of one key: a client chooses what it sends */
     MAX_USED = 3,
     GHOSTS = 4096,
+    INVALIDATED = 512,
     MIN_BUCKETS = 256,
     MAX_BUCKETS = 65536,
     BYTES_A_BUCKET = 1024
@@ -34,6 +35,7 @@ struct shard {
     size_t count, max_bytes;
     uint64_t puts, evictions, refused;
     uint32_t ghosts[GHOSTS]; /* hashes of what went from the small queue, a later one over it */
+    uint64_t invalidated[INVALIDATED]; /* the last epoch in which a key of this slot was */
 } __attribute__((aligned(64)));
 
 struct cache_store {
@@ -41,7 +43,7 @@ struct cache_store {
     size_t shard_count; /* a power of two, as is: */
     size_t bucket_count;
     size_t max_bytes;
-    _Atomic uint64_t purges;
+    _Atomic uint64_t epoch, purged; /* now; of the last purge */
 };
 
 /* Entries that were taken out, to be let go when the lock is not held any more. */
@@ -216,13 +218,28 @@ static struct cache_entry *find_obsolete(struct cache_store *store, struct shard
     return variants >= MAX_VARIANTS ? oldest : NULL;
 }
 
-bool cache_store_put(struct cache_store *store, struct cache_entry *entry)
+static uint64_t *invalidated_of(struct shard *shard, uint64_t hash)
+{
+    return &shard->invalidated[(hash >> 16) % INVALIDATED];
+}
+
+/* Under the shard's lock: a purge that isn't seen here is still to come by. */
+static bool is_out_of_date(struct cache_store *store, struct shard *shard, uint64_t hash,
+                           uint64_t epoch)
+{
+    return atomic_load(&store->purged) > epoch || *invalidated_of(shard, hash) > epoch;
+}
+
+bool cache_store_put(struct cache_store *store, struct cache_entry *entry, uint64_t epoch)
 {
     struct shard *shard = shard_of(store, entry->hash);
     struct removed removed = {NULL, 0};
-    bool fits = entry->bytes <= shard->max_bytes / 4 || entry->bytes <= MIN_SHARD_BYTES / 4;
-    fits = fits && entry->bytes <= shard->max_bytes;
+    bool fits = entry->bytes <= CACHE_MAX_ENTRY && entry->bytes <= shard->max_bytes;
     pthread_mutex_lock(&shard->lock);
+    if (is_out_of_date(store, shard, entry->hash, epoch)) {
+        pthread_mutex_unlock(&shard->lock);
+        return false;
+    }
     struct cache_entry *obsolete = find_obsolete(store, shard, entry);
     uint8_t used = 0;
     bool was_main = false;
@@ -277,12 +294,24 @@ size_t cache_store_remove(struct cache_store *store, struct cache_key key)
     return removed.count;
 }
 
+size_t cache_store_invalidate(struct cache_store *store, struct cache_key key)
+{
+    struct shard *shard = shard_of(store, key.hash);
+    uint64_t epoch = atomic_fetch_add(&store->epoch, 1) + 1;
+    pthread_mutex_lock(&shard->lock);
+    *invalidated_of(shard, key.hash) = epoch;
+    pthread_mutex_unlock(&shard->lock);
+    return cache_store_remove(store, key);
+}
+
 static size_t remove_where(struct cache_store *store,
                            bool (*which)(const struct cache_entry *entry, struct str what),
                            struct str what)
 {
     size_t count = 0;
-    atomic_fetch_add(&store->purges, 1);
+    uint64_t epoch = atomic_fetch_add(&store->epoch, 1) + 1, last = atomic_load(&store->purged);
+    while (last < epoch && !atomic_compare_exchange_weak(&store->purged, &last, epoch))
+        ;
     for (size_t i = 0; i < store->shard_count; i++) {
         struct shard *shard = &store->shards[i];
         struct removed removed = {NULL, 0};
@@ -325,9 +354,9 @@ size_t cache_store_remove_tag(struct cache_store *store, struct str tag)
     return remove_where(store, is_tagged, tag);
 }
 
-uint64_t cache_store_purges(struct cache_store *store)
+uint64_t cache_store_epoch(struct cache_store *store)
 {
-    return atomic_load(&store->purges);
+    return atomic_load(&store->epoch);
 }
 
 void cache_store_each(struct cache_store *store, void (*fn)(void *arg, struct cache_entry *entry),

@@ -13,6 +13,10 @@
 
 struct cache_store;
 
+enum {
+    CACHE_MAX_ENTRY = 4 << 20
+}; /* bytes; larger answers aren't kept, whatever the store's size */
+
 /* What is asked for, as far as it tells answers apart before Vary does. */
 struct cache_key {
     struct str text; /* "promo GET /promo?a=b": upstream, method, target; borrowed */
@@ -80,18 +84,21 @@ void cache_store_destroy(struct cache_store **store); /* nobody looks any more; 
  * there is none. Of several that match, the one received last. */
 struct cache_entry *cache_store_find(struct cache_store *store, struct cache_key key,
                                      const struct up_header *headers, size_t count);
+/* The moment, as far as the store has them: it moves on with each purge and invalidation. */
+uint64_t cache_store_epoch(struct cache_store *store);
 /* Puts it in, in place of one with the same key and the same values for the same Vary names. The
- * caller keeps its own hold. False: it is too large for the store (more than a quarter of a shard's
- * share), nothing was changed but that the one in whose place it would have come is gone. */
-bool cache_store_put(struct cache_store *store, struct cache_entry *entry);
+ * caller keeps its own hold. epoch: when it was asked for; what was purged or invalidated since
+ * isn't put in again. False: that, or it is too large for the store: nothing was changed but that
+ * the one in whose place it would have come is gone. */
+bool cache_store_put(struct cache_store *store, struct cache_entry *entry, uint64_t epoch);
 /* Takes out everything with this key; the number of entries. */
 size_t cache_store_remove(struct cache_store *store, struct cache_key key);
-/* All that begins with this key text, or that has the tag; looks at every entry, a shard at a time.
- */
+/* The same, for what is known to have changed: answers that are under way are out of date, too. */
+size_t cache_store_invalidate(struct cache_store *store, struct cache_key key);
+/* Purges all that begins with this key text, or that has the tag; looks at every entry, a shard at
+ * a time. */
 size_t cache_store_remove_prefix(struct cache_store *store, struct str prefix);
 size_t cache_store_remove_tag(struct cache_store *store, struct str tag);
-/* Grows with each call of these two: what was asked for before isn't to be put in after it. */
-uint64_t cache_store_purges(struct cache_store *store);
 /* Calls fn with each entry (held meanwhile, no lock held). */
 void cache_store_each(struct cache_store *store, void (*fn)(void *arg, struct cache_entry *entry),
                       void *arg);

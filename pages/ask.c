@@ -190,11 +190,22 @@ static void answered(struct ask *ask, const struct up_result *result,
     }
 }
 
+/* RFC 9111 section 4.4. */
+static void invalidate(struct ask *ask)
+{
+    struct page_run *run = ask->run;
+    if (run->loop->cache != NULL)
+        cache_invalidate(run->loop->cache, run->request->pool, ask->unsafe->upstream_name,
+                         ask->target);
+}
+
 static void done(struct up_call *call, const struct up_result *result, void *arg)
 {
     struct ask *ask = arg;
     struct page_run *run = ask->run;
     gw_assert(call == ask->call);
+    if (ask->unsafe != NULL && result->end == UP_ANSWERED && result->status < 400)
+        invalidate(ask);
     answered(ask, result, NULL);
     run_advance(run);
 }
@@ -288,6 +299,10 @@ static void start(struct ask *ask, struct asker *asker, const struct call_plan *
     if (plan->cache != NULL && run->loop->cache != NULL) {
         start_cached(ask, asker->part, plan, written, &request);
         return;
+    }
+    if (plan->method != NULL) {
+        ask->unsafe = plan;
+        ask->target = written->target;
     }
     ask->call = up_call_start(run->loop->client, &request, done, ask);
 }

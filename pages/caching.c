@@ -263,7 +263,7 @@ void caching_begin(struct page_run *run)
 {
     struct cache_store *store = store_of(run->page, run->request);
     if (store != NULL)
-        run->purges = cache_store_purges(store);
+        run->epoch = cache_store_epoch(store);
 }
 
 bool caching_reply_kept(struct page *page, struct http_request *request)
@@ -337,8 +337,8 @@ bool caching_keeps(const struct page_run *run)
 {
     const struct http_request *request = run->request;
     struct cache_store *store = store_of(run->page, request);
-    if (store == NULL || request->h2o == NULL || run->purges != cache_store_purges(store) ||
-        request->headers->size > MAX_REQUEST_HEADERS || !str_eq(request->method, STR("GET")))
+    if (store == NULL || request->h2o == NULL || request->headers->size > MAX_REQUEST_HEADERS ||
+        !str_eq(request->method, STR("GET")))
         return false;
     struct leave leave = leave_of(run);
     return leave.is_known && !leave.is_personal && !leave.no_store && leave.ttl_ms != 0;
@@ -377,6 +377,6 @@ void caching_keep(struct page_run *run, const char *type, struct str etag, struc
                                     .content_type = str_from(type),
                                     .body = flatten(request->pool, body),
                                     .rules = &rules});
-    cache_store_put(store, entry);
+    cache_store_put(store, entry, run->epoch);
     cache_entry_unref(&entry);
 }

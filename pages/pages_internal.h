@@ -214,7 +214,10 @@ struct ask {
     struct cache_call *cached; /* instead of it, of a plan with a cache */
     struct asker *first;       /* NULL = it was answered */
     struct ask *next;          /* of the run's */
-    struct shared *shared;     /* what others who want the same need; NULL = nobody can */
+    const struct call_plan
+        *unsafe;           /* the plan, when its method may change what is there; else NULL */
+    struct str target;     /* that it may change */
+    struct shared *shared; /* what others who want the same need; NULL = nobody can */
 };
 
 enum part_rung { RUNG_FRESH, RUNG_STALE, RUNG_FALLBACK, RUNG_STATIC, RUNG_ABSENT };
@@ -300,7 +303,7 @@ struct page_run {
     struct stream *stream; /* NULL: it goes out as a whole */
     struct str *vary;      /* headers of the client that answers hang on */
     size_t vary_count;
-    uint64_t purges;            /* of the store, when it began */
+    uint64_t epoch;             /* of the store, when it began */
     bool varies_too_much;       /* or by what the client doesn't send */
     enum expand_result refused; /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;

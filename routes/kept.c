@@ -147,11 +147,12 @@ bool kept_start(struct passage *passage, struct up_request *request)
     *kept = (struct kept){.plan = route->cache,
                           .store = cache_client_store(client),
                           .asked = asked,
+                          .target = request->target,
                           .key = key_of(passage, request->target),
                           .headers = request->headers,
                           .header_count = request->header_count,
                           .by_method = !asked.is_get && !asked.is_head};
-    buf_init(&kept->body, MAX_KEPT);
+    buf_init(&kept->body, CACHE_MAX_ENTRY);
     passage->kept = kept;
     if (kept->by_method)
         return false;
@@ -170,7 +171,7 @@ bool kept_start(struct passage *passage, struct up_request *request)
     if (kept->entry != NULL && asked.is_get)
         kept_add_conditions(kept, passage->request->pool, request);
     kept->requested_ms = unix_ms();
-    kept->purges = cache_store_purges(kept->store);
+    kept->epoch = cache_store_epoch(kept->store);
     return false;
 }
 
@@ -211,17 +212,25 @@ static struct str named_target(const struct passage *passage, struct str url)
     return (struct str){url.p + route->base.n, url.n - route->base.n};
 }
 
+static void invalidate_target(const struct passage *passage, struct str target)
+{
+    struct http_request *request = passage->request;
+    const struct proxy_route *route = passage->route;
+    cache_store_invalidate(passage->kept->store, key_of(passage, target));
+    cache_invalidate(route->routing->caches[loop_index(request->loop)], request->pool,
+                     route->config->upstream, target); /* pages may have parts of it */
+}
+
 static void invalidate(const struct passage *passage, const struct up_header *headers, size_t count)
 {
-    struct kept *kept = passage->kept;
-    cache_store_remove(kept->store, kept->key);
+    invalidate_target(passage, passage->kept->target);
     for (size_t i = 0; i < count; i++) {
         if (!str_caseeq(headers[i].name, STR("location")) &&
             !str_caseeq(headers[i].name, STR("content-location")))
             continue;
         struct str target = named_target(passage, headers[i].value);
         if (target.p != NULL)
-            cache_store_remove(kept->store, key_of(passage, target));
+            invalidate_target(passage, target);
     }
 }
 

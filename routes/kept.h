@@ -4,19 +4,18 @@
 
 #include "routes/routes_internal.h"
 
-enum { MAX_KEPT = 4 << 20 }; /* bytes of a body; the store takes no larger ones */
-
 /* A request, as far as keeping its answer goes. */
 struct kept {
     struct cache_plan *plan;
     struct cache_store *store;
     struct rules_request asked;
+    struct str target; /* at the upstream */
     struct cache_key key;
     const struct up_header *headers; /* that go up, without conditions of ours */
     size_t header_count;
     struct cache_entry *entry; /* held; past its time, or NULL */
     struct rules rules;        /* of the answer that passes */
-    uint64_t requested_ms, purges;
+    uint64_t requested_ms, epoch;
     struct buf body;
     bool validates; /* the upstream is asked whether `entry` still holds */
     bool stores;    /* what passes is to be kept */

@@ -48,8 +48,8 @@ bool kept_renew(struct kept *kept, h2o_mem_pool_t *pool, const struct up_header 
                                                        .content_type = entry->content_type,
                                                        .body = entry->body,
                                                        .rules = &rules});
-    if (rules.may_store && kept->purges == cache_store_purges(kept->store))
-        cache_store_put(kept->store, fresh);
+    if (rules.may_store)
+        cache_store_put(kept->store, fresh, kept->epoch);
     else
         cache_store_remove(kept->store, kept->key);
     cache_entry_unref(&kept->entry);
@@ -79,8 +79,7 @@ void kept_put(struct kept *kept, h2o_mem_pool_t *pool, int status, const struct 
     struct str names[CACHE_MAX_VARY], values[CACHE_MAX_VARY];
     struct up_header *stored;
     size_t vary_count;
-    if (kept->purges != cache_store_purges(kept->store) ||
-        !rules_vary(headers, count, pool, names, &vary_count))
+    if (!rules_vary(headers, count, pool, names, &vary_count))
         return;
     for (size_t i = 0; i < vary_count; i++)
         values[i] = rules_field(kept->headers, kept->header_count, names[i], pool);
@@ -97,7 +96,7 @@ void kept_put(struct kept *kept, h2o_mem_pool_t *pool, int status, const struct 
                                                        .header_count = stored_count,
                                                        .body = buf_str(&kept->body),
                                                        .rules = &kept->rules});
-    cache_store_put(kept->store, entry);
+    cache_store_put(kept->store, entry, kept->epoch);
     cache_entry_unref(&entry);
     kept->stores = false;
 }

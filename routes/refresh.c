@@ -98,8 +98,8 @@ void refresh_start(struct proxy_route *route, struct loop *loop, const struct ke
     own->header_count = request->header_count;
     own->entry = cache_entry_ref(kept->entry);
     own->requested_ms = unix_ms();
-    own->purges = cache_store_purges(own->store);
-    buf_init(&own->body, MAX_KEPT);
+    own->epoch = cache_store_epoch(own->store);
+    buf_init(&own->body, CACHE_MAX_ENTRY);
     refresh->stream.idle_ms = route->config->idle_timeout_ms;
     struct up_request asked = *request;
     asked.headers = headers;

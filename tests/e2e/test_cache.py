@@ -457,6 +457,113 @@ format = "json"
     assert part["cache"] == "miss" and answer.json()["data"]["shop"]["n"] == "new"
 
 
+def two_parts(origin):
+    return config(origin, more="") + """
+[pages.order]
+path = "/order"
+[pages.order.parts.shop]
+upstream = "shop"
+method = "POST"
+path = "/a"
+body = '{"n": 1}'
+"""
+
+
+def test_what_a_post_changes_is_asked_for_anew(gateway, origin):
+    origin.serves("/a", {"headers": FRESH})
+    one = gateway(two_parts(origin))
+    assert get(one, "/a")[1]["cache"] == "miss"
+    assert get(one, "/a")[1]["cache"] == "hit"
+    assert get(one, "/order")[1]["state"] == "ok"
+    assert get(one, "/a")[1]["cache"] == "miss"
+    origin.serves("/a", {"status": 500})
+    assert get(one, "/order")[1]["state"] != "ok"
+    assert get(one, "/a")[1]["cache"] == "hit"  # what failed changed nothing
+
+
+def test_what_was_asked_for_before_a_post_is_for_nobody_who_asks_after_it(gateway, origin):
+    gate = threading.Event()
+    origin.serves("/a", {"headers": FRESH, "until": gate, "body": {"n": "old"}},
+                  {"body": {}}, {"headers": FRESH, "body": {"n": "new"}})
+    one = gateway(two_parts(origin).replace("[pages.home]", "[pages.home]\ndeadline = \"20s\"")
+                  .replace("[pages.home.parts.shop]", "[pages.home.parts.shop]\ntimeout = \"20s\""))
+    asking = threading.Thread(target=get, args=(one, "/a"))
+    asking.start()
+    until(lambda: origin.asked("/a") == 1, "the call")
+    assert get(one, "/order")[1]["state"] == "ok"
+    answer, part = get(one, "/a")
+    assert part["cache"] == "miss" and answer.json()["data"]["shop"]["n"] == "new"
+    gate.set()
+    asking.join()
+    answer, part = get(one, "/a")
+    assert part["cache"] == "hit" and answer.json()["data"]["shop"]["n"] == "new"
+
+
+def test_a_crowd_on_answers_of_all_kinds(gateway, origin, tmp_path):
+    """Four loops, a few keys whose answers change between shared, private and failing, clients who
+    leave at any moment, purges and changes in between: nobody gets what isn't theirs, and all who
+    stay get something."""
+    kinds = [{"headers": [("Cache-Control", "max-age=0, stale-while-revalidate=1")], "after": 0.002},
+             {"headers": [("Cache-Control", "private, max-age=60")], "after": 0.005},
+             {"headers": [("Cache-Control", "max-age=1")]},
+             {"headers": [("Cache-Control", "no-store")], "after": 0.001},
+             {"status": 500}]
+    counts = {}
+
+    def answer(path, fields):
+        kind = counts[path] = (counts.get(path, 0) + 1) % len(kinds)
+        return {**kinds[kind], "body": {"path": path}}
+
+    for name in "abcd":
+        origin.serves(f"/{name}", answer)
+    control = tmp_path / "control.sock"
+    one = gateway(two_parts(origin), header=f"""
+[server]
+listen = ["127.0.0.1:0"]
+workers = 4
+[admin]
+control = "unix:{control}"
+[log]
+format = "json"
+""")
+    wrong, ended = [], []
+
+    async def client(number):
+        limits = httpx.Limits(max_connections=40, max_keepalive_connections=40)
+        async with httpx.AsyncClient(trust_env=False, timeout=20, limits=limits) as http:
+            for turn in range(12):
+                asked = [f"/{'abcd'[(number + turn + i) % 4]}" for i in range(20)]
+                tasks = [asyncio.create_task(http.get(one.url + path)) for path in asked]
+                await asyncio.sleep(0.001 * (turn % 4))
+                for task in tasks[::3]:
+                    task.cancel()
+                for path, task in zip(asked, tasks):
+                    try:
+                        answer = await task
+                    except asyncio.CancelledError:
+                        continue
+                    ended.append(answer.status_code)
+                    data = answer.json()["data"]["shop"] if answer.status_code == 200 else None
+                    if data is not None and data != {"path": path}:
+                        wrong.append((path, data))
+
+    async def changes():
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as http, \
+                httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(control))) as controlling:
+            for turn in range(25):
+                await http.get(one.url + "/order")
+                await controlling.post("http://gateway/cache/purge?upstream=shop" + ("&path=/b" if turn % 2 else ""))
+                await asyncio.sleep(0.01)
+
+    async def crowd():
+        await asyncio.gather(*(client(number) for number in range(4)), changes())
+
+    asyncio.run(crowd())
+    assert not wrong and len(ended) > 500 and set(ended) <= {200, 502, 503}
+    answer, part = get(one, "/a")
+    assert answer.status_code in (200, 502)
+
+
 # -- last good answers --
 
 

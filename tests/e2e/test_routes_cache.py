@@ -273,3 +273,22 @@ enabled = true
     assert httpx.get(one.url + "/home", trust_env=False).json()["data"]["shop"] == {"n": 1}
     assert get(one).json() == {"n": 1}
     assert origin.asked("/a") == 2
+
+
+def test_what_a_route_changes_is_no_more_what_parts_have(gateway, origin):
+    origin.serves("/a", {"headers": FRESH})
+    one = gateway(config(origin) + """
+[pages.home]
+path = "/home"
+[pages.home.parts.shop]
+path = "/a"
+[pages.home.parts.shop.cache]
+enabled = true
+""")
+
+    def cached():
+        return get(one, "/home").json()["meta"]["parts"]["shop"]["cache"]
+
+    assert (cached(), cached()) == ("miss", "hit")
+    assert get(one, "/a", method="PUT").status_code == 200
+    assert cached() == "miss"

@@ -43,7 +43,7 @@ static struct cache_entry *make(struct made made)
 static bool put(struct cache_store *store, struct made made)
 {
     struct cache_entry *entry = make(made);
-    bool fits = cache_store_put(store, entry);
+    bool fits = cache_store_put(store, entry, cache_store_epoch(store));
     cache_entry_unref(&entry);
     return fits;
 }
@@ -77,10 +77,41 @@ static void test_what_is_put_in_is_found(void **state)
     held = find_in(store, "a", NULL);
     assert_int_equal(held->body.n, 20);
     assert_int_equal(cache_store_stats(store).entries, 1);
-    assert_true(cache_store_put(store, held)); /* itself */
+    assert_true(cache_store_put(store, held, cache_store_epoch(store))); /* itself */
     cache_store_destroy(&store);
     assert_int_equal(held->body.n, 20);
     cache_entry_unref(&held);
+}
+
+static bool put_at(struct cache_store *store, const char *key, uint64_t epoch)
+{
+    struct cache_entry *entry = make((struct made){.key = key, .size = 10});
+    bool kept = cache_store_put(store, entry, epoch);
+    cache_entry_unref(&entry);
+    return kept;
+}
+
+static void test_what_was_asked_for_before_is_out_of_date(void **state)
+{
+    (void)state;
+    struct cache_store *store = cache_store_create(MIB);
+    uint64_t before = cache_store_epoch(store);
+    assert_true(put_at(store, "a", before));
+    assert_int_equal(cache_store_invalidate(store, cache_key(STR("a"))), 1);
+    assert_false(put_at(store, "a", before));
+    assert_false(has(store, "a", NULL));
+    assert_true(put_at(store, "b", before)); /* others are as they were */
+    uint64_t after = cache_store_epoch(store);
+    assert_true(after > before);
+    assert_true(put_at(store, "a", after));
+    assert_int_equal(cache_store_remove(store, cache_key(STR("a"))), 1);
+    assert_true(put_at(store, "a", after)); /* removing says nothing about what is under way */
+
+    assert_int_equal(cache_store_remove_prefix(store, STR("a")), 1);
+    assert_false(put_at(store, "a", after));
+    assert_false(put_at(store, "c", after)); /* what a purge means isn't known here: all of it */
+    assert_true(put_at(store, "a", cache_store_epoch(store)));
+    cache_store_destroy(&store);
 }
 
 static void test_vary_keeps_variants_apart(void **state)
@@ -252,6 +283,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_put_in_is_found),
+        cmocka_unit_test(test_what_was_asked_for_before_is_out_of_date),
         cmocka_unit_test(test_vary_keeps_variants_apart),
         cmocka_unit_test(test_variants_of_a_key_are_bounded),
         cmocka_unit_test(test_purging),

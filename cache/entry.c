@@ -52,8 +52,10 @@ struct cache_entry *cache_entry_create(const struct cache_entry_parts *parts)
                   list_size(parts->vary_names, parts->vary_count) +
                   list_size(parts->vary_values, parts->vary_count) +
                   list_size(parts->tags, parts->tag_count);
+    static _Atomic uint64_t serial;
     struct cache_entry *entry = h2o_mem_alloc(size);
     *entry = (struct cache_entry){.hash = parts->key.hash,
+                                  .serial = atomic_fetch_add(&serial, 1),
                                   .vary_count = parts->vary_count,
                                   .tag_count = parts->tag_count,
                                   .status = parts->status,

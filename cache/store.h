@@ -29,6 +29,7 @@ struct cache_key cache_key(struct str text);
 struct cache_entry {
     struct str key;
     uint64_t hash;
+    uint64_t serial; /* tells it from all others of this process, also from those that are gone */
     struct str *vary_names;  /* of Vary, lower case, sorted */
     struct str *vary_values; /* what the request had for each; {NULL, 0} = nothing */
     size_t vary_count;

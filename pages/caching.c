@@ -251,12 +251,16 @@ static struct cache_store *store_of(const struct page *page, const struct http_r
     return page->config->micro_cache_ms == 0 || client == NULL ? NULL : cache_client_store(client);
 }
 
-#define CODING STR("content-encoding")
-
 static void let_go(void *memory)
 {
     struct cache_entry **entry = memory;
     cache_entry_unref(entry);
+}
+
+void caching_hold(h2o_mem_pool_t *pool, struct cache_entry *entry)
+{
+    struct cache_entry **held = h2o_mem_alloc_shared(pool, sizeof(struct cache_entry *), let_go);
+    *held = entry;
 }
 
 void caching_begin(struct page_run *run)
@@ -276,14 +280,12 @@ bool caching_reply_kept(struct page *page, struct http_request *request)
     struct cache_entry *entry = cache_store_find(store, key_of(page, request), headers, count);
     if (entry == NULL)
         return false;
-    struct cache_entry **held =
-        h2o_mem_alloc_shared(request->pool, sizeof(struct cache_entry *), let_go);
-    *held = entry;
+    caching_hold(request->pool, entry);
     uint64_t now_ms = (uint64_t)clock_unix_ms();
     if (rules_ttl(&entry->rules, now_ms) <= 0)
         return false;
     for (size_t i = 0; i < entry->header_count; i++) {
-        if (str_eq(entry->headers[i].name, CODING)) /* not of a 304 */
+        if (str_eq(entry->headers[i].name, CACHING_CODING)) /* not of a 304 */
             request->is_gzip = true;
         else
             http_add_header(request, entry->headers[i].name.p, entry->headers[i].value);
@@ -303,7 +305,7 @@ bool caching_reply_kept(struct page *page, struct http_request *request)
     return true;
 }
 
-static struct str flatten(h2o_mem_pool_t *pool, struct out *out)
+struct str caching_flatten(h2o_mem_pool_t *pool, struct out *out)
 {
     h2o_iovec_t *vecs;
     size_t count = out_vecs(out, &vecs);
@@ -329,7 +331,7 @@ static size_t kept_headers(const struct http_request *request, struct up_header 
             headers_r[count++] = (struct up_header){name, {header->value.base, header->value.len}};
     }
     if (request->is_gzip && count < room)
-        headers_r[count++] = (struct up_header){CODING, STR("gzip")};
+        headers_r[count++] = (struct up_header){CACHING_CODING, STR("gzip")};
     return count;
 }
 
@@ -375,7 +377,7 @@ void caching_keep(struct page_run *run, const char *type, struct str etag, struc
                                     .headers = headers,
                                     .header_count = kept_headers(request, headers, MAX_HEADERS),
                                     .content_type = str_from(type),
-                                    .body = flatten(request->pool, body),
+                                    .body = caching_flatten(request->pool, body),
                                     .rules = &rules});
     cache_store_put(store, entry, run->epoch);
     cache_entry_unref(&entry);

@@ -14,6 +14,7 @@
  *   view.c                      parts -> what the template sees
  *   reply.c                     a run that is over -> the response
  *   caching.c                   what other caches may do with it; pages that are kept
+ *   rendered.c                  what the template made of answers that are kept
  *   stream_plan.c, stream.c     a page that goes out as its parts come in
  *   gather.c                    parts whose data a caller wants
  *   explain.c                   a plan and a run as text */
@@ -123,7 +124,8 @@ struct page {
     struct str *tags; /* of its parts' caches: for a page that is kept */
     size_t tag_count;
     bool uses_parts, uses_request, uses_page, uses_defer; /* names that the template looks up */
-    _Atomic size_t html_size;                             /* what a page came to lately, in bytes */
+    bool is_made_of_parts; /* its HTML is the same for the same answers, all of which may be kept */
+    _Atomic size_t html_size; /* what a page came to lately, in bytes */
     _Atomic uint64_t collisions;
     _Atomic uint32_t collisions_logged[COLLISIONS_LOGGED]; /* hashes of their paths */
     struct page *next;                                     /* of pages.gathering */
@@ -303,9 +305,10 @@ struct page_run {
     struct stream *stream; /* NULL: it goes out as a whole */
     struct str *vary;      /* headers of the client that answers hang on */
     size_t vary_count;
-    uint64_t epoch;             /* of the store, when it began */
-    bool varies_too_much;       /* or by what the client doesn't send */
-    enum expand_result refused; /* then nothing was asked, because of the variable */
+    uint64_t epoch;                /* of the store, when it began */
+    struct cache_key rendered_key; /* hash 0: what is rendered isn't found again */
+    bool varies_too_much;          /* or by what the client doesn't send */
+    enum expand_result refused;    /* then nothing was asked, because of the variable */
     const struct expand_variable *refused_by;
     struct part_run parts[];
 };
@@ -438,10 +441,24 @@ bool caching_client_has(const struct http_request *request, struct str etag);
 bool caching_keeps(const struct page_run *run);
 /* Keeps it, compressed if it is; before the reply begins. */
 void caching_keep(struct page_run *run, const char *type, struct str etag, struct out *body);
+/* Its bytes in one piece; the pool's. */
+struct str caching_flatten(h2o_mem_pool_t *pool, struct out *body);
+/* Lets an entry go with the pool. */
+void caching_hold(h2o_mem_pool_t *pool, struct cache_entry *entry);
+#define CACHING_CODING STR("content-encoding") /* of an entry that is compressed */
 /* The run begins, of a page that may be kept. */
 void caching_begin(struct page_run *run);
 /* True: a kept page was replied. */
 bool caching_reply_kept(struct page *page, struct http_request *request);
+/* -- what a template made of kept answers (rendered.c) -- */
+
+void rendered_compile(struct page *page);
+/* Of a run that is complete: body, ETag and coding; NULL = it is to be rendered. The pool's. */
+struct cache_entry *rendered_find(struct page_run *run);
+/* After rendered_find(): whether what was rendered is worth keeping. */
+bool rendered_keeps(const struct page_run *run);
+void rendered_keep(struct page_run *run, struct str etag, struct out *body);
+
 /* Replies when there is no page: a value was refused, a required part failed. Else false. */
 bool reply_problem(struct page_run *run);
 /* The headers that tell what became of the parts: Proxy-Status, Server-Timing. */

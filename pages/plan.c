@@ -299,12 +299,10 @@ static void compile_micro_cache(struct page *page, struct diag *diag)
 {
     const struct config_page *config = page->config;
     size_t count = 0;
-    if (config->micro_cache_ms == 0)
-        return;
     for (size_t i = 0; i < page->part_count; i++) {
         const struct config_part *part = &config->parts[i];
         count += part->cache.tags.count;
-        if (!part->cache.enabled)
+        if (config->micro_cache_ms != 0 && !part->cache.enabled)
             diag_error(diag, config_pos(page->pages->config, &config->micro_cache_ms),
                        "micro_cache: part '%s' isn't kept; add [pages.%s.parts.%s.cache]",
                        part->name.p, config->name.p, part->name.p);
@@ -371,6 +369,7 @@ static void compile_page(struct pages *pages, const struct config_page *config,
     }
     compile_parts(page, config->path, (struct expand_scope){0}, diag);
     compile_micro_cache(page, diag);
+    rendered_compile(page);
     stream_compile(page, diag);
 }
 

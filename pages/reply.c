@@ -335,19 +335,38 @@ static void reply_unrendered(struct page_run *run)
                                                             .title = "The page can't be rendered"});
 }
 
+#define HTML "text/html; charset=utf-8"
+
 /* Whole pages have a validator; of JSON only those without `meta` of this one request could. */
 static void send_page(struct page_run *run, const char *type, struct out *out)
 {
     struct http_request *request = run->request;
     bool coded = http_wants_gzip(request, out_size(out)), complete = run_is_complete(run);
     struct str etag = complete ? caching_add_etag(request, out, coded) : STR("");
-    bool keeps = complete && caching_keeps(run),
+    bool keeps = complete && caching_keeps(run), remakes = complete && rendered_keeps(run),
          known = complete && caching_client_has(request, etag);
-    if (coded && (keeps || !known))
+    if (coded && (keeps || remakes || !known))
         http_gzip(request, out);
+    if (remakes)
+        rendered_keep(run, etag, out);
     if (keeps)
         caching_keep(run, type, etag, out);
     http_reply(request, known ? 304 : 200, known ? NULL : type, known ? NULL : out);
+}
+
+static void send_rendered(struct page_run *run, const struct cache_entry *entry)
+{
+    struct http_request *request = run->request;
+    struct out out;
+    add_headers(run, true, 0);
+    http_add_header(request, "etag", entry->rules.etag);
+    request->is_gzip = entry->header_count != 0;
+    out_init(&out, request->pool, 64);
+    out_refer(&out, entry->body.p, entry->body.n);
+    if (caching_keeps(run))
+        caching_keep(run, HTML, entry->rules.etag, &out);
+    bool known = caching_client_has(request, entry->rules.etag);
+    http_reply(request, known ? 304 : 200, known ? NULL : HTML, known ? NULL : &out);
 }
 
 static void reply_html(struct page_run *run)
@@ -356,6 +375,11 @@ static void reply_html(struct page_run *run)
     struct page *page = run->page;
     bool timed = page->pages->config->server.server_timing;
     uint64_t began_us = timed ? clock_us() : 0;
+    const struct cache_entry *rendered = run_is_complete(run) ? rendered_find(run) : NULL;
+    if (rendered != NULL) {
+        send_rendered(run, rendered);
+        return;
+    }
 
     size_t expected = atomic_load_explicit(&page->html_size, memory_order_relaxed);
     struct out out;
@@ -366,7 +390,7 @@ static void reply_html(struct page_run *run)
     }
     note_size(&page->html_size, out_size(&out));
     add_headers(run, true, timed ? clock_us() - began_us : 0);
-    send_page(run, "text/html; charset=utf-8", &out);
+    send_page(run, HTML, &out);
 }
 
 static void reply_json(struct page_run *run)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 
 import httpx
 import pytest
@@ -363,6 +364,59 @@ def test_the_page_says_what_its_parts_leave(gateway, origin):
     assert again.status_code == 304 and again.content == b"" and again.headers["etag"] == etag
     other = httpx.get(one.url + "/a", headers={"If-None-Match": '"other"'}, trust_env=False)
     assert other.status_code == 200 and other.text == answer.text
+
+
+def entries(gateway):
+    return httpx.get(gateway.admin + "/cache", trust_env=False).json()["entries"]
+
+
+def test_what_was_rendered_of_the_same_answers_is_sent_again(gateway, origin):
+    for path in ("/a", "/b"):
+        origin.serves(path, *({"headers": FRESH, "body": {"n": f"{path}{i} &" + "x" * 2000}} for i in range(3)))
+    one = gateway(config(origin, page='template = "page.html"').replace('"/{name}"', '"/{name}/page"'), {"page.html": "<p>{{shop.n}}</p>"})
+
+    def page(path="/a", **headers):
+        return httpx.get(one.url + path + "/page", headers=headers, trust_env=False)
+
+    plain = {"Accept-Encoding": "identity"}
+    first = page(**plain)
+    assert entries(one) == 1  # the answer, which had just come
+    again = page(**plain)
+    assert entries(one) == 2
+    for answer in (again, page(**plain)):
+        assert answer.text == first.text == "<p>/a0 &amp;" + "x" * 2000 + "</p>"
+        assert answer.headers["etag"] == first.headers["etag"]
+        assert answer.headers["cache-status"].startswith("gateway; hit; ttl=")
+        assert answer.headers["content-type"] == first.headers["content-type"]
+        assert "content-encoding" not in answer.headers
+    coded = page(**{"Accept-Encoding": "gzip"})
+    for answer in (coded, page(**{"Accept-Encoding": "gzip"})):
+        assert answer.headers["content-encoding"] == "gzip" and answer.text == first.text
+        assert answer.headers["etag"] == coded.headers["etag"] != first.headers["etag"]
+        assert int(answer.headers["content-length"]) < 200
+    assert entries(one) == 3
+    for answer in (page(**plain, **{"If-None-Match": first.headers["etag"]}),
+                   page(**{"Accept-Encoding": "gzip", "If-None-Match": coded.headers["etag"]})):
+        assert answer.status_code == 304 and answer.content == b"" and "content-encoding" not in answer.headers
+    assert page("/b", **plain).text.startswith("<p>/b0")
+    assert page(**plain, Accept="application/json").json()["data"]["shop"]["n"].startswith("/a0")
+    assert page(**plain, **{"Cache-Control": "no-cache"}).text.startswith("<p>/a0")  # ours isn't the client's
+
+
+def test_another_answer_is_another_page(gateway, origin):
+    origin.serves("/a", *({"headers": [("Cache-Control", "max-age=1")], "body": {"n": i}} for i in range(1000)))
+    one = gateway(config(origin, page='template = "page.html"'), {"page.html": "{{shop.n}}"})
+    shown, end = [], time.monotonic() + 2.5
+    while time.monotonic() < end:
+        shown.append(int(httpx.get(one.url + "/a", trust_env=False).text))
+    assert shown == sorted(shown) and len(set(shown)) == origin.asked("/a") >= 2
+
+
+def test_what_shows_the_request_is_rendered_each_time(gateway, origin):
+    origin.serves("/a", {"headers": FRESH})
+    one = gateway(config(origin, page='template = "page.html"'), {"page.html": "{{shop.n}} {{request.id}}"})
+    assert len({httpx.get(one.url + "/a", trust_env=False).text for _ in range(5)}) == 5
+    assert entries(one) == 1
 
 
 def test_a_kept_page_is_sent_again(gateway, origin):

@@ -15,7 +15,8 @@ enum {
     MAX_VARIANTS = 32, /* of one key: a client chooses what it sends */
     MAX_USED = 3,
     GHOSTS = 4096,
-    INVALIDATED = 512,
+    INVALIDATED_SETS = 128,
+    INVALIDATED_WAYS = 8,
     MIN_BUCKETS = 256,
     MAX_BUCKETS = 65536,
     BYTES_A_BUCKET = 1024
@@ -28,6 +29,11 @@ struct queue {
     size_t bytes;
 };
 
+/* A key that was invalidated, and when. */
+struct invalidated {
+    uint64_t hash, epoch;
+};
+
 struct shard {
     pthread_mutex_t lock;
     struct cache_entry **buckets;
@@ -35,7 +41,8 @@ struct shard {
     size_t count, max_bytes;
     uint64_t puts, evictions, refused;
     uint32_t ghosts[GHOSTS]; /* hashes of what went from the small queue, a later one over it */
-    uint64_t invalidated[INVALIDATED]; /* the last epoch in which a key of this slot was */
+    struct invalidated invalidated[INVALIDATED_SETS][INVALIDATED_WAYS]; /* the last ones */
+    uint64_t forgotten; /* the last epoch of those that aren't there any more */
 } __attribute__((aligned(64)));
 
 struct cache_store {
@@ -218,16 +225,32 @@ static struct cache_entry *find_obsolete(struct cache_store *store, struct shard
     return variants >= MAX_VARIANTS ? oldest : NULL;
 }
 
-static uint64_t *invalidated_of(struct shard *shard, uint64_t hash)
+static struct invalidated *invalidated_of(struct shard *shard, uint64_t hash)
 {
-    return &shard->invalidated[(hash >> 16) % INVALIDATED];
+    return shard->invalidated[(hash >> 16) % INVALIDATED_SETS];
 }
 
 /* Under the shard's lock: a purge that isn't seen here is still to come by. */
 static bool is_out_of_date(struct cache_store *store, struct shard *shard, uint64_t hash,
                            uint64_t epoch)
 {
-    return atomic_load(&store->purged) > epoch || *invalidated_of(shard, hash) > epoch;
+    const struct invalidated *set = invalidated_of(shard, hash);
+    bool was_since = atomic_load(&store->purged) > epoch || shard->forgotten > epoch;
+    for (size_t i = 0; i < INVALIDATED_WAYS; i++)
+        was_since |= set[i].hash == hash && set[i].epoch > epoch;
+    return was_since;
+}
+
+/* In the place of what it said last, or of the oldest. */
+static void note_invalidated(struct shard *shard, uint64_t hash, uint64_t epoch)
+{
+    struct invalidated *set = invalidated_of(shard, hash), *place = set;
+    for (size_t i = 1; i < INVALIDATED_WAYS && place->hash != hash; i++)
+        if (set[i].hash == hash || set[i].epoch < place->epoch)
+            place = &set[i];
+    if (place->hash != hash && place->epoch > shard->forgotten)
+        shard->forgotten = place->epoch;
+    *place = (struct invalidated){hash, epoch};
 }
 
 bool cache_store_put(struct cache_store *store, struct cache_entry *entry, uint64_t epoch)
@@ -299,7 +322,7 @@ size_t cache_store_invalidate(struct cache_store *store, struct cache_key key)
     struct shard *shard = shard_of(store, key.hash);
     uint64_t epoch = atomic_fetch_add(&store->epoch, 1) + 1;
     pthread_mutex_lock(&shard->lock);
-    *invalidated_of(shard, key.hash) = epoch;
+    note_invalidated(shard, key.hash, epoch);
     pthread_mutex_unlock(&shard->lock);
     return cache_store_remove(store, key);
 }

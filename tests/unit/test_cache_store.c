@@ -107,6 +107,17 @@ static void test_what_was_asked_for_before_is_out_of_date(void **state)
     assert_int_equal(cache_store_remove(store, cache_key(STR("a"))), 1);
     assert_true(put_at(store, "a", after)); /* removing says nothing about what is under way */
 
+    uint64_t long_ago = cache_store_epoch(store);
+    for (int i = 0; i < 10000; i++) { /* more than it remembers */
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        cache_store_invalidate(store, cache_key(str_from(key)));
+    }
+    assert_false(put_at(store, "k0", long_ago)); /* forgotten, but not that there was something */
+    assert_false(put_at(store, "k9999", long_ago));
+    assert_true(put_at(store, "z", cache_store_epoch(store)));
+
+    after = cache_store_epoch(store);
     assert_int_equal(cache_store_remove_prefix(store, STR("a")), 1);
     assert_false(put_at(store, "a", after));
     assert_false(put_at(store, "c", after)); /* what a purge means isn't known here: all of it */

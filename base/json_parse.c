@@ -206,6 +206,8 @@ done:
 enum json_error json_parse(struct json_doc *doc, const char *text, size_t n, unsigned max_depth,
                            size_t *error_at_r)
 {
+    if (text == NULL)
+        text = ""; /* an empty struct str's */
     struct failure failure = {JSON_TOO_LARGE, text};
 
     json_doc_clear(doc);

@@ -449,6 +449,17 @@ static void test_every_error_has_words(void **state)
 
 #define WITH_POOL(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+static void test_no_text_is_an_empty_one(void **state)
+{
+    (void)state;
+    struct json_doc doc;
+    size_t at = 1;
+    json_doc_init(&doc);
+    assert_int_equal(json_parse(&doc, NULL, 0, 8, &at), JSON_EMPTY);
+    assert_int_equal(at, 0);
+    json_doc_fini(&doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,6 +473,7 @@ int main(void)
         WITH_POOL(test_merging),
         WITH_POOL(test_merging_three_parts_in_a_row),
         WITH_POOL(test_merging_large_objects_takes_no_square_time),
+        cmocka_unit_test(test_no_text_is_an_empty_one),
         cmocka_unit_test(test_every_error_has_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

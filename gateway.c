@@ -24,6 +24,7 @@
 #include "base/loop.h"
 #include "commands/commands.h"
 #include "commands/site.h"
+#include "observe/metrics.h"
 
 struct worker {
     struct gateway *gateway; /* borrowed */
@@ -102,6 +103,27 @@ static void show_upstreams(struct http_request *request, void *arg)
     buf_fini(&text);
     http_add_header(request, "cache-control", STR("no-store"));
     http_reply(request, 200, "application/json", &out);
+}
+
+/* GET /metrics on the admin listener: Prometheus' text format 0.0.4. */
+static void show_metrics(struct http_request *request, void *arg)
+{
+    const struct site *site = arg;
+    const struct str build[] = {STR("version"), str_from(gateway_version)};
+    struct out out;
+    out_init(&out, request->pool, 16 << 10);
+    metrics_write(site->metrics, &out);
+    upstreams_write_metrics(site->upstreams, &out);
+    cache_write_metrics(site->cache, &out);
+    metrics_write_process(&out);
+    metric_begin(&out, "gw_access_log_dropped_total", METRIC_COUNTER,
+                 "Lines of the access log that were dropped.");
+    metric_put(&out, "gw_access_log_dropped_total", NULL, 0,
+               site->access != NULL ? access_log_dropped(site->access) : 0);
+    metric_begin(&out, "gw_build_info", METRIC_GAUGE, "1; what runs here.");
+    metric_put(&out, "gw_build_info", build, COUNT(build), 1);
+    http_add_header(request, "cache-control", STR("no-store"));
+    http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
 
 static void *worker_main(void *arg)
@@ -272,6 +294,7 @@ static int run(struct site *site)
     }
     log_take_stderr();
     http_admin_add(site->server, "upstreams", STR("/upstreams"), show_upstreams, site->upstreams);
+    http_admin_add(site->server, "metrics", STR("/metrics"), show_metrics, site);
     cache_control_add(site->cache, site->server);
     files_start(site->files);
     start_workers(&gateway);

@@ -121,6 +121,8 @@ size_t cache_purge_tag(struct cache *cache, struct str tag);
 
 /* {"entries":…, …} for `GET /cache`. Any thread. */
 void cache_write_json(struct cache *cache, struct out *out);
+/* The same as gw_cache_… for Prometheus. Any thread. */
+void cache_write_metrics(struct cache *cache, struct out *out);
 /* GET /cache on the admin listener, POST /cache/purge on the control socket. Before the loops run.
  */
 struct http_server;

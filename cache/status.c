@@ -2,6 +2,7 @@
 #include "cache/internal.h"
 
 #include "base/put.h"
+#include "observe/metrics.h"
 
 const char *cache_word_name(enum cache_word word)
 {
@@ -72,4 +73,45 @@ void cache_write_json(struct cache *cache, struct out *out)
         out_number(out, members[i].value);
     }
     out_str(out, STR("}\n"));
+}
+
+void cache_write_metrics(struct cache *cache, struct out *out)
+{
+    struct cache_store_stats stats = {0};
+    if (cache->store != NULL)
+        stats = cache_store_stats(cache->store);
+    const struct {
+        const char *name;
+        enum metric_type type;
+        const char *help;
+        uint64_t value;
+    } members[] = {
+        {"gw_cache_entries", METRIC_GAUGE, "Answers and pages that are kept.", stats.entries},
+        {"gw_cache_bytes", METRIC_GAUGE, "What they take.", stats.bytes},
+        {"gw_cache_max_bytes", METRIC_GAUGE, "What they may take.", stats.max_bytes},
+        {"gw_cache_stored_total", METRIC_COUNTER, "Answers and pages that were put in.",
+         stats.puts},
+        {"gw_cache_evicted_total", METRIC_COUNTER, "Those that went for want of room.",
+         stats.evictions},
+    };
+    for (size_t i = 0; i < COUNT(members); i++) {
+        metric_begin(out, members[i].name, members[i].type, members[i].help);
+        metric_put(out, members[i].name, NULL, 0, members[i].value);
+    }
+    const struct {
+        struct str result;
+        uint64_t value;
+    } results[] = {
+        {STR("hit"), atomic_load(&cache->hits)},
+        {STR("stale"), atomic_load(&cache->stale_hits)},
+        {STR("miss"), atomic_load(&cache->misses)},
+        {STR("collapsed"), atomic_load(&cache->collapsed)},
+        {STR("revalidated"), atomic_load(&cache->revalidated)},
+    };
+    static const char requests[] = "gw_cache_requests_total";
+    metric_begin(out, requests, METRIC_COUNTER, "Questions of parts to the cache, by what came.");
+    for (size_t i = 0; i < COUNT(results); i++) {
+        const struct str labels[] = {STR("result"), results[i].result};
+        metric_put(out, requests, labels, COUNT(labels), results[i].value);
+    }
 }

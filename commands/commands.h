@@ -30,6 +30,8 @@ int command_sign_url(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_keygen(int argc, char **argv);
 int command_version(int argc, char **argv);
+/* As `gateway version` tells it. */
+extern const char gateway_version[];
 
 /* -- reading a command's arguments (arguments.c) ---------------------------------------------- */
 

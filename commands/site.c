@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "commands/commands.h"
 #include "commands/secret.h"
+#include "observe/metrics.h"
 
 /* A stuck resolver must not keep files waiting, nor a sync of the disk what is only read: each has
  * threads of its own. */
@@ -65,6 +66,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
         config->offload.max_queue);
     offload_set_nice(site->compute, COMPUTE_NICE);
     if (serving && diag_errors(diag) == 0) {
+        site->metrics = metrics_create(site->workers);
         errno = 0;
         site->access = access_log_open(config->log.access.p, (enum log_format)config->log.format,
                                        site->workers);
@@ -81,7 +83,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     site->upstreams = upstreams_create(config, diag);
     site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
-                                      site->access, diag);
+                                      site->access, site->metrics, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     site->files = files_create(config, site->store, site->disk, site->reads, site->templates,
                                site->server, diag);
@@ -113,6 +115,7 @@ void site_destroy(struct site **site_p)
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);
     access_log_close(&site->access);
+    metrics_destroy(&site->metrics);
     store_close(&site->store);
     offload_destroy(&site->compute);
     offload_destroy(&site->disk);

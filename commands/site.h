@@ -23,6 +23,7 @@ struct site {
     unsigned workers; /* loops that will serve it */
     struct offload *names, *reads, *disk, *compute;
     struct access_log *access; /* NULL when off or not serving */
+    struct metrics *metrics;   /* NULL when not serving */
     struct secret secret;
     struct store *store; /* NULL when nothing needs it, or when not serving */
     struct upstreams *upstreams;

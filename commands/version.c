@@ -12,13 +12,15 @@ static const char usage[] = "Usage: gateway version\n"
                             "\n"
                             "Prints the gateway's version and those of the libraries it runs on.\n";
 
+const char gateway_version[] = GW_VERSION;
+
 int command_version(int argc, char **argv)
 {
     int code;
 
     if (!command_arguments(argc, argv, &(struct command_line){.usage = usage}, &code))
         return code;
-    printf("gateway %s\n", GW_VERSION);
+    printf("gateway %s\n", gateway_version);
     printf("h2o     %s\n", H2O_VERSION); /* the library doesn't tell; its soname pins this one */
     printf("curl    %s\n", curl_version_info(CURLVERSION_NOW)->version);
     printf("openssl %s\n", OpenSSL_version(OPENSSL_VERSION_STRING));

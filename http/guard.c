@@ -102,7 +102,8 @@ static void log_unseen(struct http_conn *conn)
     struct access_record record = {.client = {conn->peer, conn->peer_length},
                                    .protocol = STR("HTTP/1.1"),
                                    .status = 499,
-                                   .flags = "DC"};
+                                   .flags = "DC",
+                                   .scheme = STR("http")};
     if (conn->line.n != 0) {
         record.method = (struct str){conn->line.p, conn->scan.method_length};
         record.path = (struct str){conn->line.p + record.method.n, conn->scan.target_length};
@@ -110,7 +111,7 @@ static void log_unseen(struct http_conn *conn)
     h2o_mem_pool_t pool;
     h2o_mem_init_pool(&pool);
     record.id = request_id_make(conn->http, &pool);
-    http_log(conn->http, &record);
+    http_log(conn->http, STR(""), &record);
     h2o_mem_clear_pool(&pool);
 }
 

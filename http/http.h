@@ -24,6 +24,7 @@
 struct http_body;
 struct http_conn;
 struct http_gzip;
+struct metrics;
 struct http_route;
 struct http_server;
 struct http_site;
@@ -51,6 +52,7 @@ struct http_request {
     const struct access_part *parts;
     size_t part_count;
     const char *flags;
+    enum page_completed completed;
     bool is_gzip; /* the reply's body is compressed */
 
     /* private to http/ */
@@ -92,10 +94,11 @@ enum http_methods {
     HTTP_PREFIX = 512
 };
 
-/* secret: for links and forms; NULL while a configuration is only checked. */
+/* access, metrics: where requests are told to when they have ended; each may be NULL. secret: for
+ * links and forms; NULL while a configuration is only checked. */
 struct http_server *http_server_create(const struct config *config, const struct secret *secret,
                                        struct offload *files, struct access_log *access,
-                                       struct diag *diag);
+                                       struct metrics *metrics, struct diag *diag);
 void http_server_destroy(struct http_server **server);
 
 /* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes

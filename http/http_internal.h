@@ -79,6 +79,7 @@ struct http_server {
     const struct config *config;
     struct http_auth auth;
     struct access_log *access;
+    struct metrics *metrics;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;
     struct network *trusted;
@@ -135,7 +136,7 @@ struct http_loop {
 
 /* 32 hexadecimal characters, into the pool. */
 struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool);
-void http_log(struct http_loop *http, const struct access_record *record);
+void http_log(struct http_loop *http, struct str route, const struct access_record *record);
 /* The line of a request that h2o answered, or refused, by itself. */
 void log_by_h2o(h2o_req_t *req, int status);
 /* The reply is on its way: from now on it must make progress, but for when there is nothing to be

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include "http/static.h"
+#include "observe/metrics.h"
 
 enum {
     SWEEP_MS = 5000,
@@ -41,9 +42,11 @@ struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool)
     return (struct str){text, 32};
 }
 
-void http_log(struct http_loop *http, const struct access_record *record)
+void http_log(struct http_loop *http, struct str route, const struct access_record *record)
 {
-    access_log_write(http->server->access, loop_index(http->loop), record);
+    struct http_server *server = http->server;
+    metrics_count(server->metrics, loop_index(http->loop), route, record);
+    access_log_write(server->access, loop_index(http->loop), record);
 }
 
 static struct str protocol_name(int version)
@@ -61,7 +64,9 @@ static void on_dispose(void *arg)
     if (h2o_linklist_is_linked(&request->relaying))
         h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
-    if (request->site->is_main && request->server->access != NULL) {
+    struct http_server *server = request->server;
+    if (request->site->is_main && (server->access != NULL || server->metrics != NULL)) {
+        const struct http_route *route = request->route;
         struct access_record record = {
             .id = request->id,
             .client = request->client,
@@ -69,16 +74,19 @@ static void on_dispose(void *arg)
             .path = request->target,
             .host = request->host,
             .protocol = protocol_name(req->version),
-            .route = request->route != NULL ? http_route_name(request->route) : (struct str){"", 0},
-            .user_agent = http_header(request, STR("user-agent")),
+            .route = route != NULL ? http_route_name(route) : STR(""),
+            .user_agent = server->access != NULL ? http_header(request, STR("user-agent"))
+                                                 : (struct str){NULL, 0},
             .status = request->replied ? req->res.status : 499,
             .bytes = req->bytes_sent,
             .us = clock_us() - request->started_us,
             .flags = request->replied ? request->flags : "DC",
             .parts = request->parts,
             .part_count = request->part_count,
+            .scheme = request->scheme,
+            .completed = request->replied ? request->completed : PAGE_NONE,
         };
-        http_log(request->conn->http, &record);
+        http_log(request->conn->http, route != NULL ? http_route_pattern(route) : STR(""), &record);
     }
     guard_done(request->conn, request);
 }
@@ -98,8 +106,9 @@ void log_by_h2o(h2o_req_t *req, int status)
         .status = status,
         .bytes = req->bytes_sent,
         .flags = "",
+        .scheme = {req->scheme->name.base, req->scheme->name.len},
     };
-    http_log(conn->http, &record);
+    http_log(conn->http, STR(""), &record);
 }
 
 static void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req)
@@ -275,13 +284,14 @@ static void read_addresses(struct http_server *server, struct diag *diag)
 
 struct http_server *http_server_create(const struct config *config, const struct secret *secret,
                                        struct offload *files, struct access_log *access,
-                                       struct diag *diag)
+                                       struct metrics *metrics, struct diag *diag)
 {
     struct http_server *server = h2o_mem_alloc(sizeof(*server));
     memset(server, 0, sizeof(*server));
     server->config = config;
     auth_init(&server->auth, config, secret);
     server->access = access;
+    server->metrics = metrics;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
     server->linger_ms = LINGER_MS;

@@ -1,4 +1,5 @@
-/* observe/: the access log. One line a request, with one record a part.
+/* observe/: the access log; numbers for Prometheus are in observe/metrics.h. One line a request,
+ * with one record a part.
  *
  * Loops format into a ring of their own; a writer thread takes the bytes out and writes them. A
  * ring that is full drops whole lines and counts them (the writer logs the count); nothing waits.
@@ -44,6 +45,9 @@ struct access_part {
     unsigned attempts;
 };
 
+/* Whether a page was sent with all that belongs to it. */
+enum page_completed { PAGE_NONE /* it was no page */, PAGE_COMPLETE, PAGE_DEGRADED };
+
 struct access_record {
     struct str id, client, method, path /* with query, as received */, host, protocol, route,
         user_agent;
@@ -53,6 +57,10 @@ struct access_record {
     const char *flags; /* "NR", "DC", "UT", …: conventions; "" or NULL = none */
     const struct access_part *parts;
     size_t part_count;
+
+    /* for the numbers alone */
+    struct str scheme;
+    enum page_completed completed;
 };
 
 struct access_log;

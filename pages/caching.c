@@ -294,6 +294,7 @@ bool caching_reply_kept(struct page *page, struct http_request *request)
     char *end = put_number(age, rules_age(&entry->rules, now_ms) / 1000);
     http_add_header(request, "age", (struct str){age, (size_t)(end - age)});
     http_add_header(request, "cache-status", STR("gateway; hit; detail=page"));
+    request->completed = PAGE_COMPLETE;
     if (caching_client_has(request, entry->rules.etag)) {
         http_reply(request, 304, NULL, NULL);
         return true;

@@ -444,12 +444,15 @@ void reply_note_flags(struct page_run *run)
 
 void reply_send(struct page_run *run)
 {
+    run->request->completed = run_is_complete(run) ? PAGE_COMPLETE : PAGE_DEGRADED;
     if (run->stream != NULL && stream_finish(run)) {
         reply_note_flags(run);
         return;
     }
-    if (reply_problem(run))
+    if (reply_problem(run)) {
+        run->request->completed = PAGE_NONE;
         return;
+    }
     if (is_json_page(run) || http_wants_json(run->request))
         reply_json(run);
     else

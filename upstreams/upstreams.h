@@ -166,6 +166,8 @@ struct up_stats upstream_stats(const struct upstream *up);
 /* All upstreams with addresses, health, breaker, latency and budgets: the JSON of docs/pages.md,
  * "Upstreams, seen". Any thread; approximate. False: it would be larger than `to` takes. */
 bool upstreams_write_json(const struct upstreams *ups, struct buf *to);
+/* gw_upstream_… and gw_circuit_… for Prometheus. Any thread; approximate. */
+void upstreams_write_metrics(const struct upstreams *ups, struct out *out);
 /* The members of "checks" in draft-inadarei-api-health-check-06: of each upstream its breaker and
  * its addresses. Any thread; approximate. False: something is worth a warning. */
 bool upstreams_write_checks(const struct upstreams *ups, struct out *to);

@@ -181,7 +181,7 @@ int main(int argc, char **argv)
         getenv("ACCESS_LOG") != NULL ? access_log_open(getenv("ACCESS_LOG"), LOG_LOGFMT, 1) : NULL;
     log_setup(LOG_INFO, LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
-    struct http_server *server = http_server_create(&config, NULL, NULL, access, diag);
+    struct http_server *server = http_server_create(&config, NULL, NULL, access, NULL, diag);
     struct pos at = {0};
     http_route_add(server, "hello", HTTP_GET, STR("/"), hello, NULL, at, diag);
     http_route_add(server, "slow", HTTP_GET, STR("/slow"), slow_start, NULL, at, diag);

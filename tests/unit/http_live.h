@@ -33,7 +33,7 @@ static inline void live_create(struct live *live, struct config *config,
     config->server.head_timeout_ms = 5000;
     config->server.max_body = 1000;
     live->diag = diag_create();
-    live->server = http_server_create(config, secret, NULL, NULL, live->diag);
+    live->server = http_server_create(config, secret, NULL, NULL, NULL, live->diag);
     assert_int_equal(diag_errors(live->diag), 0);
     live->loop = loop_create(0);
 }

@@ -41,7 +41,7 @@ static inline void site_open(struct pages_site *site, const char *text, const ch
     site->files = offload_create("files", 1, 1);
     site->templates = template_set_create(site->dir);
     site->ups = upstreams_create(site->config, site->diag);
-    site->server = http_server_create(site->config, NULL, site->files, NULL, site->diag);
+    site->server = http_server_create(site->config, NULL, site->files, NULL, NULL, site->diag);
     site->pages = pages_create(site->config, site->ups, site->templates, site->server, site->diag);
 }
 

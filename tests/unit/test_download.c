@@ -116,7 +116,7 @@ static int start(void **state)
     it.config = config_parse(str_from(CONFIG), "gateway.toml", it.root, it.diag);
     it.templates = template_set_create(NULL);
     it.reads = offload_create("reads", 1, 1);
-    it.server = http_server_create(it.config, &it.secret, it.reads, NULL, it.diag);
+    it.server = http_server_create(it.config, &it.secret, it.reads, NULL, NULL, it.diag);
     for (size_t i = 0; i < COUNT(it.downloads); i++)
         it.downloads[i] = download_mount(it.server, it.config, &it.config->downloads[i], it.store,
                                          it.templates, it.reads, it.diag);

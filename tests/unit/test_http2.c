@@ -167,7 +167,7 @@ static int setup(void **state)
     close(mkstemp(it.log));
     it.access = access_log_open(it.log, LOG_LOGFMT, 1);
     it.diag = diag_create();
-    it.server = http_server_create(&it.config, NULL, NULL, it.access, it.diag);
+    it.server = http_server_create(&it.config, NULL, NULL, it.access, NULL, it.diag);
     it.server->linger_ms = LINGER_MS;
     const struct {
         const char *name;

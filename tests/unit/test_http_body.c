@@ -302,7 +302,7 @@ static int setup(void **state)
     sem_init(&it.idle, 0, 0);
     it.access = access_log_open(it.log, LOG_LOGFMT, 1);
     it.diag = diag_create();
-    it.server = http_server_create(&it.config, NULL, NULL, it.access, it.diag);
+    it.server = http_server_create(&it.config, NULL, NULL, it.access, NULL, it.diag);
     for (size_t i = 0; i < COUNT(routes); i++)
         http_route_add(it.server, routes[i].path + 1, routes[i].methods, str_from(routes[i].path),
                        routes[i].handler, NULL, at, it.diag);

@@ -32,7 +32,7 @@ static void create(struct fixture *fixture, const char *routes)
     fixture->diag = diag_create();
     fixture->config = config_parse(str_from(text), "t", "/tmp", fixture->diag);
     fixture->ups = upstreams_create(fixture->config, fixture->diag);
-    fixture->server = http_server_create(fixture->config, NULL, NULL, NULL, fixture->diag);
+    fixture->server = http_server_create(fixture->config, NULL, NULL, NULL, NULL, fixture->diag);
     fixture->routing =
         routing_create(fixture->config, fixture->ups, fixture->server, fixture->diag);
     h2o_mem_init_pool(&fixture->pool);

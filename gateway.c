@@ -1,5 +1,6 @@
 /* gateway: picks the command; `run` is here. It starts one thread a loop, wires what the loops
- * need, and then waits for signals: SIGTERM and SIGINT drain, a second one stops now.
+ * need, and then waits for signals: SIGTERM and SIGINT drain, a second one stops now; SIGUSR1 opens
+ * the access log's file again.
  *
  * Who may touch what: the site is read-only once the loops run. Each worker owns its loop, its
  * upstream client and its listeners, and makes and destroys them on its own thread. The main thread
@@ -23,8 +24,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "commands/commands.h"
+#include "commands/operate.h"
 #include "commands/site.h"
-#include "observe/metrics.h"
 
 struct worker {
     struct gateway *gateway; /* borrowed */
@@ -87,43 +88,6 @@ static void admin_drain(void *arg)
     struct gateway *gateway = arg;
     atomic_store(&gateway->drain_asked, true);
     wake_main(gateway);
-}
-
-/* GET /upstreams on the admin listener. */
-static void show_upstreams(struct http_request *request, void *arg)
-{
-    enum { MAX_STATUS = 64 << 20 }; /* what a configuration of 1 MiB could come to */
-    const struct upstreams *ups = arg;
-    struct buf text;
-    struct out out;
-    buf_init(&text, MAX_STATUS);
-    gw_assert(upstreams_write_json(ups, &text));
-    out_init(&out, request->pool, text.n);
-    out_str(&out, buf_str(&text));
-    buf_fini(&text);
-    http_add_header(request, "cache-control", STR("no-store"));
-    http_reply(request, 200, "application/json", &out);
-}
-
-/* GET /metrics on the admin listener: Prometheus' text format 0.0.4. */
-static void show_metrics(struct http_request *request, void *arg)
-{
-    const struct site *site = arg;
-    const struct str build[] = {STR("version"), str_from(gateway_version)};
-    struct out out;
-    out_init(&out, request->pool, 16 << 10);
-    metrics_write(site->metrics, &out);
-    upstreams_write_metrics(site->upstreams, &out);
-    cache_write_metrics(site->cache, &out);
-    metrics_write_process(&out);
-    metric_begin(&out, "gw_access_log_dropped_total", METRIC_COUNTER,
-                 "Lines of the access log that were dropped.");
-    metric_put(&out, "gw_access_log_dropped_total", NULL, 0,
-               site->access != NULL ? access_log_dropped(site->access) : 0);
-    metric_begin(&out, "gw_build_info", METRIC_GAUGE, "1; what runs here.");
-    metric_put(&out, "gw_build_info", build, COUNT(build), 1);
-    http_add_header(request, "cache-control", STR("no-store"));
-    http_reply(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
 
 static void *worker_main(void *arg)
@@ -202,8 +166,18 @@ static void stop_workers(struct gateway *gateway)
     pthread_barrier_destroy(&gateway->stopped);
 }
 
-/* Waits until a signal came (its number), or something else woke the main thread (0), or the time
- * is over (-1). timeout_ms -1 = for ever. */
+/* SIGUSR1: the access log's file was renamed. */
+static void reopen_log(struct gateway *gateway)
+{
+    if (access_log_reopen(gateway->site->access))
+        log_event(LOG_INFO, "access log reopened", "%s", "");
+    else
+        log_event(LOG_ERROR, "access log not reopened: the old file is written on", "why=%s",
+                  log_quote(str_from(strerrordesc_np(errno))));
+}
+
+/* Waits until a signal to end came (its number), or something else woke the main thread (0), or the
+ * time is over (-1). timeout_ms -1 = for ever. */
 static int wait_event(struct gateway *gateway, int signals, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN},
@@ -213,8 +187,11 @@ static int wait_event(struct gateway *gateway, int signals, int timeout_ms)
         return -1;
     struct signalfd_siginfo info;
     uint64_t count;
-    if (n > 0 && fds[0].revents != 0 && read(signals, &info, sizeof(info)) == sizeof(info))
-        return (int)info.ssi_signo;
+    if (n > 0 && fds[0].revents != 0 && read(signals, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo != SIGUSR1)
+            return (int)info.ssi_signo;
+        reopen_log(gateway);
+    }
     if (n > 0 && fds[1].revents != 0 && read(gateway->wake, &count, sizeof(count)) < 0)
         gw_assert(errno == EAGAIN || errno == EINTR);
     return 0;
@@ -271,6 +248,7 @@ static int take_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -293,8 +271,7 @@ static int run(struct site *site)
         goto out;
     }
     log_take_stderr();
-    http_admin_add(site->server, "upstreams", STR("/upstreams"), show_upstreams, site->upstreams);
-    http_admin_add(site->server, "metrics", STR("/metrics"), show_metrics, site);
+    operate_add(site);
     cache_control_add(site->cache, site->server);
     files_start(site->files);
     start_workers(&gateway);

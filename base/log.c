@@ -17,6 +17,32 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 enum { QUOTED_MAX = 512, LINE_MAX_BYTES = 4096 };
 
+void log_set_level(enum log_level level)
+{
+    atomic_store(&threshold, (int)level);
+}
+
+enum log_level log_get_level(void)
+{
+    return (enum log_level)atomic_load(&threshold);
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+bool log_level_parse(struct str name, enum log_level *level_r)
+{
+    for (size_t i = 0; i < COUNT(level_names); i++) {
+        if (str_eq(name, str_from(level_names[i]))) {
+            *level_r = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 void log_setup(enum log_level level, enum log_format format)
 {
     atomic_store(&threshold, (int)level);

@@ -14,6 +14,13 @@ enum log_format { LOG_LOGFMT, LOG_JSON };
 /* Set once before threads start; level may change later. */
 void log_setup(enum log_level level, enum log_format format);
 
+/* Any thread. */
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
+const char *log_level_name(enum log_level level);
+/* False: there is no level of that name. */
+bool log_level_parse(struct str name, enum log_level *level_r);
+
 /* From now on stdio's stderr is a stream into log_event() (LOG_DEBUG; LOG_ERROR when it begins with
  * "fatal"): h2o prints a line there for each HTTP/2 frame that it doesn't know. Once, before
  * threads start. */

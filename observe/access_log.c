@@ -51,7 +51,7 @@ struct piece {
 
 struct access_log {
     int fd;
-    bool owns_fd;
+    char *path; /* owned; NULL: fd is stdout's */
     enum log_format format;
     pthread_t writer;
     sem_t wake, finished;
@@ -313,8 +313,9 @@ static void destroy(struct access_log *log)
         if (log->rings[i].bytes)
             munmap(log->rings[i].bytes, RING_SIZE);
     }
-    if (log->owns_fd)
+    if (log->path != NULL && log->fd >= 0)
         close(log->fd);
+    free(log->path);
     sem_destroy(&log->wake);
     sem_destroy(&log->finished);
     free(log->vecs);
@@ -348,6 +349,25 @@ static int start_writer(struct access_log *log)
     return error;
 }
 
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+/* The descriptor stays the same number, so that the writer needn't be asked. */
+bool access_log_reopen(struct access_log *log)
+{
+    if (log == NULL || log->path == NULL)
+        return true;
+    int fd = open_file(log->path);
+    if (fd < 0)
+        return false;
+    int error = dup3(fd, log->fd, O_CLOEXEC) < 0 ? errno : 0;
+    close(fd);
+    errno = error;
+    return error == 0;
+}
+
 struct access_log *access_log_open(const char *to, enum log_format format, unsigned loops)
 {
     if (strcmp(to, "off") == 0)
@@ -368,8 +388,8 @@ struct access_log *access_log_open(const char *to, enum log_format format, unsig
 
     int error = 0;
     if (strcmp(to, "stdout") != 0) {
-        log->fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-        log->owns_fd = log->fd >= 0;
+        log->path = strdup(to);
+        log->fd = open_file(to);
     }
     if (log->fd < 0 || !map_rings(log))
         error = errno;

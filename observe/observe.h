@@ -73,6 +73,11 @@ struct access_log *access_log_open(const char *to, enum log_format format, unsig
  * process's end. */
 void access_log_close(struct access_log **log);
 
+/* Opens the file again by its name, after it was renamed; stdout stays. Lines go on meanwhile, into
+ * the one or the other. Any thread, one at a time; log may be NULL. False: errno, and the old file
+ * is written on. */
+bool access_log_reopen(struct access_log *log);
+
 /* On loop `index`'s thread only. log may be NULL. Values are escaped; each is cut at 2 KiB. */
 void access_log_write(struct access_log *log, unsigned index, const struct access_record *record);
 /* Lines dropped so far, for want of room or because writing failed. Any thread. */

@@ -1,0 +1,81 @@
+/* GET /upstreams and /metrics on the admin listener; GET and POST /log on the control socket. */
+#include "commands/operate.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "commands/commands.h"
+#include "observe/metrics.h"
+
+static void reply(struct http_request *request, const char *type, struct out *out)
+{
+    http_add_header(request, "cache-control", STR("no-store"));
+    http_reply(request, 200, type, out);
+}
+
+static void show_upstreams(struct http_request *request, void *arg)
+{
+    enum { MAX_STATUS = 64 << 20 }; /* what a configuration of 1 MiB could come to */
+    const struct site *site = arg;
+    struct buf text;
+    struct out out;
+    buf_init(&text, MAX_STATUS);
+    gw_assert(upstreams_write_json(site->upstreams, &text));
+    out_init(&out, request->pool, text.n);
+    out_str(&out, buf_str(&text));
+    buf_fini(&text);
+    reply(request, "application/json", &out);
+}
+
+static void show_metrics(struct http_request *request, void *arg)
+{
+    const struct site *site = arg;
+    const struct str build[] = {STR("version"), str_from(gateway_version)};
+    struct out out;
+    out_init(&out, request->pool, 16 << 10);
+    metrics_write(site->metrics, &out);
+    upstreams_write_metrics(site->upstreams, &out);
+    cache_write_metrics(site->cache, &out);
+    metrics_write_process(&out);
+    metric_begin(&out, "gw_access_log_dropped_total", METRIC_COUNTER,
+                 "Lines of the access log that were dropped.");
+    metric_put(&out, "gw_access_log_dropped_total", NULL, 0, access_log_dropped(site->access));
+    metric_begin(&out, "gw_build_info", METRIC_GAUGE, "1; what runs here.");
+    metric_put(&out, "gw_build_info", build, COUNT(build), 1);
+    reply(request, "text/plain; version=0.0.4; charset=utf-8", &out);
+}
+
+static void show_level(struct http_request *request, void *arg)
+{
+    (void)arg;
+    struct out out;
+    out_init(&out, request->pool, 64);
+    out_str(&out, STR("{\"level\":\""));
+    out_str(&out, str_from(log_level_name(log_get_level())));
+    out_str(&out, STR("\"}\n"));
+    reply(request, "application/json", &out);
+}
+
+static void set_level(struct http_request *request, void *arg)
+{
+    static const struct http_problem unknown = {
+        .status = 400,
+        .type = "bad-level",
+        .title = "There is no such level",
+        .detail = {"?level=debug, info, warn or error", 33}};
+    enum log_level level;
+    if (!log_level_parse(http_query(request, STR("level")), &level)) {
+        http_problem_reply(request, &unknown);
+        return;
+    }
+    log_set_level(level);
+    log_event(LOG_INFO, "log level changed", "level=%s", log_level_name(level));
+    show_level(request, arg);
+}
+
+void operate_add(struct site *site)
+{
+    http_admin_add(site->server, "upstreams", STR("/upstreams"), show_upstreams, site);
+    http_admin_add(site->server, "metrics", STR("/metrics"), show_metrics, site);
+    http_control_add(site->server, "log", HTTP_GET, STR("/log"), show_level, site);
+    http_control_add(site->server, "log-set", HTTP_POST, STR("/log"), set_level, site);
+}

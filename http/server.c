@@ -106,7 +106,7 @@ void log_by_h2o(h2o_req_t *req, int status)
         .status = status,
         .bytes = req->bytes_sent,
         .flags = "",
-        .scheme = {req->scheme->name.base, req->scheme->name.len},
+        .scheme = STR("http"), /* the request's own may not be read yet */
     };
     http_log(conn->http, STR(""), &record);
 }

@@ -131,7 +131,7 @@ static void write_latency(struct out *out, struct upstream *up, uint64_t now_us)
         char name[8], ms[24] = "null";
         snprintf(name, sizeof(name), "p%u", percents[i]);
         if (us[i] != 0)
-            snprintf(ms, sizeof(ms), "%.1f", us[i] / 1000.0);
+            snprintf(ms, sizeof(ms), "%.2f", us[i] / 1000.0);
         out_str(out, i == 0 ? STR("{") : STR(","));
         key(out, name);
         out_str(out, str_from(ms));

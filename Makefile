@@ -48,7 +48,7 @@ LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedx509 -lmbedcrypto -lmagic \
             $(shell pkg-config --libs librsvg-2.0 cairo fontconfig 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
 
 # Top floor first: the order of linking, and of who may include whom.
-FOLDERS := commands certificates files pages routes cache http upstreams stores crypto observe render config base
+FOLDERS := commands certificates files pages routes middleware cache http upstreams stores crypto observe render config base
 
 sources  = $(wildcard $(1)/*.c $(1)/*.cc)
 objects  = $(patsubst %,$(BUILD)/obj/%.o,$(basename $(call sources,$(1))))

@@ -104,6 +104,7 @@ static void *worker_main(void *arg)
     worker->cache = cache_client_create(site->cache, worker->client, worker->loop);
     pages_set_client(site->pages, worker->loop, worker->client, worker->cache);
     routing_set_client(site->routing, worker->loop, worker->client, worker->cache);
+    middleware_set_client(site->middleware, worker->loop, worker->client);
     certificates_set_client(site->certificates, worker->loop, worker->client);
     files_loop_start(site->files, worker->loop);
     worker->http = http_loop_create(site->server, worker->loop);
@@ -123,6 +124,7 @@ static void *worker_main(void *arg)
     http_loop_destroy(&worker->http);
     files_loop_stop(site->files, worker->loop);
     certificates_set_client(site->certificates, worker->loop, NULL);
+    middleware_set_client(site->middleware, worker->loop, NULL);
     routing_set_client(site->routing, worker->loop, NULL, NULL);
     pages_set_client(site->pages, worker->loop, NULL, NULL);
     cache_client_destroy(&worker->cache);

@@ -227,6 +227,7 @@ static void open_section(struct section *section, struct diag *diag)
         section->route = http_route_add(
             all->needs.server, from->name.p, HTTP_GET | HTTP_POST | HTTP_READS_BODY, from->path,
             issue_certificate, section, config_pos(config, &from->path), diag);
+    http_route_use(section->route, &from->middleware);
     section->fields = fields_create(config, from, section->route, diag);
     section->value_count = section->fields->count + MADE_FIELDS;
     section->form = form_page_create(section->fields, diag);

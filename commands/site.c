@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "commands/commands.h"
 #include "commands/secret.h"
+#include "http/middleware.h"
 #include "observe/metrics.h"
 
 /* A stuck resolver must not keep files waiting, nor a sync of the disk what is only read: each has
@@ -84,6 +85,9 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, site->metrics, diag);
+    const struct middleware_needs passed = {
+        .config = config, .upstreams = site->upstreams, .server = site->server};
+    site->middleware = middleware_create(&passed, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     site->files = files_create(config, site->store, site->disk, site->reads, site->templates,
                                site->server, diag);
@@ -98,6 +102,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
                                              .server = site->server,
                                              .secret = serving && keeps ? &site->secret : NULL};
     site->certificates = certificates_create(&needs, diag);
+    http_middleware_link(site->server, diag);
     return site;
 }
 
@@ -111,6 +116,7 @@ void site_destroy(struct site **site_p)
     files_destroy(&site->files);
     pages_destroy(&site->pages);
     http_server_destroy(&site->server);
+    middleware_destroy(&site->middleware);
     cache_destroy(&site->cache);
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);

@@ -11,6 +11,7 @@
 #include "crypto/crypto.h"
 #include "files/files.h"
 #include "http/http.h"
+#include "middleware/middleware.h"
 #include "observe/observe.h"
 #include "pages/pages.h"
 #include "render/render.h"
@@ -30,6 +31,7 @@ struct site {
     struct cache *cache;
     struct template_set *templates;
     struct http_server *server;
+    struct middleware *middleware;
     struct pages *pages;
     struct routing *routing;
     struct files *files;

@@ -48,6 +48,7 @@ struct config_server {                     /* [server] */
     bool gzip;                             /* compress pages for who accepts it */
     struct str error_template;             /* under templates/; "" = the built-in page */
     struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
+    struct config_strings middleware;      /* "KIND.NAME": what every request passes, in order */
 };
 
 struct config_admin {   /* [admin] */
@@ -189,15 +190,17 @@ struct config_page { /* [pages.NAME] */
     struct config_strings defer;   /* parts that are shown when the rest has been */
     struct config_strings preload; /* what browsers are to load early */
     struct str csp;                /* Content-Security-Policy; "" = none */
-    uint64_t micro_cache_ms;       /* a rendered page is sent again for so long; 0 = never */
-    struct config_part *parts;     /* in the file's order */
+    struct config_strings middleware;
+    uint64_t micro_cache_ms;   /* a rendered page is sent again for so long; 0 = never */
+    struct config_part *parts; /* in the file's order */
     size_t part_count;
 };
 
 struct config_static { /* [static.NAME] */
     struct str name;
-    struct str path;     /* URL prefix, "/assets" */
-    struct str dir;      /* absolute once read */
+    struct str path; /* URL prefix, "/assets" */
+    struct str dir;  /* absolute once read */
+    struct config_strings middleware;
     uint64_t max_age_ms; /* Cache-Control: max-age */
 };
 
@@ -210,7 +213,8 @@ struct config_route { /* [routes.NAME] */
     uint64_t timeout_ms;           /* until the answer's head; 0 = the upstream's */
     uint64_t idle_timeout_ms;      /* without a byte of either body */
     uint64_t max_body;             /* bytes of a request's body; 0 = any number */
-    bool preserve_host;            /* Host is the client's, not the upstream's */
+    struct config_strings middleware;
+    bool preserve_host; /* Host is the client's, not the upstream's */
     struct config_caching cache;
 };
 
@@ -239,6 +243,7 @@ struct config_upload { /* [uploads.NAME] */
     uint64_t quota;           /* bytes in all; 0 = no limit */
     uint64_t client_quota;    /* bytes of one client; 0 = no limit */
     uint64_t expire_after_ms; /* partial uploads that nobody goes on with */
+    struct config_strings middleware;
     uint64_t lock_timeout_ms; /* waiting for who holds a partial upload */
 };
 
@@ -250,6 +255,7 @@ struct config_download { /* [downloads.NAME] */
     uint8_t auth;        /* enum config_auth */
     uint8_t disposition; /* enum config_disposition */
     bool listing;
+    struct config_strings middleware;
     uint32_t page_size;  /* files on a page of the listing */
     uint64_t max_age_ms; /* Cache-Control: max-age */
 };
@@ -289,6 +295,7 @@ struct config_certificate { /* [certificates.NAME] */
     struct str timestamp_format; /* as g_date_time_format() */
     struct str time_zone;        /* of the tz database */
     struct config_strings show;  /* fields that the verify page shows */
+    struct config_strings middleware;
     uint64_t quota;              /* bytes kept in all; 0 = no limit */
     struct config_field *fields; /* in the file's order; none = a field "name" */
     size_t field_count;
@@ -305,6 +312,15 @@ struct config_register { /* [register] */
 struct config_offload { /* [offload]: threads for what computes for long */
     uint32_t threads;   /* 0 = one a CPU */
     uint32_t max_queue; /* jobs that wait; more get 503 */
+};
+
+struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
+    struct str name;
+    struct str csp;                /* Content-Security-Policy, where a page has none of its own */
+    struct str frame_options;      /* X-Frame-Options */
+    struct str referrer_policy;    /* Referrer-Policy */
+    struct str permissions_policy; /* Permissions-Policy */
+    struct str opener_policy;      /* Cross-Origin-Opener-Policy */
 };
 
 struct config {
@@ -334,6 +350,8 @@ struct config {
     struct config_register registry; /* key "register" */
     struct config_offload offload;
     struct config_cache cache;
+    struct config_security_headers *security_headers;
+    size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

@@ -59,6 +59,8 @@ static const struct schema_key server_keys[] = {
      .doc = "under templates/; \"\" = the built-in page"},
     {"trusted_proxies", VALUE_STRINGS, RULE_NOT_EMPTY, AT(trusted_proxies), .fallback = "[]",
      .doc = "addresses or CIDR blocks whose Forwarded and X-Forwarded-* are believed"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what every request passes, in this order"},
 };
 #undef AT
 
@@ -309,6 +311,8 @@ static const struct schema_key page_keys[] = {
      .doc = "Content-Security-Policy of the page; \"\" = none"},
     {"micro_cache", VALUE_DURATION, AT(micro_cache_ms), .fallback = "\"0s\"",
      .max = HOURS(24), .doc = "a rendered page is sent again for so long; 0s = never"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what its requests pass, after [server] middleware"},
 };
 #undef AT
 
@@ -318,6 +322,8 @@ static const struct schema_key static_keys[] = {
     {"dir", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(dir), .doc = "the folder it shows"},
     {"max_age", VALUE_DURATION, AT(max_age_ms), .fallback = "\"0s\"", .max = HOURS(24 * 365),
      .doc = "Cache-Control: max-age"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what its requests pass, after [server] middleware"},
 };
 #undef AT
 
@@ -339,6 +345,8 @@ static const struct schema_key route_keys[] = {
      .doc = "a request's body; 0 = no limit"},
     {"preserve_host", VALUE_BOOL, AT(preserve_host), .fallback = "false",
      .doc = "the upstream gets the client's Host instead of its own"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what its requests pass, after [server] middleware"},
 };
 #undef AT
 
@@ -388,6 +396,8 @@ static const struct schema_key upload_keys[] = {
      .min = 1, .max = HOURS(24 * 365), .doc = "partial uploads that nobody goes on with"},
     {"lock_timeout", VALUE_DURATION, AT(lock_timeout_ms), .fallback = "\"20s\"",
      .min = 1, .max = HOURS(1), .doc = "waiting for who still holds a partial upload"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what its requests pass, after [server] middleware"},
 };
 #undef AT
 
@@ -408,6 +418,8 @@ static const struct schema_key download_keys[] = {
      .doc = "files on a page of the listing"},
     {"max_age", VALUE_DURATION, AT(max_age_ms), .fallback = "\"0s\"", .max = HOURS(24 * 365),
      .doc = "Cache-Control: max-age"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what its requests pass, after [server] middleware"},
 };
 #undef AT
 
@@ -439,6 +451,8 @@ static const struct schema_key certificate_keys[] = {
      .doc = "bytes kept in all; 0 = no limit"},
     {"deadline", VALUE_DURATION, AT(asked.deadline_ms), .fallback = "\"2s\"",
      .min = 1, .max = HOURS(1), .doc = "of its parts; those still under way are cut"},
+    {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
+     .doc = "\"KIND.NAME\": what its requests pass, after [server] middleware"},
 };
 #undef AT
 
@@ -487,6 +501,21 @@ static const struct schema_key register_keys[] = {
      .doc = "the verify page, under templates/; \"\" = the built-in one"},
     {"max_file", VALUE_SIZE, AT(max_file), .fallback = "\"10MiB\"", .min = 1, .max = GIB(1),
      .doc = "a PDF that is to be verified"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_security_headers, field)
+static const struct schema_key security_headers_keys[] = {
+    {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
+     .doc = "Content-Security-Policy of what has none of its own; \"\" = none"},
+    {"frame_options", VALUE_STRING, AT(frame_options), .fallback = "\"SAMEORIGIN\"",
+     .doc = "X-Frame-Options; \"\" = none"},
+    {"referrer_policy", VALUE_STRING, AT(referrer_policy),
+     .fallback = "\"strict-origin-when-cross-origin\"", .doc = "Referrer-Policy; \"\" = none"},
+    {"permissions_policy", VALUE_STRING, AT(permissions_policy), .fallback = "\"\"",
+     .doc = "Permissions-Policy; \"\" = none"},
+    {"opener_policy", VALUE_STRING, AT(opener_policy), .fallback = "\"same-origin\"",
+     .doc = "Cross-Origin-Opener-Policy; \"\" = none"},
 };
 #undef AT
 
@@ -595,6 +624,10 @@ static const struct schema_section sections[] = {
     {"offload", "offload", SECTION_TABLE, KEYS(offload_keys),
      .offset = offsetof(struct config, offload)},
     {"cache", "cache", SECTION_TABLE, KEYS(cache_keys), .offset = offsetof(struct config, cache)},
+    {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
+     .offset = offsetof(struct config, security_headers),
+     .count_offset = offsetof(struct config, security_headers_count),
+     .size = sizeof(struct config_security_headers)},
 };
 
 /* clang-format on */
@@ -602,6 +635,7 @@ static const struct schema_section sections[] = {
 const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(sections)};
 
 /* Names of named sections come first in their structs; load.c writes them there. */
+_Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");

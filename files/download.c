@@ -141,6 +141,7 @@ struct download *download_mount(struct http_server *server, const struct config 
         route = http_route_add(server, item->name.p, HTTP_GET | HTTP_HEAD,
                                (struct str){download->pattern, (size_t)n}, serve, download,
                                config_pos(config, &item->path), diag);
+        http_route_use(route, &item->middleware);
     }
     if (!good || route == NULL) {
         download_unmount(&download);

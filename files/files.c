@@ -173,11 +173,16 @@ static void mount_upload(struct files *files, const struct config *config,
     mounted->item = item.base;
     struct pos at = config_pos(config, &upload->path);
     const unsigned both = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_OPTIONS;
-    if (http_route_add(server, upload->name.p, both | HTTP_READS_BODY,
-                       path.n != 0 ? path : STR("/"), on_collection, route, at, diag) == NULL)
+    const struct http_route *collection =
+        http_route_add(server, upload->name.p, both | HTTP_READS_BODY,
+                       path.n != 0 ? path : STR("/"), on_collection, route, at, diag);
+    http_route_use(collection, &upload->middleware);
+    if (collection == NULL)
         return;
-    http_route_add(server, upload->name.p, both | HTTP_PATCH | HTTP_DELETE | HTTP_READS_BODY,
-                   (struct str){item.base, item.len}, on_item, route, at, diag);
+    http_route_use(http_route_add(server, upload->name.p,
+                                  both | HTTP_PATCH | HTTP_DELETE | HTTP_READS_BODY,
+                                  (struct str){item.base, item.len}, on_item, route, at, diag),
+                   &upload->middleware);
 }
 
 struct files *files_create(const struct config *config, struct store *store, struct offload *disk,

@@ -21,6 +21,7 @@
 
 #define HTTP_MAX_PARAMS 8
 
+struct chain;
 struct http_body;
 struct http_conn;
 struct http_gzip;
@@ -66,6 +67,9 @@ struct http_request {
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
+    const struct chain *chain; /* of middleware; NULL: not yet */
+    size_t chain_at;           /* whose turn is next */
+    void (*chain_then)(struct http_request *request);
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
     struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
@@ -110,6 +114,8 @@ const struct http_route *http_route_add(struct http_server *server, const char *
                                         unsigned methods, struct str pattern,
                                         http_handler_fn *handler, void *arg, struct pos at,
                                         struct diag *diag);
+/* The section's own list of middleware (http/middleware.h), borrowed; nothing for a route NULL. */
+void http_route_use(const struct http_route *route, const struct config_strings *middleware);
 /* Index of the parameter of that name in http_request.params, -1 = none. */
 int http_route_param(const struct http_route *route, struct str name);
 struct str http_route_name(const struct http_route *route);

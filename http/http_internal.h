@@ -23,6 +23,25 @@ bool route_reads_body(const struct http_route *route);
 /* As http_route_match(). */
 int routes_match(const struct routes *routes, struct http_request *request);
 void route_run(struct http_request *request);
+/* All of them, in no order. */
+struct http_route *routes_first(struct routes *routes);
+struct http_route *routes_next(struct http_route *route);
+
+/* -- middleware.c ------------------------------------------------------------------------------ */
+
+const struct config_strings *route_middleware(const struct http_route *route); /* NULL = none */
+void route_set_chain(struct http_route *route, const struct chain *chain);
+const struct chain *route_chain(const struct http_route *route);
+
+/* What the request passes: its route's list, or its site's. */
+const struct chain *chain_of(const struct http_request *request);
+/* Runs `then` when all of the chain have let it pass. */
+void chain_run(struct http_request *request, const struct chain *chain,
+               void (*then)(struct http_request *request));
+/* A reply begins. */
+void chain_reply(struct http_request *request, int status);
+/* Of all middleware. */
+void chain_destroy_all(struct http_server *server);
 
 /* -- authorize.c, csrf.c ----------------------------------------------------------------------- */
 
@@ -65,8 +84,9 @@ bool csrf_valid(const struct key *key, struct str cookie, struct str text, uint6
 struct http_site {
     struct http_server *server;
     struct routes *routes;
-    h2o_hostconf_t *hosts[2]; /* NULL-terminated, as h2o wants it */
-    bool is_main;             /* the public one: logged, counted against max_connections */
+    const struct chain *chain; /* of requests without a route; NULL: none */
+    h2o_hostconf_t *hosts[2];  /* NULL-terminated, as h2o wants it */
+    bool is_main;              /* the public one: logged, counted against max_connections */
 };
 
 struct listener {
@@ -82,6 +102,8 @@ struct http_server {
     struct metrics *metrics;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;
+    struct http_middleware *middleware; /* all of them, owned */
+    h2o_mem_pool_t chains;
     struct network *trusted;
     size_t trusted_count;
     struct http_static **statics;

@@ -100,6 +100,7 @@ void reply_start(struct http_request *request, int status, size_t length,
     gw_assert(req != NULL && !request->replied);
     request->replied = true;
     watch_end(request->conn);
+    chain_reply(request, status);
 
     req->res.status = status;
     req->res.reason = status_reason(status);

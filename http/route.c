@@ -25,7 +25,9 @@ struct http_route {
     void *arg;
     struct str params[HTTP_MAX_PARAMS]; /* names, in the pattern's copy */
     size_t param_count;
-    char *pattern; /* owned */
+    char *pattern;                           /* owned */
+    const struct config_strings *middleware; /* NULL: none of its own */
+    const struct chain *chain;               /* NULL: not linked */
     struct http_route *next;
 };
 
@@ -237,6 +239,37 @@ struct str http_route_name(const struct http_route *route)
 struct str http_route_pattern(const struct http_route *route)
 {
     return (struct str){route->pattern, (size_t)(route->name.p - route->pattern)};
+}
+
+void http_route_use(const struct http_route *route, const struct config_strings *middleware)
+{
+    if (route != NULL)
+        ((struct http_route *)(uintptr_t)route)->middleware = middleware;
+}
+
+const struct config_strings *route_middleware(const struct http_route *route)
+{
+    return route->middleware;
+}
+
+void route_set_chain(struct http_route *route, const struct chain *chain)
+{
+    route->chain = chain;
+}
+
+const struct chain *route_chain(const struct http_route *route)
+{
+    return route->chain;
+}
+
+struct http_route *routes_first(struct routes *routes)
+{
+    return routes->all;
+}
+
+struct http_route *routes_next(struct http_route *route)
+{
+    return route->next;
 }
 
 bool route_reads_body(const struct http_route *route)

@@ -134,41 +134,42 @@ static void reply_not_allowed(struct http_request *request)
     http_problem_reply(request, &problem);
 }
 
-static void dispatch(struct http_request *request)
+/* All middleware has let it pass. */
+static void serve(struct http_request *request)
 {
-    const char *reason = NULL;
-    bool options = str_eq(request->method, STR("OPTIONS"));
-    int status = request_check(request, &reason);
-    if (status == 0 && options && str_eq(request->target, STR("*"))) {
-        reply_options(request,
-                      HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE);
-        return;
-    }
-    if (status == 0)
-        status = routes_match(request->site->routes, request);
-    switch (status) {
-    case 0:
+    if (request->route != NULL) {
         if (!http2_body_admit(request))
             return;
         if (route_reads_body(request->route))
             route_run(request);
         else
             body_discard(request, route_run);
-        return;
-    case 405:
-        if (options)
-            reply_options(request, request->allowed);
-        else
-            reply_not_allowed(request);
-        return;
-    case 404:
+    } else if (request->allowed == 0) {
         request->flags = "NR";
-        break;
-    case 400:
-        reason = reason != NULL ? reason : "the path is malformed";
-        break;
+        problem_reply_status(request, 404, NULL);
+    } else if (str_eq(request->method, STR("OPTIONS"))) {
+        reply_options(request, request->allowed);
+    } else {
+        reply_not_allowed(request);
     }
-    problem_reply_status(request, status, reason);
+}
+
+static void dispatch(struct http_request *request)
+{
+    const char *reason = NULL;
+    int status = request_check(request, &reason);
+    if (status == 0 && str_eq(request->target, STR("*")) &&
+        str_eq(request->method, STR("OPTIONS"))) {
+        request->allowed = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE;
+    } else if (status == 0) {
+        status = routes_match(request->site->routes, request);
+    }
+    if (status == 400 && reason == NULL)
+        reason = "the path is malformed";
+    if (status == 0 || status == 404 || status == 405)
+        chain_run(request, chain_of(request), serve);
+    else
+        problem_reply_status(request, status, reason);
 }
 
 static int on_request(h2o_handler_t *handler, h2o_req_t *req)
@@ -290,6 +291,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     memset(server, 0, sizeof(*server));
     server->config = config;
     auth_init(&server->auth, config, secret);
+    h2o_mem_init_pool(&server->chains);
     server->access = access;
     server->metrics = metrics;
     server->sweep_ms = SWEEP_MS;
@@ -326,6 +328,8 @@ void http_server_destroy(struct http_server **server_p)
         listener_close(&server->listeners[i]);
     for (size_t i = 0; i < server->static_count; i++)
         http_static_unmount(&server->statics[i]);
+    chain_destroy_all(server);
+    h2o_mem_clear_pool(&server->chains);
     auth_fini(&server->auth);
     free(server->statics);
     free(server->listeners);

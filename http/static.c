@@ -57,6 +57,7 @@ struct http_static *http_static_mount(struct http_server *server, const struct c
         http_route_add(server, item->name.p, HTTP_GET | HTTP_HEAD,
                        (struct str){mount->pattern.base, mount->pattern.len}, serve, mount,
                        config_pos(config, &item->path), diag);
+    http_route_use(route, &item->middleware);
     if (!route) {
         http_static_unmount(&mount);
         return NULL;

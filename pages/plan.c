@@ -357,6 +357,7 @@ static void compile_page(struct pages *pages, const struct config_page *config,
     if (config->path.n != 0) /* else config/ has told it */
         page->route = http_route_add(server, config->name.p, HTTP_GET | HTTP_HEAD, config->path,
                                      serve, page, config_pos(pages->config, &config->path), diag);
+    http_route_use(page->route, &config->middleware);
     if (config->template.n != 0) {
         page->template = template_load(templates, config->template.p,
                                        config_pos(pages->config, &config->template), diag);

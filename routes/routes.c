@@ -105,6 +105,7 @@ static void mount(struct routing *routing, const struct config *config,
     route->http =
         http_route_add(server, item->name.p, methods | HTTP_PREFIX | HTTP_READS_BODY, item->path,
                        passage_start, route, config_pos(config, &item->path), diag);
+    http_route_use(route->http, &item->middleware);
     routing->count += route->http != NULL;
 }
 

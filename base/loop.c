@@ -16,6 +16,7 @@ struct slot {
 struct loop {
     unsigned index;
     _Atomic bool stopping;
+    bool leaving;
     h2o_loop_t *h2o;
     uint64_t now_ms;   /* 0 = not looked at yet in this turn */
     struct slot *heap; /* from place 1 on */
@@ -223,8 +224,19 @@ void loop_turn(struct loop *loop, int max_wait_ms)
 
 void loop_run(struct loop *loop)
 {
-    while (!atomic_load_explicit(&loop->stopping, memory_order_acquire))
+    loop->leaving = false;
+    while (!loop->leaving && !atomic_load_explicit(&loop->stopping, memory_order_acquire))
         loop_turn(loop, LONGEST_WAIT_MS);
+}
+
+void loop_leave(struct loop *loop)
+{
+    loop->leaving = true;
+}
+
+bool loop_stopping(struct loop *loop)
+{
+    return atomic_load_explicit(&loop->stopping, memory_order_acquire);
 }
 
 static void woken(struct message *message)

@@ -20,10 +20,13 @@ void loop_destroy(struct loop **loop);
 unsigned loop_index(const struct loop *loop);
 h2o_loop_t *loop_h2o(struct loop *loop);
 
-/* Turns until loop_stop(). */
+/* Turns until loop_stop() or loop_leave(). */
 void loop_run(struct loop *loop);
+/* From within a turn: loop_run() returns after it, and may be called again. */
+void loop_leave(struct loop *loop);
 /* Any thread; the loop ends after its current turn. */
 void loop_stop(struct loop *loop);
+bool loop_stopping(struct loop *loop);
 /* One turn, waiting at most max_wait_ms. For tests and one-shot commands. */
 void loop_turn(struct loop *loop, int max_wait_ms);
 

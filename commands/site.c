@@ -50,15 +50,51 @@ static void open_data(struct site *site, struct diag *diag)
         diag_error(diag, config_pos(config, &config->data.dir), "%s", error);
 }
 
+/* What goes on from site to site: what was counted, and the access log unless it is another one. */
+static void open_observers(struct site *site, const struct site *before, struct diag *diag)
+{
+    const struct config *config = site->config;
+    const struct config_log *log = &config->log, *old = before ? &before->config->log : NULL;
+    site->metrics = before != NULL ? before->metrics : metrics_create(site->workers);
+    site->owns_metrics = before == NULL;
+    if (before != NULL && str_eq(log->access, old->access) && log->format == old->format) {
+        site->access = before->access;
+        return;
+    }
+    site->owns_access = true;
+    errno = 0;
+    site->access = access_log_open(log->access.p, (enum log_format)log->format, site->workers);
+    if (site->access == NULL && errno != 0)
+        diag_error(diag, config_pos(config, &log->access), "cannot open the access log \"%s\": %s",
+                   log->access.p, strerror(errno));
+}
+
+/* What can't change while the process runs. */
+static void warn_of_restart(const struct site *site, const struct site *before, struct diag *diag)
+{
+    const struct config *config = site->config, *old = before->config;
+    const char *const later = "this takes effect when the gateway is started again";
+    if (config->server.workers != old->server.workers)
+        diag_warning(diag, config_pos(config, &config->server.workers), "%s", later);
+    if (!str_eq(config->admin.listen, old->admin.listen))
+        diag_warning(diag, config_pos(config, &config->admin.listen), "%s", later);
+    if (!str_eq(config->admin.control, old->admin.control))
+        diag_warning(diag, config_pos(config, &config->admin.control), "%s", later);
+}
+
 /* With errors in diag, the site is good for site_destroy() only. */
-static struct site *create(const char *file, bool serving, struct diag *diag)
+static struct site *create(const char *file, bool serving, const struct site *before,
+                           struct diag *diag)
 {
     struct site *site = calloc(1, sizeof(*site));
     gw_assert(site != NULL);
     struct config *config = site->config = config_load(file, diag);
     site->workers = !serving                 ? 1
+                    : before != NULL         ? before->workers
                     : config->server.workers ? config->server.workers
                                              : cpus_available();
+    if (before != NULL)
+        warn_of_restart(site, before, diag);
     site->names = offload_create("gw-names", NAME_THREADS, OFFLOAD_QUEUE);
     site->reads = offload_create("gw-reads", READ_THREADS, OFFLOAD_QUEUE);
     site->disk = offload_create("gw-disk", DISK_THREADS, OFFLOAD_QUEUE);
@@ -66,16 +102,8 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
         "gw-compute", config->offload.threads != 0 ? config->offload.threads : cpus_available(),
         config->offload.max_queue);
     offload_set_nice(site->compute, COMPUTE_NICE);
-    if (serving && diag_errors(diag) == 0) {
-        site->metrics = metrics_create(site->workers);
-        errno = 0;
-        site->access = access_log_open(config->log.access.p, (enum log_format)config->log.format,
-                                       site->workers);
-        if (site->access == NULL && errno != 0)
-            diag_error(diag, config_pos(config, &config->log.access),
-                       "cannot open the access log \"%s\": %s", config->log.access.p,
-                       strerror(errno));
-    }
+    if (serving && diag_errors(diag) == 0)
+        open_observers(site, before, diag);
     bool keeps =
         config->upload_count != 0 || config->download_count != 0 || config->certificate_count != 0;
     if (serving && keeps && diag_errors(diag) == 0)
@@ -120,8 +148,10 @@ void site_destroy(struct site **site_p)
     cache_destroy(&site->cache);
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);
-    access_log_close(&site->access);
-    metrics_destroy(&site->metrics);
+    if (site->owns_access)
+        access_log_close(&site->access);
+    if (site->owns_metrics)
+        metrics_destroy(&site->metrics);
     store_close(&site->store);
     offload_destroy(&site->compute);
     offload_destroy(&site->disk);
@@ -132,15 +162,36 @@ void site_destroy(struct site **site_p)
     *site_p = NULL;
 }
 
-struct site *site_open(const char *file, bool serving)
+static struct site *open_site(const char *file, bool serving, const struct site *before,
+                              FILE *messages)
 {
     struct diag *diag = diag_create();
-    struct site *site = create(file, serving, diag);
-    diag_print(diag, stderr);
+    struct site *site = create(file, serving, before, diag);
+    diag_print(diag, messages);
     if (diag_errors(diag) != 0)
         site_destroy(&site);
     diag_destroy(&diag);
     return site;
+}
+
+struct site *site_open(const char *file, bool serving)
+{
+    return open_site(file, serving, NULL, stderr);
+}
+
+struct site *site_open_next(const struct site *before, FILE *messages)
+{
+    return open_site(before->config->file.p, true, before, messages);
+}
+
+void site_follow(struct site *site, struct site *before)
+{
+    site->owns_metrics = true;
+    before->owns_metrics = false;
+    if (site->access != before->access)
+        return;
+    site->owns_access = before->owns_access;
+    before->owns_access = false;
 }
 
 struct site *site_open_arguments(int argc, char **argv, const char *usage, bool serving,

@@ -25,6 +25,7 @@ struct site {
     struct offload *names, *reads, *disk, *compute;
     struct access_log *access; /* NULL when off or not serving */
     struct metrics *metrics;   /* NULL when not serving */
+    bool owns_access, owns_metrics;
     struct secret secret;
     struct store *store; /* NULL when nothing needs it, or when not serving */
     struct upstreams *upstreams;
@@ -42,6 +43,13 @@ struct site {
  * stderr. NULL after errors: exit with COMMAND_BAD_CONFIG. `serving`: also opens the access log,
  * the secret and the database, and counts the workers. Main thread. */
 struct site *site_open(const char *file, bool serving);
+/* Reads the file of `before` again, for a site that is to take its place in the same process and
+ * goes on with its workers, its access log (unless that is another file now) and what was counted.
+ * Messages, a line each, errors and warnings, go to `messages`. NULL after errors: `before` is as
+ * it was. Main thread. */
+struct site *site_open_next(const struct site *before, FILE *messages);
+/* The site takes the place of `before` from now on, and owns what both use. */
+void site_follow(struct site *site, struct site *before);
 /* How a command that knows no option but -c FILE begins: reads its arguments, opens the site that
  * they name. NULL: *exit_r is the exit code, after --help, wrong usage or errors. */
 struct site *site_open_arguments(int argc, char **argv, const char *usage, bool serving,

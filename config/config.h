@@ -34,19 +34,20 @@ enum config_tls_version { TLS_1_2, TLS_1_3 };
 enum config_auth { AUTH_PUBLIC, AUTH_TOKEN, AUTH_SIGNED };
 enum config_disposition { DISPOSITION_ATTACHMENT, DISPOSITION_INLINE };
 
-struct config_server {                     /* [server] */
-    struct config_strings listen;          /* "host:port", "[v6]:port", "unix:/path" */
-    uint32_t workers;                      /* 0 = one a CPU that affinity and the cgroup allow */
-    uint32_t max_connections;              /* in the whole process */
-    uint64_t head_timeout_ms;              /* from a head's first byte to its last */
-    uint64_t idle_timeout_ms;              /* a connection without a request */
-    uint64_t body_idle_timeout_ms;         /* a body of which nothing arrives */
-    uint64_t body_min_rate;                /* bytes a second, over any body_idle_timeout; 0 = any */
-    uint64_t drain_timeout_ms;             /* after SIGTERM */
-    uint64_t max_body;                     /* bytes of a request's body, but for uploads */
-    bool server_timing;                    /* send Server-Timing */
-    bool gzip;                             /* compress pages for who accepts it */
-    struct str error_template;             /* under templates/; "" = the built-in page */
+struct config_server {             /* [server] */
+    struct config_strings listen;  /* "host:port", "[v6]:port", "unix:/path" */
+    uint32_t workers;              /* 0 = one a CPU that affinity and the cgroup allow */
+    uint32_t max_connections;      /* in the whole process */
+    uint64_t head_timeout_ms;      /* from a head's first byte to its last */
+    uint64_t idle_timeout_ms;      /* a connection without a request */
+    uint64_t body_idle_timeout_ms; /* a body of which nothing arrives */
+    uint64_t body_min_rate;        /* bytes a second, over any body_idle_timeout; 0 = any */
+    uint64_t drain_delay_ms;       /* after SIGTERM: /readyz says no, but nothing is refused yet */
+    uint64_t drain_timeout_ms;     /* then, for requests under way */
+    uint64_t max_body;             /* bytes of a request's body, but for uploads */
+    bool server_timing;            /* send Server-Timing */
+    bool gzip;                     /* compress pages for who accepts it */
+    struct str error_template;     /* under templates/; "" = the built-in page */
     struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
     struct config_strings middleware;      /* "KIND.NAME": what every request passes, in order */
 };

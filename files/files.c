@@ -125,8 +125,10 @@ void files_loop_stop(struct files *files, struct loop *loop)
 {
     if (files->loop == loop)
         timer_stop(loop, &files->expiry);
-    upload_loop_stop();
-    tus_loop_stop();
+    for (size_t i = 0; i < files->upload_count; i++) {
+        upload_loop_stop(&files->uploads[i].route);
+        tus_loop_stop(&files->uploads[i].route);
+    }
 }
 
 /* -- mounting -------------------------------------------------------------------------------- */
@@ -207,6 +209,11 @@ struct files *files_create(const struct config *config, struct store *store, str
     return files;
 }
 
+void files_loops_ended(void)
+{
+    lock_free_undelivered();
+}
+
 void files_destroy(struct files **files_p)
 {
     struct files *files = *files_p;
@@ -220,7 +227,6 @@ void files_destroy(struct files **files_p)
         storage_destroy(&files->uploads[i].route.storage);
         free(files->uploads[i].item);
     }
-    lock_free_undelivered();
     media_type_unload();
     free(files->downloads);
     free(files->uploads);

@@ -35,6 +35,8 @@ void files_start(struct files *files);
  * are stopped: frees what their answers would have. */
 void files_loop_start(struct files *files, struct loop *loop);
 void files_loop_stop(struct files *files, struct loop *loop);
+/* No loop of the process runs any more, or will: what was on its way to one is freed. */
+void files_loops_ended(void);
 /* The loops have ended, the offloads are stopped. */
 void files_destroy(struct files **files);
 

@@ -34,7 +34,7 @@ void upload_print_file(struct out *out, const struct upload_route *route,
 void upload_refuse(struct http_request *request, enum storage_result result);
 /* On a loop's thread, after its last turn, when the offloads and the store are stopped: frees what
  * their answers would have. */
-void upload_loop_stop(void);
+void upload_loop_stop(const struct upload_route *route);
 /* Content-Digest and Repr-Digest (RFC 9530), which are the same of a body without Content-Encoding.
  * False: malformed, or they contradict each other. */
 bool upload_read_digests(const struct http_request *request, struct digest_fields *fields_r);
@@ -51,6 +51,6 @@ void tus_handle(struct http_request *request, struct upload_route *route);
  * True: there may be more. */
 bool tus_expire(struct upload_route *route);
 /* As upload_loop_stop(). */
-void tus_loop_stop(void);
+void tus_loop_stop(const struct upload_route *route);
 
 #endif

@@ -146,19 +146,20 @@ void tus_end(struct tus *tus)
         free(tus);
 }
 
-void tus_loop_stop(void)
+void tus_loop_stop(const struct upload_route *route)
 {
-    if (running.next == NULL)
-        return;
-    for (h2o_linklist_t *at = running.next, *next; at != &running; at = next) {
+    h2o_linklist_t *next;
+    for (h2o_linklist_t *at = running.next; at != NULL && at != &running; at = next) {
         struct tus *tus = H2O_STRUCT_FROM_MEMBER(struct tus, link, at);
         next = at->next;
+        if (tus->route != route)
+            continue;
         gw_assert(tus->refs == 1); /* what it waits for never comes */
+        h2o_linklist_unlink(&tus->link);
         release(tus);
         lock_drop(&tus->lock);
         free(tus);
     }
-    h2o_linklist_init_anchor(&running);
 }
 
 /* The request's pool goes: it was answered, or its client has left. */

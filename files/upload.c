@@ -48,15 +48,19 @@ static void free_when_over(struct upload *upload)
         free_upload(upload);
 }
 
-void upload_loop_stop(void)
+void upload_loop_stop(const struct upload_route *route)
 {
-    while (uploads.next != NULL && !h2o_linklist_is_empty(&uploads)) {
-        struct upload *upload = H2O_STRUCT_FROM_MEMBER(struct upload, link, uploads.next);
+    h2o_linklist_t *next;
+    for (h2o_linklist_t *at = uploads.next; at != NULL && at != &uploads; at = next) {
+        struct upload *upload = H2O_STRUCT_FROM_MEMBER(struct upload, link, at);
+        next = at->next;
+        if (upload->route != route)
+            continue;
         gw_assert(upload->answer == NULL);
         free(upload->commit.records);
         free_upload(upload);
     }
-    upload_delete_loop_stop();
+    upload_delete_loop_stop(route);
 }
 
 struct http_request *upload_request(const struct upload *upload)

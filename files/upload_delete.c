@@ -23,14 +23,14 @@ static void free_deletion(struct deletion *deletion)
     free(deletion);
 }
 
-void upload_delete_loop_stop(void)
+void upload_delete_loop_stop(const struct upload_route *route)
 {
     h2o_linklist_t *next;
-    if (deletions.next == NULL)
-        return;
-    for (h2o_linklist_t *link = deletions.next; link != &deletions; link = next) {
+    for (h2o_linklist_t *link = deletions.next; link != NULL && link != &deletions; link = next) {
         struct deletion *deletion = H2O_STRUCT_FROM_MEMBER(struct deletion, link, link);
         next = link->next;
+        if (deletion->removal.storage != route->storage)
+            continue;
         free(deletion->removal.record.memory);
         free_deletion(deletion);
     }

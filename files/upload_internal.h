@@ -88,6 +88,6 @@ void upload_reply(struct http_request *request, const struct upload *upload);
 /* -- upload_delete.c */
 
 /* Part of upload_loop_stop(). */
-void upload_delete_loop_stop(void);
+void upload_delete_loop_stop(const struct upload_route *route);
 
 #endif

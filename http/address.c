@@ -98,6 +98,11 @@ unsigned address_parse(struct str text, struct address address_r[2], const char 
     return 1;
 }
 
+bool address_equal(const struct address *a, const struct address *b)
+{
+    return a->length == b->length && memcmp(&a->sa, &b->sa, a->length) == 0;
+}
+
 size_t address_print(const struct address *address, char text_r[ADDRESS_TEXT_MAX])
 {
     char host[INET6_ADDRSTRLEN] = "";

@@ -26,6 +26,8 @@ struct address {
  * none. */
 unsigned address_parse(struct str text, struct address address_r[2], const char **error_r);
 
+bool address_equal(const struct address *a, const struct address *b);
+
 /* "127.0.0.1:80", "[::1]:80", "unix:/path"; NUL-terminated. Returns its length. */
 size_t address_print(const struct address *address, char text_r[ADDRESS_TEXT_MAX]);
 

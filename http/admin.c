@@ -73,11 +73,12 @@ void admin_init(struct http_server *server, struct diag *diag)
 {
     struct pos nowhere = {0};
     void *fns = &server->admin_fns;
-    routes_add(server->admin.routes, "livez", HTTP_GET, STR("/livez"), livez, fns, nowhere, diag);
-    routes_add(server->admin.routes, "readyz", HTTP_GET, STR("/readyz"), readyz, fns, nowhere,
-               diag);
-    routes_add(server->control.routes, "drain", HTTP_POST, STR("/drain"), drain, fns, nowhere,
-               diag);
+    routes_add(server->sites[SITE_ADMIN].routes, "livez", HTTP_GET, STR("/livez"), livez, fns,
+               nowhere, diag);
+    routes_add(server->sites[SITE_ADMIN].routes, "readyz", HTTP_GET, STR("/readyz"), readyz, fns,
+               nowhere, diag);
+    routes_add(server->sites[SITE_CONTROL].routes, "drain", HTTP_POST, STR("/drain"), drain, fns,
+               nowhere, diag);
 }
 
 static void add(struct http_site *site, const char *name, unsigned methods, struct str pattern,
@@ -93,24 +94,24 @@ static void add(struct http_site *site, const char *name, unsigned methods, stru
 void http_admin_add(struct http_server *server, const char *name, struct str pattern,
                     http_handler_fn *handler, void *arg)
 {
-    add(&server->admin, name, HTTP_GET, pattern, handler, arg);
+    add(&server->sites[SITE_ADMIN], name, HTTP_GET, pattern, handler, arg);
 }
 
 void http_control_add(struct http_server *server, const char *name, unsigned methods,
                       struct str pattern, http_handler_fn *handler, void *arg)
 {
-    add(&server->control, name, methods, pattern, handler, arg);
+    add(&server->sites[SITE_CONTROL], name, methods, pattern, handler, arg);
 }
 
-static bool open_site(struct http_loop *http, const struct http_site *site,
-                      const struct address *address, unsigned mode)
+static bool open_site(struct http_loop *http, enum site_kind kind, const struct address *address,
+                      unsigned mode)
 {
     struct http_server *server = http->server;
     struct listener *listener = &http->admin_listeners[http->admin_listener_count];
     if (!listener_open(listener, address, 1, mode, server->error, sizeof(server->error)))
         return address->optional;
     http->admin_listener_count++;
-    listening_start(&http->listening[http->listening_count++], http, site, listener->fds[0]);
+    listening_start(http, kind, NULL, listener->fds[0]);
     listener->fds[0] = -1;
     return true;
 }
@@ -124,7 +125,7 @@ bool http_admin_start(struct http_loop *http, const struct http_admin *admin, co
     *error_r = server->error;
     unsigned count = config->listen.n == 0 ? 0 : address_parse(config->listen, addresses, error_r);
     for (unsigned i = 0; i < count; i++)
-        if (!open_site(http, &server->admin, &addresses[i], 0660))
+        if (!open_site(http, SITE_ADMIN, &addresses[i], 0660))
             return false;
     if (config->control.n == 0 || address_parse(config->control, addresses, error_r) == 0)
         return true;
@@ -134,5 +135,5 @@ bool http_admin_start(struct http_loop *http, const struct http_admin *admin, co
                  config->control.p, strerror(error));
         return false;
     }
-    return open_site(http, &server->control, &addresses[0], 0600);
+    return open_site(http, SITE_CONTROL, &addresses[0], 0600);
 }

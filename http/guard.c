@@ -67,6 +67,8 @@ struct http1_conn {
 
 static const char STUB[] = "GET / HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n";
 
+_Atomic uint32_t guard_connections;
+
 struct http_conn *guard_conn(const h2o_req_t *req)
 {
     return req->conn->callbacks->get_socket(req->conn)->on_close.data;
@@ -97,7 +99,7 @@ static void keep_line(struct http_conn *conn, const char *head)
 /* The line of a request that no handler and no part of h2o that logs came to see. */
 static void log_unseen(struct http_conn *conn)
 {
-    if (!conn->site->is_main)
+    if (conn->kind != SITE_MAIN)
         return;
     struct access_record record = {.client = {conn->peer, conn->peer_length},
                                    .protocol = STR("HTTP/1.1"),
@@ -323,9 +325,9 @@ static void closed(void *data)
     conn->sock = NULL;
     conn->next_spare = http->spare;
     http->spare = conn;
-    if (conn->site->is_main) {
+    if (conn->kind == SITE_MAIN) {
         http->main_conns--;
-        atomic_fetch_sub_explicit(&http->server->connections, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&guard_connections, 1, memory_order_relaxed);
     } else {
         http->admin_conns--;
     }
@@ -347,15 +349,15 @@ static void name_peer(struct http_conn *conn, const struct sockaddr *peer)
                                                      : network_has(&server->trusted[i], &conn->ip);
 }
 
-void guard_accept(struct http_loop *http, const struct http_site *site, h2o_accept_ctx_t *accept,
-                  int fd, const struct sockaddr *peer)
+void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t *accept, int fd,
+                  const struct sockaddr *peer)
 {
     struct http_conn *conn = http->spare;
     if (conn != NULL)
         http->spare = conn->next_spare;
     else
         conn = h2o_mem_alloc(sizeof(*conn));
-    *conn = (struct http_conn){.http = http, .site = site};
+    *conn = (struct http_conn){.http = http, .kind = kind};
     buf_init(&conn->line, LOGGED_METHOD_MAX + LOGGED_TARGET_MAX);
     buf_init(&conn->behind, BEHIND_MAX);
     h2o_linklist_init_anchor(&conn->relaying);
@@ -364,7 +366,7 @@ void guard_accept(struct http_loop *http, const struct http_site *site, h2o_acce
     watch_init(conn);
     name_peer(conn, peer);
     h2o_linklist_insert(&http->conns, &conn->link);
-    if (site->is_main)
+    if (kind == SITE_MAIN)
         http->main_conns++;
     else
         http->admin_conns++;
@@ -387,7 +389,7 @@ void guard_close_idle(struct http_loop *http, bool fresh)
         struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
         int unread = 0;
         next = node->next;
-        if (!conn->site->is_main || http1_of(conn) == NULL || conn->active != 0 ||
+        if (conn->kind != SITE_MAIN || http1_of(conn) == NULL || conn->active != 0 ||
             conn->sock->_cb.read != read_head || conn->sock->input->size != 0 || conn->skip != 0 ||
             (conn->served == 0 && !fresh))
             continue;

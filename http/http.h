@@ -26,6 +26,7 @@ struct http_body;
 struct http_conn;
 struct http_gzip;
 struct metrics;
+struct http_reign;
 struct http_route;
 struct http_server;
 struct http_site;
@@ -59,6 +60,7 @@ struct http_request {
     /* private to http/ */
     struct http_server *server;
     const struct http_site *site;
+    struct http_reign *reign; /* that it came under */
     struct http_conn *conn;
     struct http_body *body;  /* HTTP/1's; NULL: none */
     struct http_gzip *gzip;  /* what compresses a reply bit by bit; NULL: nothing */
@@ -362,14 +364,22 @@ struct str http_disposition(h2o_mem_pool_t *pool, enum config_disposition dispos
 /* -- running ----------------------------------------------------------------------------------- */
 
 /* Opens every address of [server] listen once for each of `loops` (SO_REUSEPORT; a unix socket is
- * opened once and shared), and logs each with the port it really has. False: an address isn't
- * available, *error_r (the server's) says which and why. */
-bool http_server_listen(struct http_server *server, unsigned loops, const char **error_r);
+ * opened once and shared), and logs each with the port it really has. before: the server that it is
+ * to follow, whose listeners it takes over as far as it has the same addresses; NULL = none. False:
+ * an address isn't available, *error_r (the server's) says which and why; `before` has all that it
+ * had. Main thread. */
+bool http_server_listen(struct http_server *server, unsigned loops, struct http_server *before,
+                        const char **error_r);
 /* On the loop's thread, after http_server_listen(). */
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop);
 /* Stops accepting, asks connections to end (Connection: close, GOAWAY). `idle` runs when the last
  * request was served and the last busy connection is gone. */
 void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg);
+/* From now on what comes is served as `server` says, whose loops these are too; connections stay.
+ * gone(arg): the last request that the server before has to answer is over, and was logged; in a
+ * later turn, not when the loop is destroyed before. */
+void http_loop_adopt(struct http_loop *http, struct http_server *server, void (*gone)(void *arg),
+                     void *arg);
 void http_loop_destroy(struct http_loop **http);
 /* The admin listener and the control socket, served by one of the loops. ready: asked by /readyz.
  * drain: what POST /drain on the control socket does. */

@@ -80,17 +80,18 @@ bool csrf_valid(const struct key *key, struct str cookie, struct str text, uint6
 
 /* -- server.c ---------------------------------------------------------------------------------- */
 
-/* One of h2o's hosts: what a listener leads to. */
+/* What a listener leads to. The public one is logged, and counted against max_connections. */
+enum site_kind { SITE_MAIN, SITE_ADMIN, SITE_CONTROL, SITES };
+
 struct http_site {
-    struct http_server *server;
     struct routes *routes;
     const struct chain *chain; /* of requests without a route; NULL: none */
-    h2o_hostconf_t *hosts[2];  /* NULL-terminated, as h2o wants it */
-    bool is_main;              /* the public one: logged, counted against max_connections */
+    bool is_main;
 };
 
 struct listener {
-    struct address address;
+    struct address wanted;  /* as configured: its port may be 0 */
+    struct address address; /* as bound */
     int *fds; /* one a loop; a unix socket's are duplicates; -1 = a loop took it or closed it */
     unsigned fd_count;
 };
@@ -100,8 +101,7 @@ struct http_server {
     struct http_auth auth;
     struct access_log *access;
     struct metrics *metrics;
-    h2o_globalconf_t h2o;
-    struct http_site main, admin, control;
+    struct http_site sites[SITES];
     struct http_middleware *middleware; /* all of them, owned */
     h2o_mem_pool_t chains;
     struct network *trusted;
@@ -112,10 +112,9 @@ struct http_server {
     struct template *error_page;
     struct address *addresses;
     size_t address_count;
-    struct listener *listeners;
+    struct listener **listeners; /* public ones; a server that follows takes over what it needs */
     size_t listener_count;
     struct http_admin admin_fns;
-    _Atomic uint32_t connections;  /* of the main site */
     uint64_t sweep_ms, stalled_ms; /* a reply of which nothing got through for so long is given up;
                                       here so that tests need not wait */
     uint64_t linger_ms;            /* HTTP/2: for who still sends a body after the reply */
@@ -126,19 +125,36 @@ struct listening {
     struct http_loop *http;
     h2o_socket_t *sock; /* NULL = closed */
     h2o_accept_ctx_t accept;
-    const struct http_site *site;
+    enum site_kind kind;
+    const struct listener *of; /* NULL: the loop's own, of admin or control */
+    struct listening *next;
     struct timer retry;
     uint64_t complained_ms; /* when the log last heard of trouble; 0 = never */
 };
 
 enum { MAX_ADMIN_LISTENERS = 3 };
 
-struct http_loop {
+/* For how long a loop serves what a configuration says: from http_loop_adopt() on until the last
+ * request that came under it is gone. */
+struct http_reign {
+    struct http_loop *http;
     struct http_server *server;
+    uint32_t requests;
+    bool over;        /* another one's turn */
+    struct task task; /* tells */
+    void (*gone)(void *arg);
+    void *arg;
+};
+
+struct http_loop {
+    struct http_server *server; /* the reign's */
+    struct http_reign *reign;   /* of requests that come now */
+    unsigned reigns_over;       /* before it, of which some requests are under way */
     struct loop *loop;
+    h2o_globalconf_t conf;
+    h2o_hostconf_t *hosts[2]; /* NULL-terminated, as h2o wants it */
     h2o_context_t h2o;
     struct listening *listening;
-    size_t listening_count;
     struct listener admin_listeners[MAX_ADMIN_LISTENERS];
     size_t admin_listener_count;
     h2o_linklist_t conns;    /* struct http_conn.link */
@@ -172,9 +188,9 @@ void sending_goes_on(struct http_request *request);
 bool listener_open(struct listener *listener, const struct address *address, unsigned count,
                    unsigned mode, char *error, size_t error_size);
 void listener_close(struct listener *listener);
-/* Takes over fd. */
-void listening_start(struct listening *listening, struct http_loop *http,
-                     const struct http_site *site, int fd);
+/* Takes over fd, and goes into the loop's list. of: may be NULL. */
+void listening_start(struct http_loop *http, enum site_kind kind, const struct listener *of,
+                     int fd);
 /* Accepts what waits, then closes. */
 void listening_stop(struct listening *listening);
 /* Closes without accepting. */
@@ -185,7 +201,7 @@ void listening_abandon(struct listening *listening);
 /* A connection, from accept to close. Lives in its loop's list or among its spares. */
 struct http_conn {
     struct http_loop *http;
-    const struct http_site *site;
+    enum site_kind kind;
     h2o_socket_t *sock; /* NULL = closed */
     h2o_linklist_t link;
     h2o_socket_cb h2o_read;    /* h2o's reader of HTTP/1 requests, behind ours */
@@ -216,8 +232,10 @@ struct http_conn {
     struct http_conn *next_spare;
 };
 
-void guard_accept(struct http_loop *http, const struct http_site *site, h2o_accept_ctx_t *accept,
-                  int fd, const struct sockaddr *peer);
+void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t *accept, int fd,
+                  const struct sockaddr *peer);
+/* Connections of the main site in the whole process, those that are being accepted included. */
+extern _Atomic uint32_t guard_connections;
 struct http_conn *guard_conn(const h2o_req_t *req);
 /* The client of HTTP/1 is gone: ends connection and request. */
 void guard_left(struct http_conn *conn);
@@ -306,8 +324,8 @@ uint64_t http2_bodies_reserved(void);
 /* -- request.c, forwarded.c -------------------------------------------------------------------- */
 
 /* `dispose` runs with the request when its pool goes. */
-struct http_request *request_create(const struct http_site *site, struct http_conn *conn,
-                                    h2o_req_t *req, void (*dispose)(void *request));
+struct http_request *request_create(struct http_conn *conn, h2o_req_t *req,
+                                    void (*dispose)(void *request));
 bool request_id_valid(struct str id);
 bool host_valid(struct str host);
 /* Takes the target apart and refuses what no route may see. 0 or 400, 414, 431. */

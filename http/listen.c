@@ -109,7 +109,7 @@ bool listener_open(struct listener *listener, const struct address *address, uns
 {
     char text[ADDRESS_TEXT_MAX];
     bool local = address->sa.any.sa_family == AF_UNIX;
-    *listener = (struct listener){.address = *address, .fd_count = count};
+    *listener = (struct listener){.wanted = *address, .address = *address, .fd_count = count};
     listener->fds = h2o_mem_alloc(count * sizeof(int));
     for (unsigned i = 0; i < count; i++)
         listener->fds[i] = -1;
@@ -153,20 +153,19 @@ void listener_close(struct listener *listener)
 static bool admit(struct listening *listening)
 {
     struct http_loop *http = listening->http;
-    struct http_server *server = http->server;
-    if (!listening->site->is_main)
+    if (listening->kind != SITE_MAIN)
         return http->admin_conns < MAX_ADMIN_CONNECTIONS;
-    if (atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed) <
-        server->config->server.max_connections)
+    if (atomic_fetch_add_explicit(&guard_connections, 1, memory_order_relaxed) <
+        http->server->config->server.max_connections)
         return true;
-    atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&guard_connections, 1, memory_order_relaxed);
     return false;
 }
 
 static void dismiss(struct listening *listening)
 {
-    if (listening->site->is_main)
-        atomic_fetch_sub_explicit(&listening->http->server->connections, 1, memory_order_relaxed);
+    if (listening->kind == SITE_MAIN)
+        atomic_fetch_sub_explicit(&guard_connections, 1, memory_order_relaxed);
 }
 
 static void look_away(struct listening *listening, const char *why)
@@ -204,7 +203,7 @@ static bool accept_some(struct listening *listening, unsigned most)
                 look_away(listening, strerror(errno));
             return false;
         }
-        guard_accept(listening->http, listening->site, &listening->accept, client, &peer.any);
+        guard_accept(listening->http, listening->kind, &listening->accept, client, &peer.any);
     }
     return true;
 }
@@ -221,12 +220,13 @@ static void retry(struct timer *timer)
     h2o_socket_read_start(listening->sock, on_readable);
 }
 
-void listening_start(struct listening *listening, struct http_loop *http,
-                     const struct http_site *site, int fd)
+void listening_start(struct http_loop *http, enum site_kind kind, const struct listener *of, int fd)
 {
-    *listening = (struct listening){.http = http, .site = site};
+    struct listening *listening = h2o_mem_alloc(sizeof(*listening));
+    *listening = (struct listening){.http = http, .kind = kind, .of = of, .next = http->listening};
+    http->listening = listening;
     listening->accept.ctx = &http->h2o;
-    listening->accept.hosts = (h2o_hostconf_t **)(uintptr_t)site->hosts;
+    listening->accept.hosts = http->hosts;
     timer_init(&listening->retry, retry);
     listening->sock = h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_DONT_READ);
     listening->sock->data = listening;

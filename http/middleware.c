@@ -81,11 +81,12 @@ static const struct chain *make_chain(struct http_server *server, const struct c
 
 void http_middleware_link(struct http_server *server, struct diag *diag)
 {
-    server->main.chain = make_chain(server, &nothing, &server->config->server.middleware, diag);
-    for (struct http_route *route = routes_first(server->main.routes); route != NULL;
+    server->sites[SITE_MAIN].chain =
+        make_chain(server, &nothing, &server->config->server.middleware, diag);
+    for (struct http_route *route = routes_first(server->sites[SITE_MAIN].routes); route != NULL;
          route = routes_next(route)) {
         const struct config_strings *list = route_middleware(route);
-        const struct chain *chain = server->main.chain;
+        const struct chain *chain = server->sites[SITE_MAIN].chain;
         if (list != NULL && list->count != 0)
             chain = make_chain(server, chain, list, diag);
         route_set_chain(route, chain);

@@ -73,8 +73,8 @@ static struct str scheme_of(const struct http_conn *conn)
     return conn->sock->ssl != NULL ? STR("https") : STR("http");
 }
 
-struct http_request *request_create(const struct http_site *site, struct http_conn *conn,
-                                    h2o_req_t *req, void (*dispose)(void *request))
+struct http_request *request_create(struct http_conn *conn, h2o_req_t *req,
+                                    void (*dispose)(void *request))
 {
     struct http_loop *http = conn->http;
     struct http_request *request = h2o_mem_alloc_shared(&req->pool, sizeof(*request), dispose);
@@ -90,8 +90,10 @@ struct http_request *request_create(const struct http_site *site, struct http_co
                                      .started_us = clock_us(),
                                      .flags = "",
                                      .server = http->server,
-                                     .site = site,
+                                     .site = &http->server->sites[conn->kind],
+                                     .reign = http->reign,
                                      .conn = conn};
+    http->reign->requests++;
     if (req->version < 0x200 && conn->scan.framing.at != 0 && conn->scan.status == 0) {
         strip_hidden(&req->headers, conn);
         body_announced(request);

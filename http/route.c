@@ -453,7 +453,7 @@ int routes_match(const struct routes *routes, struct http_request *request)
 
 int http_route_match(struct http_server *server, struct http_request *request)
 {
-    return routes_match(server->main.routes, request);
+    return routes_match(server->sites[SITE_MAIN].routes, request);
 }
 
 const struct http_route *http_route_add(struct http_server *server, const char *name,
@@ -461,5 +461,6 @@ const struct http_route *http_route_add(struct http_server *server, const char *
                                         http_handler_fn *handler, void *arg, struct pos at,
                                         struct diag *diag)
 {
-    return routes_add(server->main.routes, name, methods, pattern, handler, arg, at, diag);
+    return routes_add(server->sites[SITE_MAIN].routes, name, methods, pattern, handler, arg, at,
+                      diag);
 }

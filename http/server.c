@@ -88,13 +88,16 @@ static void on_dispose(void *arg)
         };
         http_log(request->conn->http, route != NULL ? http_route_pattern(route) : STR(""), &record);
     }
+    struct http_reign *reign = request->reign;
+    if (--reign->requests == 0 && reign->over)
+        task_defer(request->loop, &reign->task);
     guard_done(request->conn, request);
 }
 
 void log_by_h2o(h2o_req_t *req, int status)
 {
     struct http_conn *conn = guard_conn(req);
-    if (!conn->site->is_main)
+    if (conn->kind != SITE_MAIN)
         return;
     struct access_record record = {
         .id = request_id_make(conn->http, &req->pool),
@@ -175,7 +178,7 @@ static void dispatch(struct http_request *request)
 static int on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
     struct http_conn *conn = guard_conn(req);
-    struct http_request *request = request_create(conn->site, conn, req, on_dispose);
+    struct http_request *request = request_create(conn, req, on_dispose);
     (void)handler;
     guard_begun(conn);
     watch_begin(conn, request);
@@ -238,20 +241,6 @@ static void sweep(struct timer *timer)
 
 /* -- the server ------------------------------------------------------------------------------- */
 
-static void add_site(struct http_server *server, struct http_site *site, const char *name)
-{
-    site->server = server;
-    site->routes = routes_create();
-    site->is_main = site == &server->main;
-    site->hosts[0] =
-        h2o_config_register_host(&server->h2o, h2o_iovec_init(name, strlen(name)), 65535);
-    h2o_pathconf_t *all = h2o_config_register_path(site->hosts[0], "/", 0);
-    h2o_create_handler(all, sizeof(h2o_handler_t))->on_req = on_request;
-    if (site->is_main)
-        h2o_create_logger(&site->hosts[0]->fallback_path, sizeof(h2o_logger_t))->log_access =
-            log_h2o_error;
-}
-
 static void read_addresses(struct http_server *server, struct diag *diag)
 {
     const struct config *config = server->config;
@@ -298,14 +287,9 @@ struct http_server *http_server_create(const struct config *config, const struct
     server->stalled_ms = STALLED_MS;
     server->linger_ms = LINGER_MS;
     http2_setup();
-    h2o_config_init(&server->h2o);
-    server->h2o.server_name = h2o_iovec_init("", 0); /* see reply.c */
-    server->h2o.max_request_entity_size = config->server.max_body;
-    server->h2o.http1.req_timeout = config->server.idle_timeout_ms;
-    server->h2o.http2.idle_timeout = config->server.idle_timeout_ms;
-    add_site(server, &server->main, "main");
-    add_site(server, &server->admin, "admin");
-    add_site(server, &server->control, "control");
+    for (enum site_kind kind = 0; kind < SITES; kind++)
+        server->sites[kind] =
+            (struct http_site){.routes = routes_create(), .is_main = kind == SITE_MAIN};
     admin_init(server, diag);
     read_addresses(server, diag);
     problem_init(server, diag);
@@ -324,8 +308,10 @@ void http_server_destroy(struct http_server **server_p)
     struct http_server *server = *server_p;
     if (server == NULL)
         return;
-    for (size_t i = 0; i < server->listener_count; i++)
-        listener_close(&server->listeners[i]);
+    for (size_t i = 0; i < server->listener_count; i++) {
+        listener_close(server->listeners[i]);
+        free(server->listeners[i]);
+    }
     for (size_t i = 0; i < server->static_count; i++)
         http_static_unmount(&server->statics[i]);
     chain_destroy_all(server);
@@ -335,32 +321,74 @@ void http_server_destroy(struct http_server **server_p)
     free(server->listeners);
     free(server->addresses);
     free(server->trusted);
-    routes_destroy(&server->main.routes);
-    routes_destroy(&server->admin.routes);
-    routes_destroy(&server->control.routes);
+    for (enum site_kind kind = 0; kind < SITES; kind++)
+        routes_destroy(&server->sites[kind].routes);
     template_set_destroy(&server->templates);
-    h2o_config_dispose(&server->h2o);
     free(server);
     *server_p = NULL;
 }
 
-bool http_server_listen(struct http_server *server, unsigned loops, const char **error_r)
+/* NULL: there is none for this address. */
+static struct listener **find_listener(struct http_server *server, const struct address *address)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (address_equal(&server->listeners[i]->wanted, address))
+            return &server->listeners[i];
+    return NULL;
+}
+
+static void take_over(struct http_server *server, struct http_server *before,
+                      const struct address *address)
+{
+    struct listener **found = find_listener(before, address);
+    gw_assert(found != NULL);
+    server->listeners[server->listener_count++] = *found;
+    *found = before->listeners[--before->listener_count];
+}
+
+/* An address of a pair shares the port that the first was given. */
+static bool listen_anew(struct http_server *server, const struct address *wanted, in_port_t port,
+                        unsigned loops)
+{
+    struct address address = *wanted;
+    struct listener *listener = h2o_mem_alloc(sizeof(*listener));
+    if (address.optional && address.sa.v6.sin6_port == 0)
+        address.sa.v6.sin6_port = port;
+    if (!listener_open(listener, &address, loops, 0660, server->error, sizeof(server->error))) {
+        free(listener);
+        return address.optional;
+    }
+    listener->wanted = *wanted;
+    server->listeners[server->listener_count++] = listener;
+    return true;
+}
+
+bool http_server_listen(struct http_server *server, unsigned loops, struct http_server *before,
+                        const char **error_r)
 {
     in_port_t port = 0;
+    bool *kept = h2o_mem_alloc((server->address_count + 1) * sizeof(*kept));
     server->listeners = h2o_mem_alloc((server->address_count + 1) * sizeof(*server->listeners));
     for (size_t i = 0; i < server->address_count; i++) {
-        struct address *address = &server->addresses[i];
-        struct listener *listener = &server->listeners[server->listener_count];
-        if (address->optional && address->sa.v6.sin6_port == 0)
-            address->sa.v6.sin6_port = port; /* a pair shares the port that the first was given */
-        if (listener_open(listener, address, loops, 0660, server->error, sizeof(server->error))) {
-            server->listener_count++;
-            port = listener->address.sa.v4.sin_port;
-        } else if (!address->optional) {
+        kept[i] = before != NULL && find_listener(before, &server->addresses[i]) != NULL;
+        for (size_t k = 0; k < i; k++) /* said twice: the second is in use */
+            kept[i] &= !address_equal(&server->addresses[k], &server->addresses[i]);
+        if (kept[i])
+            continue;
+        if (!listen_anew(server, &server->addresses[i], port, loops)) {
             *error_r = server->error;
+            free(kept);
             return false;
         }
+        if (server->listener_count != 0)
+            port = server->listeners[server->listener_count - 1]->address.sa.v4.sin_port;
     }
+    for (size_t i = 0; i < server->address_count; i++)
+        if (kept[i])
+            take_over(server, before, &server->addresses[i]);
+    free(kept);
+    if (before != NULL)
+        server->admin_fns = before->admin_fns;
     return true;
 }
 
@@ -383,14 +411,60 @@ static void drain_again(struct timer *timer)
     guard_close_idle(http, true);
 }
 
+/* What h2o calls, for any site: which one it is, the connection says. */
+static void add_handler(struct http_loop *http)
+{
+    http->hosts[0] =
+        h2o_config_register_host(&http->conf, h2o_iovec_init(H2O_STRLIT("gateway")), 65535);
+    h2o_pathconf_t *all = h2o_config_register_path(http->hosts[0], "/", 0);
+    h2o_create_handler(all, sizeof(h2o_handler_t))->on_req = on_request;
+    h2o_create_logger(&http->hosts[0]->fallback_path, sizeof(h2o_logger_t))->log_access =
+        log_h2o_error;
+}
+
+static void tell_gone(struct task *task)
+{
+    struct http_reign *reign = CONTAINER_OF(task, struct http_reign, task);
+    void (*gone)(void *arg) = reign->gone;
+    void *arg = reign->arg;
+    reign->http->reigns_over--;
+    free(reign);
+    gone(arg);
+}
+
+static struct http_reign *reign_begin(struct http_loop *http, struct http_server *server)
+{
+    struct http_reign *reign = h2o_mem_alloc(sizeof(*reign));
+    *reign = (struct http_reign){.http = http, .server = server};
+    task_init(&reign->task, tell_gone);
+    http->reign = reign;
+    http->server = server;
+    return reign;
+}
+
+/* What h2o is told of the configuration. */
+static void configure(struct http_loop *http)
+{
+    const struct config_server *config = &http->server->config->server;
+    http->conf.max_request_entity_size = config->max_body;
+    http->conf.http1.req_timeout = config->idle_timeout_ms;
+    http->conf.http2.idle_timeout = config->idle_timeout_ms;
+}
+
+static void listen_to(struct http_loop *http, struct listener *listener)
+{
+    unsigned index = loop_index(http->loop);
+    gw_assert(index < listener->fd_count);
+    listening_start(http, SITE_MAIN, listener, listener->fds[index]);
+    listener->fds[index] = -1;
+}
+
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop)
 {
     struct http_loop *http = h2o_mem_alloc(sizeof(*http));
-    size_t listenings = server->listener_count + MAX_ADMIN_LISTENERS;
-    unsigned index = loop_index(loop);
     memset(http, 0, sizeof(*http));
-    http->server = server;
     http->loop = loop;
+    reign_begin(http, server);
     h2o_linklist_init_anchor(&http->conns);
     h2o_linklist_init_anchor(&http->sending);
     http->chunks = chunks_create();
@@ -399,16 +473,58 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
     task_init(&http->idle_task, tell_idle);
     ssize_t seeded = getrandom(http->random, sizeof(http->random), 0);
     gw_assert(seeded == (ssize_t)sizeof(http->random));
-    h2o_context_init(&http->h2o, loop_h2o(loop), &server->h2o);
-    http->listening = h2o_mem_alloc(listenings * sizeof(*http->listening));
-    for (size_t i = 0; i < server->listener_count; i++) {
-        struct listener *listener = &server->listeners[i];
-        gw_assert(index < listener->fd_count);
-        listening_start(&http->listening[http->listening_count++], http, &server->main,
-                        listener->fds[index]);
-        listener->fds[index] = -1;
-    }
+    h2o_config_init(&http->conf);
+    http->conf.server_name = h2o_iovec_init("", 0); /* see reply.c */
+    configure(http);
+    add_handler(http);
+    h2o_context_init(&http->h2o, loop_h2o(loop), &http->conf);
+    for (size_t i = 0; i < server->listener_count; i++)
+        listen_to(http, server->listeners[i]);
     return http;
+}
+
+static bool has_listener(const struct http_server *server, const struct listener *listener)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        if (server->listeners[i] == listener)
+            return true;
+    return false;
+}
+
+static bool listens_to(const struct http_loop *http, const struct listener *listener)
+{
+    for (const struct listening *it = http->listening; it != NULL; it = it->next)
+        if (it->of == listener)
+            return true;
+    return false;
+}
+
+void http_loop_adopt(struct http_loop *http, struct http_server *server, void (*gone)(void *arg),
+                     void *arg)
+{
+    struct http_reign *before = http->reign;
+    reign_begin(http, server);
+    configure(http);
+    http->h2o.http1.req_timeout.timeout = http->conf.http1.req_timeout;
+    http->h2o.http2.idle_timeout.timeout = http->conf.http2.idle_timeout;
+    for (struct listening **at = &http->listening, *it; (it = *at) != NULL;) {
+        if (it->of == NULL || has_listener(server, it->of)) {
+            at = &it->next;
+            continue;
+        }
+        listening_stop(it);
+        *at = it->next;
+        free(it);
+    }
+    for (size_t i = 0; !http->draining && i < server->listener_count; i++)
+        if (!listens_to(http, server->listeners[i]))
+            listen_to(http, server->listeners[i]);
+    http->reigns_over++;
+    before->over = true;
+    before->gone = gone;
+    before->arg = arg;
+    if (before->requests == 0)
+        task_defer(http->loop, &before->task);
 }
 
 void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg)
@@ -416,9 +532,9 @@ void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg)
     http->idle_fn = idle;
     http->idle_arg = arg;
     http->draining = true;
-    for (size_t i = 0; i < http->listening_count; i++)
-        if (http->listening[i].site->is_main)
-            listening_stop(&http->listening[i]);
+    for (struct listening *it = http->listening; it != NULL; it = it->next)
+        if (it->kind == SITE_MAIN)
+            listening_stop(it);
     h2o_context_request_shutdown(&http->h2o);
     guard_close_idle(http, false);
     timer_start(http->loop, &http->drain_timer, DRAIN_CHECK_MS);
@@ -432,18 +548,24 @@ void http_loop_destroy(struct http_loop **http_p)
     if (http == NULL)
         return;
     http->idle_fn = NULL;
-    for (size_t i = 0; i < http->listening_count; i++)
-        listening_abandon(&http->listening[i]);
+    for (struct listening *it; (it = http->listening) != NULL;) {
+        listening_abandon(it);
+        http->listening = it->next;
+        free(it);
+    }
     guard_close_all(http);
     for (unsigned turns = 0; turns < DESTROY_TURNS && !h2o_linklist_is_empty(&http->conns); turns++)
         loop_turn(http->loop, 10);
     gw_assert(h2o_linklist_is_empty(&http->conns));
+    while (http->reigns_over != 0)
+        loop_turn(http->loop, 0);
     timer_stop(http->loop, &http->sweep);
     timer_stop(http->loop, &http->drain_timer);
     task_cancel(&http->idle_task);
     h2o_timeout_unlink(&http->h2o.http2._graceful_shutdown_timeout);
     h2o_multithread_queue_t *queue = http->h2o.queue;
     h2o_context_dispose(&http->h2o);
+    h2o_config_dispose(&http->conf);
     free(queue); /* h2o 2.2.5 leaves it behind */
     for (size_t i = 0; i < http->admin_listener_count; i++)
         listener_close(&http->admin_listeners[i]);
@@ -453,7 +575,7 @@ void http_loop_destroy(struct http_loop **http_p)
         free(conn);
     }
     chunks_destroy(&http->chunks);
-    free(http->listening);
+    free(http->reign);
     free(http);
     *http_p = NULL;
 }

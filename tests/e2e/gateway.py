@@ -35,7 +35,7 @@ def until(condition, what="it", seconds=15):
 class Gateway:
     """One running gateway. `folder` holds gateway.toml, templates/ and what it writes."""
 
-    def __init__(self, folder, config, templates=None, env=None, preload=None):
+    def __init__(self, folder, config, templates=None, env=None, preload=None, arguments=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "templates").mkdir(exist_ok=True)
@@ -50,6 +50,7 @@ class Gateway:
         if preload is not None:
             self.env["LD_PRELOAD"] = str(TOOLS / preload)
             self.env["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        self.arguments = arguments
         self.process = None
         self.addresses = []
         self.admin = None
@@ -58,7 +59,8 @@ class Gateway:
         self.stdout = open(self.folder / "stdout", "wb")
         self.stderr = open(self.folder / "stderr", "wb")
         self.process = subprocess.Popen(
-            [BINARY, "run", "-c", self.config], stdout=self.stdout, stderr=self.stderr, env=self.env
+            [BINARY, "run", "-c", self.config, *self.arguments],
+            stdout=self.stdout, stderr=self.stderr, env=self.env,
         )
         end = time.monotonic() + 30
         while not re.search(r'"?msg"?[=:]"ready"', self.log()):

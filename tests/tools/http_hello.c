@@ -195,7 +195,7 @@ int main(int argc, char **argv)
     }
     main_loop = loop_create(0);
     struct http_admin admin = {.ready = ready, .drain = drain, .arg = main_loop};
-    if (!http_server_listen(server, 1, &error))
+    if (!http_server_listen(server, 1, NULL, &error))
         return fprintf(stderr, "%s\n", error), 69;
     http = http_loop_create(server, main_loop);
     if (!http_admin_start(http, &admin, &error))

@@ -41,7 +41,7 @@ static inline void live_create(struct live *live, struct config *config,
 static inline void live_listen(struct live *live)
 {
     const char *error;
-    if (!http_server_listen(live->server, 1, &error))
+    if (!http_server_listen(live->server, 1, NULL, &error))
         fail_msg("%s", error);
     live->http = http_loop_create(live->server, live->loop);
 }
@@ -58,7 +58,7 @@ static inline void live_destroy(struct live *live)
 static inline const char *live_ask(struct live *live, const char *line, const char *fields)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = live->server->listeners[0].address.sa.v4.sin_port,
+                             .sin_port = live->server->listeners[0]->address.sa.v4.sin_port,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     char request[4096];
     size_t n = 0;

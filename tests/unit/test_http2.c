@@ -193,10 +193,10 @@ static int setup(void **state)
     }
     assert_int_equal(diag_errors(it.diag), 0);
     it.loop = loop_create(0);
-    if (!http_server_listen(it.server, 1, &error))
+    if (!http_server_listen(it.server, 1, NULL, &error))
         fail_msg("%s", error);
     it.http = http_loop_create(it.server, it.loop);
-    it.port = ntohs(it.server->listeners[0].address.sa.v4.sin_port);
+    it.port = ntohs(it.server->listeners[0]->address.sa.v4.sin_port);
     return 0;
 }
 

@@ -308,10 +308,10 @@ static int setup(void **state)
                        routes[i].handler, NULL, at, it.diag);
     assert_int_equal(diag_errors(it.diag), 0);
     it.loop = loop_create(0);
-    if (!http_server_listen(it.server, 1, &error))
+    if (!http_server_listen(it.server, 1, NULL, &error))
         fail_msg("%s", error);
     it.http = http_loop_create(it.server, it.loop);
-    it.port = ntohs(it.server->listeners[0].address.sa.v4.sin_port);
+    it.port = ntohs(it.server->listeners[0]->address.sa.v4.sin_port);
     assert_int_equal(pthread_create(&it.thread, NULL, run, NULL), 0);
     return 0;
 }

@@ -210,13 +210,13 @@ static void start(uint32_t max_connections)
     http_control_add(it.server, "show", HTTP_GET, STR("/certificates/{id}"), hello, NULL);
     assert_int_equal(diag_errors(it.diag), 0);
     it.loop = loop_create(0);
-    if (!http_server_listen(it.server, 1, &error))
+    if (!http_server_listen(it.server, 1, NULL, &error))
         fail_msg("%s", error);
     it.http = http_loop_create(it.server, it.loop);
     struct http_admin admin = {.ready = is_ready, .drain = drain};
     if (!http_admin_start(it.http, &admin, &error))
         fail_msg("%s", error);
-    it.port = ntohs(it.server->listeners[0].address.sa.v4.sin_port);
+    it.port = ntohs(it.server->listeners[0]->address.sa.v4.sin_port);
     it.admin = ntohs(it.http->admin_listeners[0].address.sa.v4.sin_port);
     assert_int_equal(pthread_create(&it.thread, NULL, run, NULL), 0);
 }

@@ -242,7 +242,7 @@ static void test_a_client_that_left_is_not_worked_for(void **state)
     struct site site;
     open_site(&site, PART("learner", "/late", REQUIRED));
     struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = site.live.server->listeners[0].address.sa.v4.sin_port,
+                             .sin_port = site.live.server->listeners[0]->address.sa.v4.sin_port,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     static const char request[] = "GET /issue/7 HTTP/1.1\r\nHost: a\r\n\r\n";
     unsigned before = atomic_load(&origin.asked);

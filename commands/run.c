@@ -1,6 +1,7 @@
 /* gateway run: serves a configuration, and waits for what an operator wants of it. SIGTERM and
  * SIGINT (or POST /drain) drain, a second one stops now; SIGHUP (or POST /reload) reads the
- * configuration again; SIGUSR1 opens the access log's file again. */
+ * configuration again; SIGUSR1 opens the access log's file again; SIGUSR2 starts the binary anew
+ * and hands over to it. */
 #include <errno.h>
 #include <malloc.h>
 #include <poll.h>
@@ -18,13 +19,17 @@
 #include "commands/commands.h"
 #include "commands/operate.h"
 #include "commands/reload.h"
+#include "commands/upgrade.h"
 #include "commands/watch.h"
 #include "commands/workers.h"
+#include "http/inherit.h"
 
 struct gateway {
     struct workers *workers;
     struct reload *reload;
     struct watch *watch; /* NULL: nobody watches the files */
+    struct upgrade *upgrade;
+    bool handed_on; /* a new process serves */
     int signals;
     int wake; /* eventfd: something happened on another thread, main thread look */
     _Atomic bool ready, drain_asked;
@@ -64,6 +69,17 @@ static void reopen_log(struct gateway *gateway)
                   log_quote(str_from(strerrordesc_np(errno))));
 }
 
+static void begin_upgrade(struct gateway *gateway)
+{
+    enum { MOST = 4096 };
+    if (!atomic_load(&gateway->ready))
+        return; /* it is about to end */
+    int *sockets = calloc(MOST, sizeof(*sockets));
+    gw_assert(sockets != NULL);
+    upgrade_begin(gateway->upgrade, sockets, workers_sockets(gateway->workers, sockets, MOST));
+    free(sockets);
+}
+
 /* The number of a signal to end, 0 = none. */
 static int take_signal(struct gateway *gateway)
 {
@@ -77,6 +93,9 @@ static int take_signal(struct gateway *gateway)
     case SIGHUP:
         reload_ask(gateway->reload, "signal");
         return 0;
+    case SIGUSR2:
+        begin_upgrade(gateway);
+        return 0;
     default:
         return (int)info.ssi_signo;
     }
@@ -88,7 +107,8 @@ static int wait_event(struct gateway *gateway, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = gateway->signals, .events = POLLIN},
                            {.fd = gateway->wake, .events = POLLIN},
-                           {.fd = watch_fd(gateway->watch), .events = POLLIN}};
+                           {.fd = watch_fd(gateway->watch), .events = POLLIN},
+                           {.fd = upgrade_fd(gateway->upgrade), .events = POLLIN}};
     int settling_ms = watch_settling_ms(gateway->watch);
     bool settles = settling_ms >= 0 && (timeout_ms < 0 || settling_ms < timeout_ms);
     int n = poll(fds, COUNT(fds), settles ? settling_ms : timeout_ms);
@@ -97,6 +117,8 @@ static int wait_event(struct gateway *gateway, int timeout_ms)
         return -1;
     if (n > 0 && fds[2].revents != 0)
         watch_read(gateway->watch);
+    if (n > 0 && fds[3].revents != 0)
+        gateway->handed_on |= upgrade_read(gateway->upgrade);
     if (watch_settled(gateway->watch))
         reload_ask(gateway->reload, "files changed");
     if (n > 0 && fds[1].revents != 0 && read(gateway->wake, &count, sizeof(count)) < 0)
@@ -129,9 +151,11 @@ static void drain(struct gateway *gateway, const char *reason)
               log_quote(str_from(reason)), (unsigned long long)server->drain_delay_ms,
               (unsigned long long)server->drain_timeout_ms);
     /* Who sends us requests is to notice that we aren't ready before we refuse any. */
-    int signal = wait_until(gateway, server->drain_delay_ms, NULL);
+    int signal = 0;
+    if (!gateway->handed_on)
+        signal = wait_until(gateway, server->drain_delay_ms, NULL);
     if (signal <= 0) {
-        workers_drain(gateway->workers);
+        workers_drain(gateway->workers, gateway->handed_on);
         signal = wait_until(gateway, server->drain_timeout_ms, workers_idle);
     }
     if (signal != 0)
@@ -142,11 +166,13 @@ static void drain(struct gateway *gateway, const char *reason)
 static void serve(struct gateway *gateway)
 {
     int signal = 0;
-    while (signal <= 0 && !atomic_load(&gateway->drain_asked)) {
+    while (signal <= 0 && !gateway->handed_on && !atomic_load(&gateway->drain_asked)) {
         signal = wait_event(gateway, -1);
         reload_look(gateway->reload);
     }
-    drain(gateway, signal > 0 ? strsignal(signal) : "control");
+    if (!gateway->handed_on)
+        upgrade_notify("STOPPING=1");
+    drain(gateway, signal > 0 ? strsignal(signal) : gateway->handed_on ? "upgraded" : "control");
 }
 
 static void raise_file_limit(void)
@@ -169,7 +195,7 @@ static void keep_freed_memory(void)
 /* Before any thread starts, so that all of them inherit it: signals come by descriptor. */
 static int take_signals(void)
 {
-    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < COUNT(signals); i++)
@@ -191,6 +217,8 @@ static int run(struct site *site, bool watches)
     gw_assert(gateway.signals >= 0 && gateway.wake >= 0);
     raise_file_limit();
     keep_freed_memory();
+    inherit_sockets();
+    gateway.upgrade = upgrade_create();
 
     if (!http_server_listen(site->server, site->workers, NULL, &error)) {
         fprintf(stderr, "gateway: %s\n", error);
@@ -205,6 +233,7 @@ static int run(struct site *site, bool watches)
     reload_prepare(gateway.reload, site);
     gateway.workers = workers_start(site, &hooks, &error);
     reload_start(gateway.reload, gateway.workers);
+    inherit_close_rest();
     if (error != NULL) {
         dprintf(STDERR_FILENO, "gateway: %s\n", error);
         code = COMMAND_NO_ADDRESS;
@@ -212,6 +241,7 @@ static int run(struct site *site, bool watches)
         atomic_store(&gateway.ready, true);
         log_event(LOG_INFO, "ready", "workers=%u pages=%zu upstreams=%zu", site->workers,
                   site->config->page_count, site->config->upstream_count);
+        upgrade_tell_ready();
         serve(&gateway);
     }
     workers_stop(&gateway.workers);
@@ -219,6 +249,7 @@ static int run(struct site *site, bool watches)
     watch_destroy(&gateway.watch);
     log_event(LOG_INFO, "stopped", "%s", "");
 out:
+    upgrade_destroy(&gateway.upgrade);
     close(gateway.wake);
     close(gateway.signals);
     return code;

@@ -54,6 +54,7 @@ struct workers {
     unsigned count;
     pthread_barrier_t started, stopped;
     _Atomic unsigned idle;   /* workers that have drained */
+    bool handed_on;          /* another process listens: written before `drain` is posted */
     const char *admin_error; /* written before `started` */
     struct worker workers[];
 };
@@ -132,7 +133,7 @@ static void on_idle(void *arg)
 static void on_drain(struct message *message)
 {
     struct worker *worker = CONTAINER_OF(message, struct worker, drain);
-    http_loop_drain(worker->http, on_idle, worker);
+    http_loop_drain(worker->http, worker->all->handed_on, on_idle, worker);
 }
 
 static bool admin_checks(void *arg, struct out *out)
@@ -335,8 +336,16 @@ void workers_post_first(struct workers *all, struct message *message)
     loop_post(all->workers[0].loop, message);
 }
 
-void workers_drain(struct workers *all)
+size_t workers_sockets(const struct workers *all, int *fds_r, size_t most)
 {
+    return http_sockets(all->newest->site->server, all->workers[0].http, fds_r, most);
+}
+
+void workers_drain(struct workers *all, bool handed_on)
+{
+    all->handed_on = handed_on;
+    if (handed_on)
+        http_sockets_handed_on(all->newest->site->server, all->workers[0].http);
     for (unsigned i = 0; i < all->count; i++)
         loop_post(all->workers[i].loop, &all->workers[i].drain);
 }

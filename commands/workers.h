@@ -39,8 +39,11 @@ unsigned workers_sites(const struct workers *workers);
 /* Posts a message to the loop that serves admin and control. */
 void workers_post_first(struct workers *workers, struct message *message);
 
-/* Stops accepting; requests under way go on. */
-void workers_drain(struct workers *workers);
+/* All listening sockets, admin's and control's too, at most `most`: how many. */
+size_t workers_sockets(const struct workers *workers, int *fds_r, size_t most);
+/* Stops accepting; requests under way go on. handed_on: another process has the sockets, so that
+ * admin and control are its, too. */
+void workers_drain(struct workers *workers, bool handed_on);
 /* All of them are over. */
 bool workers_idle(const struct workers *workers);
 /* Ends what is left, and all threads and sites. */

@@ -111,8 +111,10 @@ static bool open_site(struct http_loop *http, enum site_kind kind, const struct 
     if (!listener_open(listener, address, 1, mode, server->error, sizeof(server->error)))
         return address->optional;
     http->admin_listener_count++;
-    listening_start(http, kind, NULL, listener->fds[0]);
-    listener->fds[0] = -1;
+    for (unsigned i = 0; i < listener->fd_count; i++) {
+        listening_start(http, kind, NULL, listener->fds[i]);
+        listener->fds[i] = -1;
+    }
     return true;
 }
 

@@ -372,9 +372,17 @@ bool http_server_listen(struct http_server *server, unsigned loops, struct http_
                         const char **error_r);
 /* On the loop's thread, after http_server_listen(). */
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop);
-/* Stops accepting, asks connections to end (Connection: close, GOAWAY). `idle` runs when the last
- * request was served and the last busy connection is gone. */
-void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg);
+/* The listening sockets of the public listeners, and of admin and control, which `first` serves:
+ * for a process that is to listen to them as well. Into fds_r, at most `most`; how many. Main
+ * thread. */
+size_t http_sockets(const struct http_server *server, const struct http_loop *first, int *fds_r,
+                    size_t most);
+/* That process does: files of unix sockets stay when this one ends. Main thread. */
+void http_sockets_handed_on(struct http_server *server, struct http_loop *first);
+/* Stops accepting, asks connections to end (Connection: close, GOAWAY); everything: on the admin
+ * listener and the control socket too. `idle` runs when the last request was served and the last
+ * busy connection is gone. */
+void http_loop_drain(struct http_loop *http, bool everything, void (*idle)(void *arg), void *arg);
 /* From now on what comes is served as `server` says, whose loops these are too; connections stay.
  * gone(arg): the last request that the server before has to answer is over, and was logged; in a
  * later turn, not when the loop is destroyed before. */

@@ -92,8 +92,13 @@ struct http_site {
 struct listener {
     struct address wanted;  /* as configured: its port may be 0 */
     struct address address; /* as bound */
-    int *fds; /* one a loop; a unix socket's are duplicates; -1 = a loop took it or closed it */
-    unsigned fd_count;
+    /* At least one a loop, where there is one socket only they are duplicates; loop i has i,
+     * i + loops, ... -1 = it took it. */
+    int *fds;
+    unsigned fd_count, loops;
+    int *sockets; /* numbers of those that are different sockets */
+    unsigned socket_count;
+    bool handed_on; /* another process listens to it: a socket's file stays */
 };
 
 struct http_server {
@@ -185,7 +190,8 @@ void sending_goes_on(struct http_request *request);
 
 /* -- listen.c ---------------------------------------------------------------------------------- */
 
-bool listener_open(struct listener *listener, const struct address *address, unsigned count,
+/* mode: of a unix socket's file. */
+bool listener_open(struct listener *listener, const struct address *address, unsigned loops,
                    unsigned mode, char *error, size_t error_size);
 void listener_close(struct listener *listener);
 /* Takes over fd, and goes into the loop's list. of: may be NULL. */

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/log.h"
+#include "http/inherit.h"
 
 enum {
     BACKLOG = 4096,
@@ -104,35 +105,63 @@ fail:;
     return -1;
 }
 
-bool listener_open(struct listener *listener, const struct address *address, unsigned count,
+static void add_socket(struct listener *listener, int fd)
+{
+    listener->fds =
+        h2o_mem_realloc(listener->fds, (listener->fd_count + 1) * sizeof(*listener->fds));
+    listener->fds[listener->fd_count++] = fd;
+}
+
+static bool shares_port(int fd)
+{
+    int on = 0;
+    socklen_t size = sizeof(on);
+    return getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, &size) == 0 && on != 0;
+}
+
+/* The next of a listener's sockets, or one more descriptor of the first. */
+static int open_next(struct listener *listener, unsigned mode, bool one_socket)
+{
+    bool first = listener->fd_count == 0;
+    if (!first && one_socket)
+        return fcntl(listener->fds[0], F_DUPFD_CLOEXEC, 0);
+    if (listener->address.sa.any.sa_family == AF_UNIX)
+        return open_local(&listener->address, mode);
+    return open_tcp(&listener->address, first);
+}
+
+bool listener_open(struct listener *listener, const struct address *address, unsigned loops,
                    unsigned mode, char *error, size_t error_size)
 {
     char text[ADDRESS_TEXT_MAX];
-    bool local = address->sa.any.sa_family == AF_UNIX;
-    *listener = (struct listener){.wanted = *address, .address = *address, .fd_count = count};
-    listener->fds = h2o_mem_alloc(count * sizeof(int));
-    for (unsigned i = 0; i < count; i++)
-        listener->fds[i] = -1;
-    for (unsigned i = 0; i < count; i++) {
-        if (!local)
-            listener->fds[i] = open_tcp(&listener->address, i == 0);
-        else if (i == 0)
-            listener->fds[i] = open_local(address, mode);
-        else
-            listener->fds[i] = fcntl(listener->fds[0], F_DUPFD_CLOEXEC, 0);
-        if (listener->fds[i] < 0) {
-            int reason = errno;
-            address_print(address, text);
-            snprintf(error, error_size, "can't listen on %s: %s", text, strerror(reason));
-            if (i == 0 && local)
-                listener->address.length = 0; /* not ours to remove */
-            listener_close(listener);
-            errno = reason;
-            return false;
+    bool one_socket = address->sa.any.sa_family == AF_UNIX;
+    *listener = (struct listener){.wanted = *address, .address = *address, .loops = loops};
+    for (int fd; (fd = inherit_take(address)) >= 0;)
+        add_socket(listener, fd);
+    unsigned inherited = listener->fd_count;
+    if (inherited != 0)
+        one_socket = !shares_port(listener->fds[0]);
+    while (listener->fd_count < loops) {
+        int fd = open_next(listener, mode, one_socket);
+        if (fd >= 0) {
+            add_socket(listener, fd);
+            continue;
         }
+        int reason = errno;
+        address_print(address, text);
+        snprintf(error, error_size, "can't listen on %s: %s", text, strerror(reason));
+        if (listener->fd_count == 0)
+            listener->address.length = 0; /* not ours to remove */
+        listener_close(listener);
+        errno = reason;
+        return false;
     }
+    listener->socket_count = !one_socket ? listener->fd_count : inherited != 0 ? inherited : 1;
+    listener->sockets = h2o_mem_alloc(listener->socket_count * sizeof(*listener->sockets));
+    memcpy(listener->sockets, listener->fds, listener->socket_count * sizeof(*listener->sockets));
     address_print(&listener->address, text);
-    log_event(LOG_INFO, "listening", "address=%s", log_quote(str_from(text)));
+    log_event(LOG_INFO, "listening", "address=%s%s", log_quote(str_from(text)),
+              inherited != 0 ? " inherited=true" : "");
     return true;
 }
 
@@ -142,7 +171,9 @@ void listener_close(struct listener *listener)
         if (listener->fds[i] >= 0)
             close(listener->fds[i]);
     free(listener->fds);
-    if (listener->address.length != 0 && listener->address.sa.any.sa_family == AF_UNIX)
+    free(listener->sockets);
+    if (listener->address.length != 0 && listener->address.sa.any.sa_family == AF_UNIX &&
+        !listener->handed_on)
         unlink(listener->address.sa.local.sun_path);
     *listener = (struct listener){0};
 }

@@ -392,6 +392,32 @@ bool http_server_listen(struct http_server *server, unsigned loops, struct http_
     return true;
 }
 
+static size_t put_sockets(const struct listener *listener, int *fds_r, size_t most)
+{
+    size_t count = listener->socket_count < most ? listener->socket_count : most;
+    memcpy(fds_r, listener->sockets, count * sizeof(*fds_r));
+    return count;
+}
+
+size_t http_sockets(const struct http_server *server, const struct http_loop *first, int *fds_r,
+                    size_t most)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < server->listener_count; i++)
+        count += put_sockets(server->listeners[i], fds_r + count, most - count);
+    for (size_t i = 0; i < first->admin_listener_count; i++)
+        count += put_sockets(&first->admin_listeners[i], fds_r + count, most - count);
+    return count;
+}
+
+void http_sockets_handed_on(struct http_server *server, struct http_loop *first)
+{
+    for (size_t i = 0; i < server->listener_count; i++)
+        server->listeners[i]->handed_on = true;
+    for (size_t i = 0; i < first->admin_listener_count; i++)
+        first->admin_listeners[i].handed_on = true;
+}
+
 /* -- a loop ----------------------------------------------------------------------------------- */
 
 static void tell_idle(struct task *task)
@@ -453,10 +479,10 @@ static void configure(struct http_loop *http)
 
 static void listen_to(struct http_loop *http, struct listener *listener)
 {
-    unsigned index = loop_index(http->loop);
-    gw_assert(index < listener->fd_count);
-    listening_start(http, SITE_MAIN, listener, listener->fds[index]);
-    listener->fds[index] = -1;
+    for (unsigned i = loop_index(http->loop); i < listener->fd_count; i += listener->loops) {
+        listening_start(http, SITE_MAIN, listener, listener->fds[i]);
+        listener->fds[i] = -1;
+    }
 }
 
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop)
@@ -527,13 +553,13 @@ void http_loop_adopt(struct http_loop *http, struct http_server *server, void (*
         task_defer(http->loop, &before->task);
 }
 
-void http_loop_drain(struct http_loop *http, void (*idle)(void *arg), void *arg)
+void http_loop_drain(struct http_loop *http, bool everything, void (*idle)(void *arg), void *arg)
 {
     http->idle_fn = idle;
     http->idle_arg = arg;
     http->draining = true;
     for (struct listening *it = http->listening; it != NULL; it = it->next)
-        if (it->kind == SITE_MAIN)
+        if (it->kind == SITE_MAIN || everything)
             listening_stop(it);
     h2o_context_request_shutdown(&http->h2o);
     guard_close_idle(http, false);

@@ -142,7 +142,7 @@ static void idle(void *arg)
 static struct http_loop *http;
 static void drain(void *arg)
 {
-    http_loop_drain(http, idle, arg);
+    http_loop_drain(http, false, idle, arg);
 }
 
 static struct message stop;

@@ -1015,7 +1015,7 @@ static void test_bodies_under_way_are_finished_in_a_drain(void **state)
     struct peer *peer = dial(0);
     post(peer, 1, "/take", NULL, NULL);
     TURN_UNTIL(peer, it.last != NULL);
-    http_loop_drain(it.http, on_idle, NULL);
+    http_loop_drain(it.http, false, on_idle, NULL);
     uint64_t begin_ms = real_ms();
     while (real_ms() - begin_ms < 1300) { /* h2o says GOAWAY a second time after one second */
         data_at(peer, 1, sent, 1000, 0);

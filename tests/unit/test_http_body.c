@@ -929,7 +929,7 @@ static void on_idle(void *arg)
 static void drain(struct message *message)
 {
     (void)message;
-    http_loop_drain(it.http, on_idle, NULL);
+    http_loop_drain(it.http, false, on_idle, NULL);
 }
 
 static void test_a_drain_waits_for_a_body_under_way(void **state)

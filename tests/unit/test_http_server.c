@@ -159,7 +159,7 @@ static void on_idle(void *arg)
 static void drain(void *arg)
 {
     (void)arg;
-    http_loop_drain(it.http, on_idle, NULL);
+    http_loop_drain(it.http, false, on_idle, NULL);
 }
 
 static void *run(void *arg)

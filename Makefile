@@ -180,6 +180,11 @@ container-check: ## the Dockerfile's steps without an engine, then the container
 	@packages/install container
 	tests/container/check
 
+load-check: ## wrk and h2load while the gateway is reloaded, replaced and drained: nothing may fail
+	@packages/install build run load
+	@$(MAKE) --no-print-directory build/gateway
+	tests/load/changes.py build/gateway
+
 # -- fuzzing: clang's libFuzzer, with address and undefined behaviour sanitizers -- #
 
 FUZZ_SECONDS ?= 20

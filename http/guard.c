@@ -36,7 +36,8 @@ enum {
     HEAD_READ = 4096,        /* h2o's own measure: most heads in one read */
     BEHIND_MAX = 128 * 1024, /* what body.c reads ahead, or a head that isn't whole */
     LOGGED_METHOD_MAX = 32,
-    LOGGED_TARGET_MAX = 2048
+    LOGGED_TARGET_MAX = 2048,
+    QUIET_MS = 300 /* a busy client's next request may be on its way for as long */
 };
 
 /* lib/http1.c of h2o 2.2.5. */
@@ -269,13 +270,13 @@ void guard_left(struct http_conn *conn)
 void guard_begun(struct http_conn *conn)
 {
     conn->active++;
-    conn->served++;
     conn->unseen = false;
 }
 
 void guard_done(struct http_conn *conn, struct http_request *request)
 {
     conn->active--;
+    conn->idle_since_ms = loop_now_ms(conn->http->loop);
     if (request->h2o->version >= 0x200)
         return;
     struct http1_conn *http1 = CONTAINER_OF(request->h2o, struct http1_conn, req);
@@ -357,7 +358,8 @@ void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t 
         http->spare = conn->next_spare;
     else
         conn = h2o_mem_alloc(sizeof(*conn));
-    *conn = (struct http_conn){.http = http, .kind = kind};
+    *conn =
+        (struct http_conn){.http = http, .kind = kind, .idle_since_ms = loop_now_ms(http->loop)};
     buf_init(&conn->line, LOGGED_METHOD_MAX + LOGGED_TARGET_MAX);
     buf_init(&conn->behind, BEHIND_MAX);
     h2o_linklist_init_anchor(&conn->relaying);
@@ -382,16 +384,17 @@ void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t 
     h2o_socket_dont_read(conn->sock, 1);
 }
 
-void guard_close_idle(struct http_loop *http, bool fresh)
+void guard_close_idle(struct http_loop *http)
 {
     h2o_linklist_t *node, *next;
+    uint64_t now_ms = loop_now_ms(http->loop);
     for (node = http->conns.next; node != &http->conns; node = next) {
         struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
         int unread = 0;
         next = node->next;
         if (conn->kind != SITE_MAIN || http1_of(conn) == NULL || conn->active != 0 ||
             conn->sock->_cb.read != read_head || conn->sock->input->size != 0 || conn->skip != 0 ||
-            (conn->served == 0 && !fresh))
+            now_ms - conn->idle_since_ms < QUIET_MS)
             continue;
         /* A request that has arrived but was not read yet is still served. */
         if (ioctl(h2o_socket_get_fd(conn->sock), FIONREAD, &unread) == 0 && unread != 0)

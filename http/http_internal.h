@@ -230,7 +230,8 @@ struct http_conn {
     bool probing;
     bool relays;                  /* the reply under way may be silent */
     bool unseen;                  /* h2o has a head, but neither handler nor log know of it yet */
-    uint32_t active, served;      /* requests */
+    uint32_t active;              /* requests */
+    uint64_t idle_since_ms;       /* when the last of them was over, or it was accepted */
     bool bodies_seen;             /* HTTP/2: a body came, its window is known to the client */
     struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
     struct straggler *stragglers; /* HTTP/2: streams answered before their bodies' ends */
@@ -249,8 +250,9 @@ void guard_left(struct http_conn *conn);
 void guard_begun(struct http_conn *conn);
 /* The request's memory is about to go. */
 void guard_done(struct http_conn *conn, struct http_request *request);
-/* Closes connections that wait for a request; `fresh`: also those that had none so far. */
-void guard_close_idle(struct http_loop *http, bool fresh);
+/* While draining: closes connections that have waited for a request for a moment; the next request
+ * of a busier one is still answered, with Connection: close. */
+void guard_close_idle(struct http_loop *http);
 void guard_close_all(struct http_loop *http);
 /* Bytes of replies that the peer has acknowledged so far, or anything that moves with them. */
 uint64_t guard_progress(const struct http_conn *conn, const h2o_req_t *req);

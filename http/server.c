@@ -16,7 +16,7 @@ enum {
     SWEEP_MS = 5000,
     STALLED_MS = 60000, /* a reply of which nothing got through for this long is given up */
     LINGER_MS = 2000,
-    DRAIN_CHECK_MS = 500,
+    DRAIN_CHECK_MS = 100,
     DESTROY_TURNS = 100
 };
 
@@ -434,7 +434,7 @@ static void drain_again(struct timer *timer)
 {
     struct http_loop *http = CONTAINER_OF(timer, struct http_loop, drain_timer);
     timer_start(http->loop, timer, DRAIN_CHECK_MS);
-    guard_close_idle(http, true);
+    guard_close_idle(http);
 }
 
 /* What h2o calls, for any site: which one it is, the connection says. */
@@ -562,7 +562,7 @@ void http_loop_drain(struct http_loop *http, bool everything, void (*idle)(void 
         if (it->kind == SITE_MAIN || everything)
             listening_stop(it);
     h2o_context_request_shutdown(&http->h2o);
-    guard_close_idle(http, false);
+    guard_close_idle(http);
     timer_start(http->loop, &http->drain_timer, DRAIN_CHECK_MS);
     if (http->main_conns == 0)
         task_defer(http->loop, &http->idle_task);

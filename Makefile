@@ -63,7 +63,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools container-check lint format deps clean help always
+.PHONY: all run test unit e2e bench fuzz tools container-check load-check install uninstall lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -135,6 +135,31 @@ run: ## serve the demo homepage at http://127.0.0.1:8080/
 	echo "uploads: http://127.0.0.1:8080/upload  certificates: http://127.0.0.1:8080/certificate?name=Ada"; \
 	while kill -0 $$gateway 2>/dev/null; do wait $$gateway; code=$$?; done; \
 	kill $$stub 2>/dev/null; wait $$stub; exit $$code
+
+# -- installing: the binary, the systemd unit, documents, and a configuration unless there is one -- #
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+DOCS       := $(wildcard docs/*.md) README.md CHANGELOG.md SECURITY.md LICENSE
+
+install: build/gateway ## as root: into PREFIX (/usr/local), with a systemd unit; DESTDIR=folder to package it
+	@packages/install run
+	install -D -m 755 build/gateway $(DESTDIR)$(PREFIX)/bin/gateway
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/gateway
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/gateway.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/gateway.service
+	install -m 644 packaging/gateway.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 644 $(DOCS) packaging/kubernetes.yaml $(DESTDIR)$(PREFIX)/share/doc/gateway/
+	@[ -e $(DESTDIR)$(SYSCONFDIR)/gateway/config.toml ] || { set -e; \
+	    install -d $(DESTDIR)$(SYSCONFDIR)/gateway/examples; \
+	    install -m 644 config.toml $(DESTDIR)$(SYSCONFDIR)/gateway/; \
+	    cp -R templates $(DESTDIR)$(SYSCONFDIR)/gateway/; \
+	    cp -R examples/assets $(DESTDIR)$(SYSCONFDIR)/gateway/examples/; \
+	    echo "the demo's configuration: $(DESTDIR)$(SYSCONFDIR)/gateway/config.toml"; }
+
+uninstall: ## what install put there, but for the configuration and the data
+	rm -f $(DESTDIR)$(PREFIX)/bin/gateway $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway.service \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/gateway.socket
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/gateway
 
 # -- tests -- #
 

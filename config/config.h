@@ -314,6 +314,16 @@ struct config_offload { /* [offload]: threads for what computes for long */
     uint32_t max_queue; /* jobs that wait; more get 503 */
 };
 
+struct config_cors { /* [cors.NAME] */
+    struct str name;
+    struct config_strings origins; /* "https://a.example", "https://" and a star, "null"; or "*" */
+    struct config_strings methods;
+    struct config_strings headers; /* that requests may have */
+    struct config_strings expose;  /* headers of answers that scripts may read */
+    bool credentials;              /* cookies and the like are sent, answers may be read */
+    uint64_t max_age_ms;           /* how long browsers remember what they may */
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -350,6 +360,8 @@ struct config {
     struct config_register registry; /* key "register" */
     struct config_offload offload;
     struct config_cache cache;
+    struct config_cors *cors;
+    size_t cors_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

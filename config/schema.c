@@ -504,6 +504,23 @@ static const struct schema_key register_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_cors, field)
+static const struct schema_key cors_keys[] = {
+    {"origins", VALUE_STRINGS, RULE_NOT_EMPTY, AT(origins),
+     .doc = "\"https://shop.example\", \"https://*.shop.example\", \"null\"; or \"*\" alone"},
+    {"methods", VALUE_STRINGS, RULE_NOT_EMPTY, AT(methods),
+     .fallback = "[\"GET\", \"HEAD\", \"POST\"]", .doc = "that may be asked with; \"*\" = all"},
+    {"headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(headers), .fallback = "[]",
+     .doc = "that requests may have beside the harmless ones; \"*\" = all but Authorization"},
+    {"expose", VALUE_STRINGS, RULE_NOT_EMPTY, AT(expose), .fallback = "[]",
+     .doc = "headers of answers that scripts may read beside the harmless ones; \"*\" = all"},
+    {"credentials", VALUE_BOOL, AT(credentials), .fallback = "false",
+     .doc = "requests may come with cookies; nothing may be \"*\" then"},
+    {"max_age", VALUE_DURATION, AT(max_age_ms), .fallback = "\"10m\"", .max = HOURS(24),
+     .doc = "how long browsers remember what they may"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_security_headers, field)
 static const struct schema_key security_headers_keys[] = {
     {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
@@ -624,6 +641,8 @@ static const struct schema_section sections[] = {
     {"offload", "offload", SECTION_TABLE, KEYS(offload_keys),
      .offset = offsetof(struct config, offload)},
     {"cache", "cache", SECTION_TABLE, KEYS(cache_keys), .offset = offsetof(struct config, cache)},
+    {"cors.*", "cors", SECTION_NAMED, KEYS(cors_keys), .offset = offsetof(struct config, cors),
+     .count_offset = offsetof(struct config, cors_count), .size = sizeof(struct config_cors)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -635,6 +654,7 @@ static const struct schema_section sections[] = {
 const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(sections)};
 
 /* Names of named sections come first in their structs; load.c writes them there. */
+_Static_assert(offsetof(struct config_cors, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

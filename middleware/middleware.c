@@ -6,6 +6,7 @@
 #include <strings.h>
 
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
+    cors_create,
     security_headers_create,
 };
 
@@ -38,14 +39,43 @@ char *middleware_name(const char *kind, struct str name)
     return text;
 }
 
+/* Entry names may be of any case: upstreams' pass as they came. */
+static bool is_named(const h2o_header_t *field, const char *name, size_t n)
+{
+    return field->name->len == n && strncasecmp(field->name->base, name, n) == 0;
+}
+
 void add_header_once(struct http_request *request, const char *lower_case_name, struct str value)
 {
     const h2o_headers_t *headers = &request->h2o->res.headers;
     size_t n = strlen(lower_case_name);
-    for (size_t i = 0; i < headers->size; i++) {
-        const h2o_iovec_t *name = headers->entries[i].name;
-        if (name->len == n && strncasecmp(name->base, lower_case_name, n) == 0)
+    for (size_t i = 0; i < headers->size; i++)
+        if (is_named(&headers->entries[i], lower_case_name, n))
             return;
-    }
     http_add_header(request, lower_case_name, value);
+}
+
+void remove_header(struct http_request *request, const char *lower_case_name)
+{
+    h2o_headers_t *headers = &request->h2o->res.headers;
+    size_t n = strlen(lower_case_name), kept = 0;
+    for (size_t i = 0; i < headers->size; i++)
+        if (!is_named(&headers->entries[i], lower_case_name, n))
+            headers->entries[kept++] = headers->entries[i];
+    headers->size = kept;
+}
+
+struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list)
+{
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < list->count; i++)
+        n += list->items[i].n + 2;
+    char *text = h2o_mem_alloc_pool(pool, n + 1);
+    for (size_t i = 0; i < list->count; i++) {
+        if (i != 0)
+            at = (size_t)(stpcpy(text + at, ", ") - text);
+        memcpy(text + at, list->items[i].p, list->items[i].n);
+        at += list->items[i].n;
+    }
+    return (struct str){text, at};
 }

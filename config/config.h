@@ -324,6 +324,12 @@ struct config_cors { /* [cors.NAME] */
     uint64_t max_age_ms;           /* how long browsers remember what they may */
 };
 
+struct config_headers { /* [headers.NAME]: tables; a value "" = it is taken away */
+    struct str name;
+    struct config_pairs request, response; /* set in place of what is there */
+    struct config_pairs request_add, response_add;
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -362,6 +368,8 @@ struct config {
     struct config_cache cache;
     struct config_cors *cors;
     size_t cors_count;
+    struct config_headers *headers;
+    size_t headers_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

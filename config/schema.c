@@ -603,6 +603,15 @@ static const struct schema_section certificate_sections[] = {
      .offset = offsetof(struct config_certificate, sign)},
 };
 
+#define AT(field) .offset = offsetof(struct config_headers, field)
+static const struct schema_section headers_sections[] = {
+    {"headers.*.request", "request", SECTION_PAIRS, AT(request)},
+    {"headers.*.request_add", "request_add", SECTION_PAIRS, AT(request_add)},
+    {"headers.*.response", "response", SECTION_PAIRS, AT(response)},
+    {"headers.*.response_add", "response_add", SECTION_PAIRS, AT(response_add)},
+};
+#undef AT
+
 static const struct schema_section sections[] = {
     {"server", "server", SECTION_TABLE, KEYS(server_keys),
      .offset = offsetof(struct config, server)},
@@ -643,6 +652,10 @@ static const struct schema_section sections[] = {
     {"cache", "cache", SECTION_TABLE, KEYS(cache_keys), .offset = offsetof(struct config, cache)},
     {"cors.*", "cors", SECTION_NAMED, KEYS(cors_keys), .offset = offsetof(struct config, cors),
      .count_offset = offsetof(struct config, cors_count), .size = sizeof(struct config_cors)},
+    {"headers.*", "headers", SECTION_NAMED, SECTIONS(headers_sections),
+     .offset = offsetof(struct config, headers),
+     .count_offset = offsetof(struct config, headers_count),
+     .size = sizeof(struct config_headers)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -655,6 +668,7 @@ const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(secti
 
 /* Names of named sections come first in their structs; load.c writes them there. */
 _Static_assert(offsetof(struct config_cors, name) == 0, "");
+_Static_assert(offsetof(struct config_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

@@ -130,11 +130,12 @@ static bool arrive(struct http_middleware *middleware, struct http_request *requ
 static void reply(struct http_middleware *middleware, struct http_request *request, int status)
 {
     const struct cors *it = CONTAINER_OF(middleware, struct cors, middleware);
+    h2o_headers_t *headers = &request->h2o->res.headers;
     struct str origin = STR("*");
     (void)status;
-    remove_header(request, "access-control-allow-origin");
-    remove_header(request, "access-control-allow-credentials");
-    remove_header(request, "access-control-expose-headers");
+    remove_header(headers, "access-control-allow-origin");
+    remove_header(headers, "access-control-allow-credentials");
+    remove_header(headers, "access-control-expose-headers");
     if (!it->all) {
         http_add_header(request, "vary", STR("Origin"));
         origin = http_header(request, STR("origin"));

@@ -15,14 +15,15 @@ struct middleware {
 
 /* Each makes one of every section of its kind. */
 void cors_create(struct middleware *all, struct diag *diag);
+void headers_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 
 /* "cors.shop", to be freed by the middleware's destroy(). */
 char *middleware_name(const char *kind, struct str name);
 /* Adds a header to the reply unless it has one of that name already. */
 void add_header_once(struct http_request *request, const char *lower_case_name, struct str value);
-/* Takes all headers of that name away from the reply. */
-void remove_header(struct http_request *request, const char *lower_case_name);
+/* Takes all headers of that name away; '-' and '_' are one, as they are to many who read them. */
+void remove_header(h2o_headers_t *headers, const char *lower_case_name);
 /* "a, b", in the pool. */
 struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list);
 

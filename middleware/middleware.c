@@ -7,6 +7,7 @@
 
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
     cors_create,
+    headers_create,
     security_headers_create,
 };
 
@@ -39,28 +40,35 @@ char *middleware_name(const char *kind, struct str name)
     return text;
 }
 
-/* Entry names may be of any case: upstreams' pass as they came. */
-static bool is_named(const h2o_header_t *field, const char *name, size_t n)
-{
-    return field->name->len == n && strncasecmp(field->name->base, name, n) == 0;
-}
-
 void add_header_once(struct http_request *request, const char *lower_case_name, struct str value)
 {
     const h2o_headers_t *headers = &request->h2o->res.headers;
     size_t n = strlen(lower_case_name);
-    for (size_t i = 0; i < headers->size; i++)
-        if (is_named(&headers->entries[i], lower_case_name, n))
+    for (size_t i = 0; i < headers->size; i++) {
+        const h2o_iovec_t *name = headers->entries[i].name;
+        if (name->len == n && strncasecmp(name->base, lower_case_name, n) == 0)
             return;
+    }
     http_add_header(request, lower_case_name, value);
 }
 
-void remove_header(struct http_request *request, const char *lower_case_name)
+static bool reads_as(const h2o_iovec_t *name, const char *wanted, size_t n)
 {
-    h2o_headers_t *headers = &request->h2o->res.headers;
+    if (name->len != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (name->base[i] != wanted[i] && (name->base[i] | 0x20) != wanted[i] &&
+            (name->base[i] != '_' || wanted[i] != '-') &&
+            (name->base[i] != '-' || wanted[i] != '_'))
+            return false;
+    return true;
+}
+
+void remove_header(h2o_headers_t *headers, const char *lower_case_name)
+{
     size_t n = strlen(lower_case_name), kept = 0;
     for (size_t i = 0; i < headers->size; i++)
-        if (!is_named(&headers->entries[i], lower_case_name, n))
+        if (!reads_as(headers->entries[i].name, lower_case_name, n))
             headers->entries[kept++] = headers->entries[i];
     headers->size = kept;
 }

@@ -330,6 +330,12 @@ struct config_headers { /* [headers.NAME]: tables; a value "" = it is taken away
     struct config_pairs request_add, response_add;
 };
 
+struct config_access { /* [access.NAME]: networks, as trusted_proxies */
+    struct str name;
+    struct config_strings allow; /* none = everybody who isn't denied */
+    struct config_strings deny;
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -370,6 +376,8 @@ struct config {
     size_t cors_count;
     struct config_headers *headers;
     size_t headers_count;
+    struct config_access *access;
+    size_t access_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

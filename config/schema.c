@@ -521,6 +521,15 @@ static const struct schema_key cors_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_access, field)
+static const struct schema_key access_keys[] = {
+    {"allow", VALUE_STRINGS, RULE_NOT_EMPTY, AT(allow), .fallback = "[]",
+     .doc = "addresses, CIDR blocks or \"unix\"; [] = all that aren't denied"},
+    {"deny", VALUE_STRINGS, RULE_NOT_EMPTY, AT(deny), .fallback = "[]",
+     .doc = "likewise; of several networks that have an address the smallest decides"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_security_headers, field)
 static const struct schema_key security_headers_keys[] = {
     {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
@@ -656,6 +665,9 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, headers),
      .count_offset = offsetof(struct config, headers_count),
      .size = sizeof(struct config_headers)},
+    {"access.*", "access", SECTION_NAMED, KEYS(access_keys),
+     .offset = offsetof(struct config, access),
+     .count_offset = offsetof(struct config, access_count), .size = sizeof(struct config_access)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -669,6 +681,7 @@ const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(secti
 /* Names of named sections come first in their structs; load.c writes them there. */
 _Static_assert(offsetof(struct config_cors, name) == 0, "");
 _Static_assert(offsetof(struct config_headers, name) == 0, "");
+_Static_assert(offsetof(struct config_access, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

@@ -16,6 +16,7 @@ struct middleware {
 /* Each makes one of every section of its kind. */
 void cors_create(struct middleware *all, struct diag *diag);
 void headers_create(struct middleware *all, struct diag *diag);
+void access_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 
 /* "cors.shop", to be freed by the middleware's destroy(). */

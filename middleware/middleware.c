@@ -8,6 +8,7 @@
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
     cors_create,
     headers_create,
+    access_create,
     security_headers_create,
 };
 

@@ -336,6 +336,14 @@ struct config_access { /* [access.NAME]: networks, as trusted_proxies */
     struct config_strings deny;
 };
 
+struct config_limits { /* [limits.NAME]; 0 = no limit of its own */
+    struct str name;
+    uint64_t max_body;             /* bytes, as are the others */
+    uint64_t max_query;            /* what follows the '?' */
+    uint64_t max_headers;          /* names and values of a request's headers, together */
+    struct config_strings methods; /* none = every one */
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -378,6 +386,8 @@ struct config {
     size_t headers_count;
     struct config_access *access;
     size_t access_count;
+    struct config_limits *limits;
+    size_t limits_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

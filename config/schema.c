@@ -530,6 +530,19 @@ static const struct schema_key access_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_limits, field)
+static const struct schema_key limits_keys[] = {
+    {"max_body", VALUE_SIZE, AT(max_body), .fallback = "\"0B\"", .max = TIB(1024),
+     .doc = "a request's body; 0 = as large as whoever takes it allows"},
+    {"max_query", VALUE_SIZE, AT(max_query), .fallback = "\"0B\"", .max = KIB(8),
+     .doc = "what follows the '?' in a request's target; 0 = as long as a target may be"},
+    {"max_headers", VALUE_SIZE, AT(max_headers), .fallback = "\"0B\"", .max = KIB(64),
+     .doc = "names and values of a request's headers, together; 0 = as large as a head may be"},
+    {"methods", VALUE_STRINGS, RULE_NOT_EMPTY, AT(methods), .fallback = "[]",
+     .doc = "those that are let pass, HEAD with GET; [] = every one"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_security_headers, field)
 static const struct schema_key security_headers_keys[] = {
     {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
@@ -668,6 +681,9 @@ static const struct schema_section sections[] = {
     {"access.*", "access", SECTION_NAMED, KEYS(access_keys),
      .offset = offsetof(struct config, access),
      .count_offset = offsetof(struct config, access_count), .size = sizeof(struct config_access)},
+    {"limits.*", "limits", SECTION_NAMED, KEYS(limits_keys),
+     .offset = offsetof(struct config, limits),
+     .count_offset = offsetof(struct config, limits_count), .size = sizeof(struct config_limits)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -682,6 +698,7 @@ const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(secti
 _Static_assert(offsetof(struct config_cors, name) == 0, "");
 _Static_assert(offsetof(struct config_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_access, name) == 0, "");
+_Static_assert(offsetof(struct config_limits, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

@@ -47,6 +47,7 @@ struct http_request {
     struct str user;   /* who http_authorize() found it to be: "token:ci", else "" */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
+    uint64_t max_body; /* of the body, whatever its reader allows; 0 = no limit */
     uint64_t started_us;
 
     /* for the access log; whoever serves fills them in */
@@ -177,7 +178,8 @@ struct http_body_reader {
 /* Content-Length, 0 without a body, UINT64_MAX when it isn't announced. */
 uint64_t http_body_length(const struct http_request *request);
 /* Begins to read, once, from a handler with HTTP_READS_BODY or later; sends the 100 that a client
- * may wait for (RFC 9110 section 10.1.1). max: bytes, UINT64_MAX = no limit. Calls back from here
+ * may wait for (RFC 9110 section 10.1.1). max: bytes, UINT64_MAX = no limit (but
+ * request->max_body's). Calls back from here
  * on, maybe before it returns. A reply that begins before the body's end is fine: what is left is
  * thrown away when it is little, else the connection closes once the client has read the reply. */
 void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);

@@ -17,6 +17,7 @@ struct middleware {
 void cors_create(struct middleware *all, struct diag *diag);
 void headers_create(struct middleware *all, struct diag *diag);
 void access_create(struct middleware *all, struct diag *diag);
+void limits_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 
 /* "cors.shop", to be freed by the middleware's destroy(). */
@@ -25,7 +26,7 @@ char *middleware_name(const char *kind, struct str name);
 void add_header_once(struct http_request *request, const char *lower_case_name, struct str value);
 /* Takes all headers of that name away; '-' and '_' are one, as they are to many who read them. */
 void remove_header(h2o_headers_t *headers, const char *lower_case_name);
-/* "a, b", in the pool. */
+/* "a, b", in the pool, NUL-terminated. */
 struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list);
 
 /* -- cors.c ------------------------------------------------------------------------------------ */

@@ -6,10 +6,7 @@
 #include <strings.h>
 
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
-    cors_create,
-    headers_create,
-    access_create,
-    security_headers_create,
+    cors_create, headers_create, access_create, limits_create, security_headers_create,
 };
 
 struct middleware *middleware_create(const struct middleware_needs *needs, struct diag *diag)
@@ -86,5 +83,6 @@ struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list)
         memcpy(text + at, list->items[i].p, list->items[i].n);
         at += list->items[i].n;
     }
+    text[at] = '\0';
     return (struct str){text, at};
 }

@@ -344,6 +344,13 @@ struct config_limits { /* [limits.NAME]; 0 = no limit of its own */
     struct config_strings methods; /* none = every one */
 };
 
+struct config_rate_limit { /* [rate_limits.NAME] */
+    struct str name;
+    struct str rate; /* "100/s", /m, /h, /d */
+    uint32_t burst;  /* requests at once; 0 = the rate's number */
+    struct str by;   /* "address", "user", "header:X-Api-Key", "cookie:sid" */
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -388,6 +395,8 @@ struct config {
     size_t access_count;
     struct config_limits *limits;
     size_t limits_count;
+    struct config_rate_limit *rate_limits;
+    size_t rate_limit_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

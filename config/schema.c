@@ -543,6 +543,17 @@ static const struct schema_key limits_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_rate_limit, field)
+static const struct schema_key rate_limit_keys[] = {
+    {"rate", VALUE_STRING, RULE_NOT_EMPTY, AT(rate),
+     .doc = "requests of one client: \"100/s\", \"30/m\", \"1000/h\", \"5000/d\""},
+    {"burst", VALUE_COUNT, AT(burst), .fallback = "0", .max = 1000000,
+     .doc = "how many may come at once; 0 = as many as the rate says"},
+    {"by", VALUE_STRING, RULE_NOT_EMPTY, AT(by), .fallback = "\"address\"",
+     .doc = "who counts as one: \"address\", \"user\", \"header:NAME\" or \"cookie:NAME\""},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_security_headers, field)
 static const struct schema_key security_headers_keys[] = {
     {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
@@ -684,6 +695,10 @@ static const struct schema_section sections[] = {
     {"limits.*", "limits", SECTION_NAMED, KEYS(limits_keys),
      .offset = offsetof(struct config, limits),
      .count_offset = offsetof(struct config, limits_count), .size = sizeof(struct config_limits)},
+    {"rate_limits.*", "rate_limits", SECTION_NAMED, KEYS(rate_limit_keys),
+     .offset = offsetof(struct config, rate_limits),
+     .count_offset = offsetof(struct config, rate_limit_count),
+     .size = sizeof(struct config_rate_limit)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -699,6 +714,7 @@ _Static_assert(offsetof(struct config_cors, name) == 0, "");
 _Static_assert(offsetof(struct config_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_access, name) == 0, "");
 _Static_assert(offsetof(struct config_limits, name) == 0, "");
+_Static_assert(offsetof(struct config_rate_limit, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

@@ -47,7 +47,7 @@ struct http_request {
     struct str user;   /* who http_authorize() found it to be: "token:ci", else "" */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
-    uint64_t max_body; /* of the body, whatever its reader allows; 0 = no limit */
+    uint64_t max_body;                  /* of the body, whatever its reader allows; 0 = no limit */
     uint64_t started_us;
 
     /* for the access log; whoever serves fills them in */
@@ -216,10 +216,16 @@ void http_check_auth(const struct http_server *server, enum config_auth auth, st
  * NULL, as is one that isn't a rate (an error at `at`). */
 struct http_rate;
 struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag);
+/* The same as a policy of its own name (RateLimit-Policy; letters, digits, '-' and '_'), with
+ * bursts of that many requests; 0 = as large. */
+struct http_rate *http_rate_create_policy(struct str name, struct str text, uint32_t burst,
+                                          struct pos at, struct diag *diag);
 void http_rate_destroy(struct http_rate **rate);
 /* Counts the request. False: 429 with Retry-After was replied. Sets RateLimit and RateLimit-Policy
  * (draft-ietf-httpapi-ratelimit-headers) either way. NULL allows all. Any loop. */
 bool http_rate_allow(struct http_rate *rate, struct http_request *request);
+/* The same for one who is known by something else than an address. rate: not NULL. */
+bool http_rate_allow_as(struct http_rate *rate, struct http_request *request, struct str who);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
  * send them with a visitor's browser. Good for 12 hours; in the request's pool. Sets the cookie

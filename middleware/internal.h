@@ -18,6 +18,7 @@ void cors_create(struct middleware *all, struct diag *diag);
 void headers_create(struct middleware *all, struct diag *diag);
 void access_create(struct middleware *all, struct diag *diag);
 void limits_create(struct middleware *all, struct diag *diag);
+void rate_limits_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 
 /* "cors.shop", to be freed by the middleware's destroy(). */

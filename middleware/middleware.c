@@ -5,9 +5,16 @@
 #include <stdlib.h>
 #include <strings.h>
 
+/* clang-format off */
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
-    cors_create, headers_create, access_create, limits_create, security_headers_create,
+    cors_create,
+    headers_create,
+    access_create,
+    limits_create,
+    rate_limits_create,
+    security_headers_create,
 };
+/* clang-format on */
 
 struct middleware *middleware_create(const struct middleware_needs *needs, struct diag *diag)
 {

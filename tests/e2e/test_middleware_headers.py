@@ -60,7 +60,7 @@ Accept-Language = "fr;q=0.1"
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
 def test_upstreams_see_requests_by_the_rules(gateway, upstream, http2):
     one = start(gateway, upstream, REQUEST)
-    with httpx.Client(http1=not http2, http2=http2, trust_env=False) as client:
+    with httpx.Client(http1=not http2, http2=http2, trust_env=False, verify=False) as client:
         sent = [("X-Site", "a"), ("x_site", "b"), ("X-SITE", "c"), ("X-User", "root"), ("x_user", "root"),
                 ("Accept-Language", "de"), ("X-Api-Key", "guess"), ("Cookie", "a=b"), ("X-Other", "kept")]
         assert client.get(one.url + "/api/x", headers=sent).status_code == 200
@@ -73,7 +73,7 @@ def test_upstreams_see_requests_by_the_rules(gateway, upstream, http2):
 
 def test_pages_forward_what_the_rules_left(gateway, upstream):
     one = start(gateway, upstream, REQUEST, page='middleware = ["headers.api"]')
-    assert httpx.get(one.url, trust_env=False, headers={"X-Site": "x", "Cookie": "a=b"}).status_code == 200
+    assert httpx.get(one.url, trust_env=False, verify=False, headers={"X-Site": "x", "Cookie": "a=b"}).status_code == 200
     fields = upstream.heads[0][1]
     assert fields["x-site"] == "north" and "cookie" not in fields
 
@@ -91,7 +91,7 @@ Set-Cookie = "b=2"
 
 def test_answers_go_out_by_the_rules(gateway, upstream):
     one = start(gateway, upstream, RESPONSE)
-    answer = httpx.get(one.url + "/api/x", trust_env=False)
+    answer = httpx.get(one.url + "/api/x", trust_env=False, verify=False)
     assert answer.json() == {"n": 2}
     assert "server" not in answer.headers and "x-powered-by" not in answer.headers
     assert "x-powered_by" not in answer.headers
@@ -100,13 +100,13 @@ def test_answers_go_out_by_the_rules(gateway, upstream):
     assert answer.headers.get_list("link") == ["</a>", "</b>; rel=preload"]
     assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
     # elsewhere nothing changes
-    assert httpx.get(one.url + "/", trust_env=False).headers["server"] == "gateway"
+    assert httpx.get(one.url + "/", trust_env=False, verify=False).headers["server"] == "gateway"
 
 
 def test_the_server_s_rules_hold_for_errors(gateway, upstream):
     one = start(gateway, upstream, RESPONSE, route="", server='middleware = ["headers.api"]')
     for path, status in [("/nowhere", 404), ("/%00", 400), ("/", 200)]:
-        answer = httpx.get(one.url + path, trust_env=False)
+        answer = httpx.get(one.url + path, trust_env=False, verify=False)
         assert answer.status_code == status and "server" not in answer.headers
         assert answer.headers["x-frame-options"] == "DENY" and answer.headers["x-request-id"]
 

@@ -351,6 +351,13 @@ struct config_rate_limit { /* [rate_limits.NAME] */
     struct str by;   /* "address", "user", "header:X-Api-Key", "cookie:sid" */
 };
 
+struct config_shedding { /* [shedding.NAME] */
+    struct str name;
+    uint64_t target_ms;   /* a request's wait for its turn that is fine */
+    uint64_t interval_ms; /* longer ones for so long are not */
+    uint32_t keep;        /* percent of the requests that are served whatever happens */
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -397,6 +404,8 @@ struct config {
     size_t limits_count;
     struct config_rate_limit *rate_limits;
     size_t rate_limit_count;
+    struct config_shedding *shedding;
+    size_t shedding_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

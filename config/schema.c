@@ -554,6 +554,17 @@ static const struct schema_key rate_limit_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_shedding, field)
+static const struct schema_key shedding_keys[] = {
+    {"target", VALUE_DURATION, AT(target_ms), .fallback = "\"20ms\"", .min = 1, .max = SECONDS(10),
+     .doc = "how long requests may wait for their turn on a loop"},
+    {"interval", VALUE_DURATION, AT(interval_ms), .fallback = "\"100ms\"",
+     .min = 20, .max = SECONDS(10), .doc = "when all wait longer for so long, more are turned away"},
+    {"keep", VALUE_COUNT, AT(keep), .fallback = "10", .max = 100,
+     .doc = "percent of the requests that are served whatever happens"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_security_headers, field)
 static const struct schema_key security_headers_keys[] = {
     {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
@@ -699,6 +710,10 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, rate_limits),
      .count_offset = offsetof(struct config, rate_limit_count),
      .size = sizeof(struct config_rate_limit)},
+    {"shedding.*", "shedding", SECTION_NAMED, KEYS(shedding_keys),
+     .offset = offsetof(struct config, shedding),
+     .count_offset = offsetof(struct config, shedding_count),
+     .size = sizeof(struct config_shedding)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -715,6 +730,7 @@ _Static_assert(offsetof(struct config_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_access, name) == 0, "");
 _Static_assert(offsetof(struct config_limits, name) == 0, "");
 _Static_assert(offsetof(struct config_rate_limit, name) == 0, "");
+_Static_assert(offsetof(struct config_shedding, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

@@ -8,8 +8,11 @@
 
 enum { MIDDLEWARE_MAX_LOOPS = 1024 }; /* the most that [server] workers may say */
 
+struct shedding;
+
 struct middleware {
     struct middleware_needs needs;
+    struct shedding *shedding;                       /* those that there are */
     struct up_client *clients[MIDDLEWARE_MAX_LOOPS]; /* by the loop's index */
 };
 
@@ -19,6 +22,7 @@ void headers_create(struct middleware *all, struct diag *diag);
 void access_create(struct middleware *all, struct diag *diag);
 void limits_create(struct middleware *all, struct diag *diag);
 void rate_limits_create(struct middleware *all, struct diag *diag);
+void shedding_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 
 /* "cors.shop", to be freed by the middleware's destroy(). */
@@ -29,6 +33,10 @@ void add_header_once(struct http_request *request, const char *lower_case_name, 
 void remove_header(h2o_headers_t *headers, const char *lower_case_name);
 /* "a, b", in the pool, NUL-terminated. */
 struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list);
+
+/* -- shedding.c -------------------------------------------------------------------------------- */
+
+void shedding_write_metrics(const struct shedding *first, struct out *out);
 
 /* -- cors.c ------------------------------------------------------------------------------------ */
 

@@ -12,6 +12,7 @@ static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
     access_create,
     limits_create,
     rate_limits_create,
+    shedding_create,
     security_headers_create,
 };
 /* clang-format on */
@@ -35,6 +36,11 @@ void middleware_destroy(struct middleware **all_p)
 void middleware_set_client(struct middleware *all, struct loop *loop, struct up_client *client)
 {
     all->clients[loop_index(loop)] = client;
+}
+
+void middleware_write_metrics(const struct middleware *all, struct out *out)
+{
+    shedding_write_metrics(all->shedding, out);
 }
 
 char *middleware_name(const char *kind, struct str name)

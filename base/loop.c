@@ -25,9 +25,14 @@ struct loop {
     h2o_multithread_queue_t *queue;
     h2o_multithread_receiver_t inbox;
     struct message wake; /* posted by loop_stop() */
+    struct {
+        struct message message;
+        uint64_t asked_us, told_us, us;
+        bool under_way;
+    } lag;
 };
 
-enum { ARITY = 4, LONGEST_WAIT_MS = 1000 };
+enum { ARITY = 4, LONGEST_WAIT_MS = 1000, LAG_EVERY_US = 10000 };
 
 /* -- messages -- */
 
@@ -250,4 +255,27 @@ void loop_stop(struct loop *loop)
         return;
     loop->wake.fn = woken;
     loop_post(loop, &loop->wake);
+}
+
+/* -- how late it is -- */
+
+static void lag_told(struct message *message)
+{
+    struct loop *loop = CONTAINER_OF(message, struct loop, lag.message);
+    loop->lag.told_us = clock_us();
+    loop->lag.us = loop->lag.told_us - loop->lag.asked_us;
+    loop->lag.under_way = false;
+}
+
+uint64_t loop_lag_us(struct loop *loop, uint64_t *when_us_r)
+{
+    uint64_t now_us = clock_us();
+    if (!loop->lag.under_way && now_us - loop->lag.asked_us >= LAG_EVERY_US) {
+        loop->lag.under_way = true;
+        loop->lag.asked_us = now_us;
+        loop->lag.message.fn = lag_told;
+        loop_post(loop, &loop->lag.message);
+    }
+    *when_us_r = loop->lag.told_us;
+    return loop->lag.us;
 }

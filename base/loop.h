@@ -77,4 +77,11 @@ struct message {
 /* Any thread. One wake-up for many posts. */
 void loop_post(struct loop *loop, struct message *message);
 
+/* -- how late the loop is -------------------------------------------------------------------- */
+
+/* Microseconds that what becomes ready waits for its turn, as last measured, and when that was (0 =
+ * never). Who asks has it measured anew, though not within 10 ms: by a message of the loop to
+ * itself, which waits among all sockets that are ready. */
+uint64_t loop_lag_us(struct loop *loop, uint64_t *when_us_r);
+
 #endif

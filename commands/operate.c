@@ -35,6 +35,7 @@ static void show_metrics(struct http_request *request, void *arg)
     metrics_write(site->metrics, &out);
     upstreams_write_metrics(site->upstreams, &out);
     cache_write_metrics(site->cache, &out);
+    middleware_write_metrics(site->middleware, &out);
     metrics_write_process(&out);
     metric_begin(&out, "gw_access_log_dropped_total", METRIC_COUNTER,
                  "Lines of the access log that were dropped.");

@@ -315,6 +315,50 @@ struct config_offload { /* [offload]: threads for what computes for long */
     uint32_t max_queue; /* jobs that wait; more get 503 */
 };
 
+struct config_cors { /* [cors.NAME] */
+    struct str name;
+    struct config_strings origins; /* "https://a.example", "https://" and a star, "null"; or "*" */
+    struct config_strings methods;
+    struct config_strings headers; /* that requests may have */
+    struct config_strings expose;  /* headers of answers that scripts may read */
+    bool credentials;              /* cookies and the like are sent, answers may be read */
+    uint64_t max_age_ms;           /* how long browsers remember what they may */
+};
+
+struct config_headers { /* [headers.NAME]: tables; a value "" = it is taken away */
+    struct str name;
+    struct config_pairs request, response; /* set in place of what is there */
+    struct config_pairs request_add, response_add;
+};
+
+struct config_access { /* [access.NAME]: networks, as trusted_proxies */
+    struct str name;
+    struct config_strings allow; /* none = everybody who isn't denied */
+    struct config_strings deny;
+};
+
+struct config_limits { /* [limits.NAME]; 0 = no limit of its own */
+    struct str name;
+    uint64_t max_body;             /* bytes, as are the others */
+    uint64_t max_query;            /* what follows the '?' */
+    uint64_t max_headers;          /* names and values of a request's headers, together */
+    struct config_strings methods; /* none = every one */
+};
+
+struct config_rate_limit { /* [rate_limits.NAME] */
+    struct str name;
+    struct str rate; /* "100/s", /m, /h, /d */
+    uint32_t burst;  /* requests at once; 0 = the rate's number */
+    struct str by;   /* "address", "user", "header:X-Api-Key", "cookie:sid" */
+};
+
+struct config_shedding { /* [shedding.NAME] */
+    struct str name;
+    uint64_t target_ms;   /* a request's wait for its turn that is fine */
+    uint64_t interval_ms; /* longer ones for so long are not */
+    uint32_t keep;        /* percent of the requests that are served whatever happens */
+};
+
 struct config_security_headers { /* [security_headers.NAME]; each "" = not sent */
     struct str name;
     struct str csp;                /* Content-Security-Policy, where a page has none of its own */
@@ -351,6 +395,18 @@ struct config {
     struct config_register registry; /* key "register" */
     struct config_offload offload;
     struct config_cache cache;
+    struct config_cors *cors;
+    size_t cors_count;
+    struct config_headers *headers;
+    size_t headers_count;
+    struct config_access *access;
+    size_t access_count;
+    struct config_limits *limits;
+    size_t limits_count;
+    struct config_rate_limit *rate_limits;
+    size_t rate_limit_count;
+    struct config_shedding *shedding;
+    size_t shedding_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
     struct config_private *private; /* positions, sources of values, the pool */

@@ -1,5 +1,5 @@
-/* [upstreams.NAME.set_headers]: a table of headers, and where secrets may come from. Which headers
- * may be sent at all is for upstreams/ to say.
+/* [upstreams.NAME.set_headers] and the like: a table of headers, and where secrets may come from.
+ * Which headers may be sent at all is for others to say.
  *
  * A header that by custom holds a secret must take it from the environment or from a file, so that
  * the configuration can be shown, committed and printed. */
@@ -83,7 +83,8 @@ static bool read_header(struct reader *r, const struct toml_node *node, bool exp
     if (!config_expand(r->pool, r->doc, node, NULL, r->diag, &x))
         return false;
     bool varies = expanded && memchr(x.text.p, '{', x.text.n) != NULL;
-    if (is_secret(node->key) && !varies && (!x.referenced || x.literal_default)) {
+    if (is_secret(node->key) && node->text.n != 0 && !varies &&
+        (!x.referenced || x.literal_default)) {
         diag_error(r->diag, node->at,
                    "%s: a secret may not stand in the file; write \"${NAME}\" for it and set NAME "
                    "in the environment, or put it in a file: { file = \"path\" }",

@@ -506,6 +506,67 @@ static const struct schema_key register_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_cors, field)
+static const struct schema_key cors_keys[] = {
+    {"origins", VALUE_STRINGS, RULE_NOT_EMPTY, AT(origins),
+     .doc = "\"https://shop.example\", \"https://*.shop.example\", \"null\"; or \"*\" alone"},
+    {"methods", VALUE_STRINGS, RULE_NOT_EMPTY, AT(methods),
+     .fallback = "[\"GET\", \"HEAD\", \"POST\"]", .doc = "that may be asked with; \"*\" = all"},
+    {"headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(headers), .fallback = "[]",
+     .doc = "that requests may have beside the harmless ones; \"*\" = all but Authorization"},
+    {"expose", VALUE_STRINGS, RULE_NOT_EMPTY, AT(expose), .fallback = "[]",
+     .doc = "headers of answers that scripts may read beside the harmless ones; \"*\" = all"},
+    {"credentials", VALUE_BOOL, AT(credentials), .fallback = "false",
+     .doc = "requests may come with cookies; nothing may be \"*\" then"},
+    {"max_age", VALUE_DURATION, AT(max_age_ms), .fallback = "\"10m\"", .max = HOURS(24),
+     .doc = "how long browsers remember what they may"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_access, field)
+static const struct schema_key access_keys[] = {
+    {"allow", VALUE_STRINGS, RULE_NOT_EMPTY, AT(allow), .fallback = "[]",
+     .doc = "addresses, CIDR blocks or \"unix\"; [] = all that aren't denied"},
+    {"deny", VALUE_STRINGS, RULE_NOT_EMPTY, AT(deny), .fallback = "[]",
+     .doc = "likewise; of several networks that have an address the smallest decides"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_limits, field)
+static const struct schema_key limits_keys[] = {
+    {"max_body", VALUE_SIZE, AT(max_body), .fallback = "\"0B\"", .max = TIB(1024),
+     .doc = "a request's body; 0 = as large as whoever takes it allows"},
+    {"max_query", VALUE_SIZE, AT(max_query), .fallback = "\"0B\"", .max = KIB(8),
+     .doc = "what follows the '?' in a request's target; 0 = as long as a target may be"},
+    {"max_headers", VALUE_SIZE, AT(max_headers), .fallback = "\"0B\"", .max = KIB(64),
+     .doc = "names and values of a request's headers, together; 0 = as large as a head may be"},
+    {"methods", VALUE_STRINGS, RULE_NOT_EMPTY, AT(methods), .fallback = "[]",
+     .doc = "those that are let pass, HEAD with GET; [] = every one"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_rate_limit, field)
+static const struct schema_key rate_limit_keys[] = {
+    {"rate", VALUE_STRING, RULE_NOT_EMPTY, AT(rate),
+     .doc = "requests of one client: \"100/s\", \"30/m\", \"1000/h\", \"5000/d\""},
+    {"burst", VALUE_COUNT, AT(burst), .fallback = "0", .max = 1000000,
+     .doc = "how many may come at once; 0 = as many as the rate says"},
+    {"by", VALUE_STRING, RULE_NOT_EMPTY, AT(by), .fallback = "\"address\"",
+     .doc = "who counts as one: \"address\", \"user\", \"header:NAME\" or \"cookie:NAME\""},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_shedding, field)
+static const struct schema_key shedding_keys[] = {
+    {"target", VALUE_DURATION, AT(target_ms), .fallback = "\"20ms\"", .min = 1, .max = SECONDS(10),
+     .doc = "how long requests may wait for their turn on a loop"},
+    {"interval", VALUE_DURATION, AT(interval_ms), .fallback = "\"100ms\"",
+     .min = 20, .max = SECONDS(10), .doc = "when all wait longer for so long, more are turned away"},
+    {"keep", VALUE_COUNT, AT(keep), .fallback = "10", .max = 100,
+     .doc = "percent of the requests that are served whatever happens"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_security_headers, field)
 static const struct schema_key security_headers_keys[] = {
     {"csp", VALUE_STRING, AT(csp), .fallback = "\"\"",
@@ -588,6 +649,15 @@ static const struct schema_section certificate_sections[] = {
      .offset = offsetof(struct config_certificate, sign)},
 };
 
+#define AT(field) .offset = offsetof(struct config_headers, field)
+static const struct schema_section headers_sections[] = {
+    {"headers.*.request", "request", SECTION_PAIRS, AT(request)},
+    {"headers.*.request_add", "request_add", SECTION_PAIRS, AT(request_add)},
+    {"headers.*.response", "response", SECTION_PAIRS, AT(response)},
+    {"headers.*.response_add", "response_add", SECTION_PAIRS, AT(response_add)},
+};
+#undef AT
+
 static const struct schema_section sections[] = {
     {"server", "server", SECTION_TABLE, KEYS(server_keys),
      .offset = offsetof(struct config, server)},
@@ -626,6 +696,26 @@ static const struct schema_section sections[] = {
     {"offload", "offload", SECTION_TABLE, KEYS(offload_keys),
      .offset = offsetof(struct config, offload)},
     {"cache", "cache", SECTION_TABLE, KEYS(cache_keys), .offset = offsetof(struct config, cache)},
+    {"cors.*", "cors", SECTION_NAMED, KEYS(cors_keys), .offset = offsetof(struct config, cors),
+     .count_offset = offsetof(struct config, cors_count), .size = sizeof(struct config_cors)},
+    {"headers.*", "headers", SECTION_NAMED, SECTIONS(headers_sections),
+     .offset = offsetof(struct config, headers),
+     .count_offset = offsetof(struct config, headers_count),
+     .size = sizeof(struct config_headers)},
+    {"access.*", "access", SECTION_NAMED, KEYS(access_keys),
+     .offset = offsetof(struct config, access),
+     .count_offset = offsetof(struct config, access_count), .size = sizeof(struct config_access)},
+    {"limits.*", "limits", SECTION_NAMED, KEYS(limits_keys),
+     .offset = offsetof(struct config, limits),
+     .count_offset = offsetof(struct config, limits_count), .size = sizeof(struct config_limits)},
+    {"rate_limits.*", "rate_limits", SECTION_NAMED, KEYS(rate_limit_keys),
+     .offset = offsetof(struct config, rate_limits),
+     .count_offset = offsetof(struct config, rate_limit_count),
+     .size = sizeof(struct config_rate_limit)},
+    {"shedding.*", "shedding", SECTION_NAMED, KEYS(shedding_keys),
+     .offset = offsetof(struct config, shedding),
+     .count_offset = offsetof(struct config, shedding_count),
+     .size = sizeof(struct config_shedding)},
     {"security_headers.*", "security_headers", SECTION_NAMED, KEYS(security_headers_keys),
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
@@ -637,6 +727,12 @@ static const struct schema_section sections[] = {
 const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(sections)};
 
 /* Names of named sections come first in their structs; load.c writes them there. */
+_Static_assert(offsetof(struct config_cors, name) == 0, "");
+_Static_assert(offsetof(struct config_headers, name) == 0, "");
+_Static_assert(offsetof(struct config_access, name) == 0, "");
+_Static_assert(offsetof(struct config_limits, name) == 0, "");
+_Static_assert(offsetof(struct config_rate_limit, name) == 0, "");
+_Static_assert(offsetof(struct config_shedding, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");

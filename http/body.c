@@ -305,6 +305,8 @@ uint64_t http_body_length(const struct http_request *request)
 void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max)
 {
     struct http_body *body = request->body;
+    if (request->max_body != 0)
+        max = min(max, request->max_body);
     if (is_http2(request)) {
         http2_body_read(request, reader, max);
         return;

@@ -48,6 +48,7 @@ struct http_request {
     struct str user;   /* who http_authorize() found it to be: "token:ci", else "" */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
+    uint64_t max_body;                  /* of the body, whatever its reader allows; 0 = no limit */
     uint64_t started_us;
 
     /* for the access log; whoever serves fills them in */
@@ -179,7 +180,8 @@ struct http_body_reader {
 /* Content-Length, 0 without a body, UINT64_MAX when it isn't announced. */
 uint64_t http_body_length(const struct http_request *request);
 /* Begins to read, once, from a handler with HTTP_READS_BODY or later; sends the 100 that a client
- * may wait for (RFC 9110 section 10.1.1). max: bytes, UINT64_MAX = no limit. Calls back from here
+ * may wait for (RFC 9110 section 10.1.1). max: bytes, UINT64_MAX = no limit (but
+ * request->max_body's). Calls back from here
  * on, maybe before it returns. A reply that begins before the body's end is fine: what is left is
  * thrown away when it is little, else the connection closes once the client has read the reply. */
 void http_body_read(struct http_request *request, struct http_body_reader *reader, uint64_t max);
@@ -216,10 +218,16 @@ void http_check_auth(const struct http_server *server, enum config_auth auth, st
  * NULL, as is one that isn't a rate (an error at `at`). */
 struct http_rate;
 struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag);
+/* The same as a policy of its own name (RateLimit-Policy; letters, digits, '-' and '_'), with
+ * bursts of that many requests; 0 = as large. */
+struct http_rate *http_rate_create_policy(struct str name, struct str text, uint32_t burst,
+                                          struct pos at, struct diag *diag);
 void http_rate_destroy(struct http_rate **rate);
 /* Counts the request. False: 429 with Retry-After was replied. Sets RateLimit and RateLimit-Policy
  * (draft-ietf-httpapi-ratelimit-headers) either way. NULL allows all. Any loop. */
 bool http_rate_allow(struct http_rate *rate, struct http_request *request);
+/* The same for one who is known by something else than an address. rate: not NULL. */
+bool http_rate_allow_as(struct http_rate *rate, struct http_request *request, struct str who);
 
 /* Forms of ours that change something carry a token, tied to a cookie, so that no other site can
  * send them with a visitor's browser. Good for 12 hours; in the request's pool. Sets the cookie

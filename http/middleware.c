@@ -95,10 +95,30 @@ void http_middleware_link(struct http_server *server, struct diag *diag)
 
 /* -- requests ---------------------------------------------------------------------------------- */
 
+struct str http_preflight_method(const struct http_request *request)
+{
+    if (!str_eq(request->method, STR("OPTIONS")) || http_header(request, STR("origin")).p == NULL)
+        return (struct str){NULL, 0};
+    return http_header(request, STR("access-control-request-method"));
+}
+
+/* The route of the request, or of the one that a preflight asks about. */
+static const struct http_route *route_meant(const struct http_request *request)
+{
+    struct str method = http_preflight_method(request);
+    if (method.p == NULL)
+        return request->route;
+    struct http_request announced = *request;
+    announced.method = method;
+    announced.route = NULL;
+    bool found = routes_match(request->site->routes, &announced) == 0;
+    return found ? announced.route : request->route;
+}
+
 const struct chain *chain_of(const struct http_request *request)
 {
-    const struct chain *chain =
-        request->route != NULL ? route_chain(request->route) : request->site->chain;
+    const struct http_route *route = route_meant(request);
+    const struct chain *chain = route != NULL ? route_chain(route) : request->site->chain;
     return chain != NULL ? chain : &nothing;
 }
 

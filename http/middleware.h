@@ -33,6 +33,11 @@ void http_middleware_add(struct http_server *server, struct http_middleware *mid
 /* Goes on with a request whose middleware had it wait. */
 void http_middleware_next(struct http_request *request);
 
+/* The method that a browser's preflight (Fetch standard, "CORS-preflight request") asks for; {NULL,
+ * 0}: the request is none. Its list is that of the route which takes this method, or it would be
+ * nobody's: few routes take OPTIONS. */
+struct str http_preflight_method(const struct http_request *request);
+
 /* Once all routes and all middleware are there: what the lists name is looked up. Unknown names:
  * errors where they stand. */
 void http_middleware_link(struct http_server *server, struct diag *diag);

@@ -1,8 +1,8 @@
 /* How often a client may do something.
  *
  * Each client is one time: when its bucket is empty again, were nothing to follow. A request moves
- * that time on by window / quota; it is refused when that would be more than a window ahead. So a
- * client may burst up to its quota, and gets it back evenly.
+ * that time on by a step, window / quota; it is refused when that would be more than `burst` steps
+ * ahead. So a client may burst (up to its quota, if nothing else is said), and gets it back evenly.
  *
  * The clients stand in a table of sets of eight, as processor caches do: finding one looks at eight
  * places however many there are, and nothing grows. In a full set the one whose bucket is nearest
@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/siphash.h"
 #include "http/http_internal.h"
 
 enum { WAYS = 8, LOCKS = 64, US_A_SECOND = 1000000 };
@@ -39,9 +40,10 @@ struct lock {
 struct http_rate {
     struct lock locks[LOCKS];
     uint64_t key[2];
-    uint64_t step_us, window_us; /* what a request costs, how much there may be */
-    uint32_t quota, window_s;
-    struct str policy; /* owned: the field's value */
+    uint64_t step_us, most_us; /* what a request costs, how much there may be */
+    uint32_t quota, window_s, burst;
+    char *name; /* owned, as is policy: the field's value */
+    struct str policy;
     size_t set_mask;
     struct set sets[];
 };
@@ -77,7 +79,7 @@ bool rate_parse(struct str text, uint32_t *quota_r, uint32_t *window_s_r)
     return true;
 }
 
-struct http_rate *rate_create(uint32_t quota, uint32_t window_s, size_t clients)
+struct http_rate *rate_create(uint32_t quota, uint32_t window_s, uint32_t burst, size_t clients)
 {
     size_t sets = clients / WAYS;
     gw_assert(sets != 0 && (sets & (sets - 1)) == 0);
@@ -91,7 +93,8 @@ struct http_rate *rate_create(uint32_t quota, uint32_t window_s, size_t clients)
     rate->quota = quota;
     rate->window_s = window_s;
     rate->step_us = (uint64_t)window_s * US_A_SECOND / quota;
-    rate->window_us = rate->step_us * quota;
+    rate->burst = burst;
+    rate->most_us = rate->step_us * burst;
     rate->set_mask = sets - 1;
     return rate;
 }
@@ -170,7 +173,7 @@ struct rate_verdict rate_count(struct http_rate *rate, uint64_t client, uint64_t
     lock->now_us = now_us = now_us > lock->now_us ? now_us : lock->now_us;
     struct bucket *bucket = bucket_of(&rate->sets[index], client);
     uint64_t ahead_us = bucket->empty_us > now_us ? bucket->empty_us - now_us : 0;
-    if (ahead_us + rate->step_us <= rate->window_us) {
+    if (ahead_us + rate->step_us <= rate->most_us) {
         verdict.allowed = true;
         ahead_us += rate->step_us;
         bucket->empty_us = now_us + ahead_us;
@@ -178,14 +181,15 @@ struct rate_verdict rate_count(struct http_rate *rate, uint64_t client, uint64_t
     pthread_mutex_unlock(&lock->mutex);
 
     uint64_t used = (ahead_us + rate->step_us - 1) / rate->step_us;
-    verdict.remaining = used < rate->quota ? (uint32_t)(rate->quota - used) : 0;
+    verdict.remaining = used < rate->burst ? (uint32_t)(rate->burst - used) : 0;
     verdict.wait_us = ahead_us - (used - 1) * rate->step_us;
     return verdict;
 }
 
 /* -- requests ---------------------------------------------------------------------------------- */
 
-struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag)
+struct http_rate *http_rate_create_policy(struct str name, struct str text, uint32_t burst,
+                                          struct pos at, struct diag *diag)
 {
     uint32_t quota, window_s;
     char *policy;
@@ -198,11 +202,18 @@ struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *
                    (int)text.n, text.p, (int)RATE_MAX_QUOTA);
         return NULL;
     }
-    struct http_rate *rate = rate_create(quota, window_s, RATE_CLIENTS);
-    int n = asprintf(&policy, "\"default\";q=%u;w=%u", quota, window_s);
+    struct http_rate *rate = rate_create(quota, window_s, burst != 0 ? burst : quota, RATE_CLIENTS);
+    rate->name = strndup(name.p, name.n);
+    gw_assert(rate->name != NULL);
+    int n = asprintf(&policy, "\"%s\";q=%u;w=%u", rate->name, quota, window_s);
     gw_assert(n > 0);
     rate->policy = (struct str){policy, (size_t)n};
     return rate;
+}
+
+struct http_rate *http_rate_create(struct str text, struct pos at, struct diag *diag)
+{
+    return http_rate_create_policy(STR("default"), text, 0, at, diag);
 }
 
 void http_rate_destroy(struct http_rate **rate_p)
@@ -214,6 +225,7 @@ void http_rate_destroy(struct http_rate **rate_p)
     for (size_t i = 0; i < LOCKS; i++)
         pthread_mutex_destroy(&rate->locks[i].mutex);
     free((char *)(uintptr_t)rate->policy.p);
+    free(rate->name);
     free(rate);
 }
 
@@ -236,18 +248,26 @@ static void refuse(struct http_rate *rate, struct http_request *request, unsigne
                                                        .retry_after_s = wait_s});
 }
 
-bool http_rate_allow(struct http_rate *rate, struct http_request *request)
+static bool allow(struct http_rate *rate, struct http_request *request, uint64_t client)
 {
-    enum { ROOM = 48 };
-    if (rate == NULL)
-        return true;
-    struct rate_verdict verdict = rate_count(rate, rate_client(request->client), clock_us());
+    struct rate_verdict verdict = rate_count(rate, client, clock_us());
     unsigned wait_s = (unsigned)((verdict.wait_us + US_A_SECOND - 1) / US_A_SECOND);
-    char *left = h2o_mem_alloc_pool(request->pool, ROOM);
-    int n = snprintf(left, ROOM, "\"default\";r=%u;t=%u", verdict.remaining, wait_s);
+    size_t room = strlen(rate->name) + 48;
+    char *left = h2o_mem_alloc_pool(request->pool, room);
+    int n = snprintf(left, room, "\"%s\";r=%u;t=%u", rate->name, verdict.remaining, wait_s);
     http_add_header(request, "ratelimit-policy", rate->policy);
     http_add_header(request, "ratelimit", (struct str){left, (size_t)n});
     if (!verdict.allowed)
         refuse(rate, request, wait_s);
     return verdict.allowed;
+}
+
+bool http_rate_allow(struct http_rate *rate, struct http_request *request)
+{
+    return rate == NULL || allow(rate, request, rate_client(request->client));
+}
+
+bool http_rate_allow_as(struct http_rate *rate, struct http_request *request, struct str who)
+{
+    return allow(rate, request, siphash(who));
 }

@@ -12,8 +12,8 @@ enum { RATE_MAX_QUOTA = 1000000, RATE_CLIENTS = 65536 };
 bool rate_parse(struct str text, uint32_t *quota_r, uint32_t *window_s_r);
 
 struct http_rate;
-/* clients: how many it holds, a power of two from 8 on. */
-struct http_rate *rate_create(uint32_t quota, uint32_t window_s, size_t clients);
+/* burst: how many may come at once. clients: how many it holds, a power of two from 8 on. */
+struct http_rate *rate_create(uint32_t quota, uint32_t window_s, uint32_t burst, size_t clients);
 
 /* Who a client's address stands for: an IPv4 address, an IPv6 /64 (what one customer has at least);
  * all that have none are one. */

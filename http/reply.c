@@ -100,12 +100,12 @@ void reply_start(struct http_request *request, int status, size_t length,
     gw_assert(req != NULL && !request->replied);
     request->replied = true;
     watch_end(request->conn);
+    add_server(request);
     chain_reply(request, status);
 
     req->res.status = status;
     req->res.reason = status_reason(status);
     req->res.content_length = status != 204 && status != 304 ? length : SIZE_MAX;
-    add_server(request);
     h2o_add_header_by_str(request->pool, &req->res.headers, x_request_id.p, x_request_id.n, 0, NULL,
                           request->id.p, request->id.n);
     sending_begins(request);

@@ -8,17 +8,46 @@
 
 enum { MIDDLEWARE_MAX_LOOPS = 1024 }; /* the most that [server] workers may say */
 
+struct shedding;
+
 struct middleware {
     struct middleware_needs needs;
+    struct shedding *shedding;                       /* those that there are */
     struct up_client *clients[MIDDLEWARE_MAX_LOOPS]; /* by the loop's index */
 };
 
 /* Each makes one of every section of its kind. */
+void cors_create(struct middleware *all, struct diag *diag);
+void headers_create(struct middleware *all, struct diag *diag);
+void access_create(struct middleware *all, struct diag *diag);
+void limits_create(struct middleware *all, struct diag *diag);
+void rate_limits_create(struct middleware *all, struct diag *diag);
+void shedding_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 
 /* "cors.shop", to be freed by the middleware's destroy(). */
 char *middleware_name(const char *kind, struct str name);
 /* Adds a header to the reply unless it has one of that name already. */
 void add_header_once(struct http_request *request, const char *lower_case_name, struct str value);
+/* Takes all headers of that name away; '-' and '_' are one, as they are to many who read them. */
+void remove_header(h2o_headers_t *headers, const char *lower_case_name);
+/* "a, b", in the pool, NUL-terminated. */
+struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list);
+
+/* -- shedding.c -------------------------------------------------------------------------------- */
+
+void shedding_write_metrics(const struct shedding *first, struct out *out);
+
+/* -- cors.c ------------------------------------------------------------------------------------ */
+
+/* One origin (RFC 6454 section 6.1, as browsers write it), or those that only differ in what stands
+ * between two ends: "https://" … ".shop.example". */
+struct cors_origin {
+    struct str start, end;
+    bool wild;
+};
+/* NULL, or what is wrong with it. The text must stay. */
+const char *cors_origin_parse(struct str text, struct cors_origin *origin_r);
+bool cors_origin_has(const struct cors_origin *origin, struct str value);
 
 #endif

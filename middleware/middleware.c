@@ -5,9 +5,17 @@
 #include <stdlib.h>
 #include <strings.h>
 
+/* clang-format off */
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
+    cors_create,
+    headers_create,
+    access_create,
+    limits_create,
+    rate_limits_create,
+    shedding_create,
     security_headers_create,
 };
+/* clang-format on */
 
 struct middleware *middleware_create(const struct middleware_needs *needs, struct diag *diag)
 {
@@ -30,6 +38,11 @@ void middleware_set_client(struct middleware *all, struct loop *loop, struct up_
     all->clients[loop_index(loop)] = client;
 }
 
+void middleware_write_metrics(const struct middleware *all, struct out *out)
+{
+    shedding_write_metrics(all->shedding, out);
+}
+
 char *middleware_name(const char *kind, struct str name)
 {
     char *text;
@@ -48,4 +61,41 @@ void add_header_once(struct http_request *request, const char *lower_case_name, 
             return;
     }
     http_add_header(request, lower_case_name, value);
+}
+
+static bool reads_as(const h2o_iovec_t *name, const char *wanted, size_t n)
+{
+    if (name->len != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (name->base[i] != wanted[i] && (name->base[i] | 0x20) != wanted[i] &&
+            (name->base[i] != '_' || wanted[i] != '-') &&
+            (name->base[i] != '-' || wanted[i] != '_'))
+            return false;
+    return true;
+}
+
+void remove_header(h2o_headers_t *headers, const char *lower_case_name)
+{
+    size_t n = strlen(lower_case_name), kept = 0;
+    for (size_t i = 0; i < headers->size; i++)
+        if (!reads_as(headers->entries[i].name, lower_case_name, n))
+            headers->entries[kept++] = headers->entries[i];
+    headers->size = kept;
+}
+
+struct str join_list(h2o_mem_pool_t *pool, const struct config_strings *list)
+{
+    size_t n = 0, at = 0;
+    for (size_t i = 0; i < list->count; i++)
+        n += list->items[i].n + 2;
+    char *text = h2o_mem_alloc_pool(pool, n + 1);
+    for (size_t i = 0; i < list->count; i++) {
+        if (i != 0)
+            at = (size_t)(stpcpy(text + at, ", ") - text);
+        memcpy(text + at, list->items[i].p, list->items[i].n);
+        at += list->items[i].n;
+    }
+    text[at] = '\0';
+    return (struct str){text, at};
 }

@@ -27,5 +27,7 @@ void middleware_destroy(struct middleware **middleware);
 /* On each loop before it serves, and with NULL when it is over: who makes its calls. */
 void middleware_set_client(struct middleware *middleware, struct loop *loop,
                            struct up_client *client);
+/* For GET /metrics. Any thread. */
+void middleware_write_metrics(const struct middleware *middleware, struct out *out);
 
 #endif

@@ -27,6 +27,35 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Turns until something else than `before` was measured. */
+static uint64_t lag_after(uint64_t before_us, uint64_t *when_us_r)
+{
+    uint64_t lag_us = loop_lag_us(loop, when_us_r);
+    for (unsigned turns = 0; *when_us_r == before_us; turns++) {
+        assert_true(turns < 1000);
+        loop_turn(loop, 1);
+        lag_us = loop_lag_us(loop, when_us_r);
+    }
+    return lag_us;
+}
+
+static void test_how_late_the_loop_is_is_measured(void **state)
+{
+    (void)state;
+    uint64_t first_us, when_us, lag_us;
+    assert_int_equal(loop_lag_us(loop, &when_us), 0);
+    assert_int_equal(when_us, 0);
+    usleep(30000); /* the work of this turn, behind which the question waits */
+    lag_us = lag_after(0, &first_us);
+    assert_true(lag_us >= 30000);
+    assert_true(first_us <= clock_us());
+    /* again, but not at once */
+    assert_int_equal(loop_lag_us(loop, &when_us), lag_us);
+    assert_int_equal(when_us, first_us);
+    lag_after(first_us, &when_us);
+    assert_true(when_us > first_us);
+}
+
 struct probe {
     struct timer timer;
     unsigned id;
@@ -344,6 +373,7 @@ static void test_jobs_that_never_run_are_dropped_and_those_under_way_are_not(voi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_how_late_the_loop_is_is_measured, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timers_fire_in_order_of_their_due_time, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_bounds_the_wait, setup, teardown),

@@ -114,7 +114,7 @@ static void expect(struct http_rate *rate, uint64_t client, uint64_t now_us, boo
 static void test_a_client_may_burst_and_gets_its_quota_back_evenly(void **state)
 {
     (void)state;
-    struct http_rate *rate = rate_create(30, 60, 64);
+    struct http_rate *rate = rate_create(30, 60, 30, 64);
     uint64_t t = 1000 * (uint64_t)SECOND;
     for (uint32_t i = 0; i < 30; i++)
         expect(rate, 1, t, true, 29 - i, 2 * SECOND);
@@ -131,6 +131,25 @@ static void test_a_client_may_burst_and_gets_its_quota_back_evenly(void **state)
     assert_null(rate);
 }
 
+static void test_a_burst_may_be_smaller_or_larger_than_the_quota(void **state)
+{
+    (void)state;
+    uint64_t t = 1000 * (uint64_t)SECOND;
+    struct http_rate *small = rate_create(10, 1, 2, 64), *large = rate_create(1, 1, 3, 64);
+    expect(small, 1, t, true, 1, SECOND / 10);
+    expect(small, 1, t, true, 0, SECOND / 10);
+    expect(small, 1, t, false, 0, SECOND / 10);
+    expect(small, 1, t + SECOND / 10, true, 0, SECOND / 10);
+    expect(small, 1, t + 10 * SECOND, true, 1, SECOND / 10);
+    for (uint32_t i = 0; i < 3; i++)
+        expect(large, 1, t, true, 2 - i, SECOND);
+    expect(large, 1, t, false, 0, SECOND);
+    expect(large, 1, t + SECOND, true, 0, SECOND);
+    expect(large, 1, t + SECOND, false, 0, SECOND);
+    http_rate_destroy(&small);
+    http_rate_destroy(&large);
+}
+
 static void test_over_time_the_rate_is_the_rate(void **state)
 {
     (void)state;
@@ -138,7 +157,7 @@ static void test_over_time_the_rate_is_the_rate(void **state)
         uint32_t quota, window_s, windows;
     } rows[] = {{5, 1, 1000}, {7, 1, 1000}, {30, 60, 50}, {1, 1, 500}, {1000, 86400, 3}};
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct http_rate *rate = rate_create(rows[i].quota, rows[i].window_s, 64);
+        struct http_rate *rate = rate_create(rows[i].quota, rows[i].window_s, rows[i].quota, 64);
         uint64_t tick = (uint64_t)rows[i].window_s * SECOND / (rows[i].quota * 3 + 1), allowed = 0;
         uint64_t end = (uint64_t)rows[i].window_s * SECOND * rows[i].windows;
         for (uint64_t t = SECOND; t < SECOND + end; t += tick)
@@ -157,7 +176,7 @@ static void test_over_time_the_rate_is_the_rate(void **state)
 static void test_a_clock_a_little_behind_changes_nothing(void **state)
 {
     (void)state;
-    struct http_rate *rate = rate_create(2, 1, 64);
+    struct http_rate *rate = rate_create(2, 1, 2, 64);
     uint64_t t = 1000 * (uint64_t)SECOND, late = (uint64_t)1 << 62;
     expect(rate, 1, t, true, 1, SECOND / 2);
     expect(rate, 1, t - 10, true, 0, SECOND / 2);
@@ -169,7 +188,7 @@ static void test_a_clock_a_little_behind_changes_nothing(void **state)
 static void test_a_full_table_forgets_who_it_forgives_least(void **state)
 {
     (void)state;
-    struct http_rate *rate = rate_create(10, 10, 8); /* one set */
+    struct http_rate *rate = rate_create(10, 10, 10, 8); /* one set */
     uint64_t t = 1000 * (uint64_t)SECOND;
     for (uint64_t client = 1; client <= 8; client++)
         for (uint64_t i = 0; i < (client == 3 ? 1 : 5); i++)
@@ -192,7 +211,7 @@ static void test_a_crowd_pushes_out_few_of_those_who_come_often(void **state)
 {
     (void)state;
     enum { REGULARS = 1000, STRANGERS = 20000 };
-    struct http_rate *rate = rate_create(10, 10, RATE_CLIENTS);
+    struct http_rate *rate = rate_create(10, 10, 10, RATE_CLIENTS);
     uint64_t t = 1000 * (uint64_t)SECOND;
     unsigned forgotten = 0;
     for (uint64_t client = 0; client < REGULARS; client++)
@@ -228,7 +247,7 @@ static void test_many_threads_get_the_quota_and_not_one_more(void **state)
     enum { THREADS = 8 };
     static struct crowd crowd;
     pthread_t threads[THREADS];
-    crowd.rate = rate_create(1000, 60, 1024);
+    crowd.rate = rate_create(1000, 60, 1000, 1024);
     for (size_t i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, rush, &crowd), 0);
     for (size_t i = 0; i < THREADS; i++)
@@ -302,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_clients_are_addresses_or_networks_of_64_bits),
         cmocka_unit_test(test_the_hash_is_siphash),
         cmocka_unit_test(test_a_client_may_burst_and_gets_its_quota_back_evenly),
+        cmocka_unit_test(test_a_burst_may_be_smaller_or_larger_than_the_quota),
         cmocka_unit_test(test_over_time_the_rate_is_the_rate),
         cmocka_unit_test(test_a_clock_a_little_behind_changes_nothing),
         cmocka_unit_test(test_a_full_table_forgets_who_it_forgives_least),

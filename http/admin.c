@@ -110,7 +110,7 @@ static bool open_site(struct http_loop *http, const struct http_site *site,
     if (!listener_open(listener, address, 1, mode, server->error, sizeof(server->error)))
         return address->optional;
     http->admin_listener_count++;
-    listening_start(&http->listening[http->listening_count++], http, site, listener->fds[0]);
+    listening_start(&http->listening[http->listening_count++], http, site, listener->fds[0], false);
     listener->fds[0] = -1;
     return true;
 }

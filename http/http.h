@@ -61,7 +61,7 @@ struct http_request {
     struct http_conn *conn;
     struct http_body *body;  /* HTTP/1's; NULL: none */
     struct http_gzip *gzip;  /* what compresses a reply bit by bit; NULL: nothing */
-    struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
+    struct str forwarded[5]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
@@ -359,6 +359,12 @@ struct str http_disposition(h2o_mem_pool_t *pool, enum config_disposition dispos
  * opened once and shared), and logs each with the port it really has. False: an address isn't
  * available, *error_r (the server's) says which and why. */
 bool http_server_listen(struct http_server *server, unsigned loops, const char **error_r);
+/* Reads certificates and keys of [tls] anew, for connections that begin from now on. False: diag
+ * says what is wrong, and those that were read last stay. Any thread but a loop's: files are read.
+ */
+bool http_tls_reload(struct http_server *server, struct diag *diag);
+/* Handshakes, ends of certificates. Any thread. */
+void http_write_metrics(struct http_server *server, struct out *out);
 /* On the loop's thread, after http_server_listen(). */
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop);
 /* Stops accepting, asks connections to end (Connection: close, GOAWAY). `idle` runs when the last

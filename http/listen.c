@@ -132,7 +132,8 @@ bool listener_open(struct listener *listener, const struct address *address, uns
         }
     }
     address_print(&listener->address, text);
-    log_event(LOG_INFO, "listening", "address=%s", log_quote(str_from(text)));
+    log_event(LOG_INFO, "listening", "address=%s%s", log_quote(str_from(text)),
+              address->tls ? " tls=true" : "");
     return true;
 }
 
@@ -204,7 +205,7 @@ static bool accept_some(struct listening *listening, unsigned most)
                 look_away(listening, strerror(errno));
             return false;
         }
-        guard_accept(listening->http, listening->site, &listening->accept, client, &peer.any);
+        guard_accept(listening, client, &peer.any);
     }
     return true;
 }
@@ -222,9 +223,9 @@ static void retry(struct timer *timer)
 }
 
 void listening_start(struct listening *listening, struct http_loop *http,
-                     const struct http_site *site, int fd)
+                     const struct http_site *site, int fd, bool tls)
 {
-    *listening = (struct listening){.http = http, .site = site};
+    *listening = (struct listening){.http = http, .site = site, .tls = tls};
     listening->accept.ctx = &http->h2o;
     listening->accept.hosts = (h2o_hostconf_t **)(uintptr_t)site->hosts;
     timer_init(&listening->retry, retry);

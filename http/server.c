@@ -106,7 +106,7 @@ void log_by_h2o(h2o_req_t *req, int status)
         .status = status,
         .bytes = req->bytes_sent,
         .flags = "",
-        .scheme = STR("http"), /* the request's own may not be read yet */
+        .scheme = conn_scheme(conn), /* the request's own may not be read yet */
     };
     http_log(conn->http, STR(""), &record);
 }
@@ -144,6 +144,8 @@ static void dispatch(struct http_request *request)
                       HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE);
         return;
     }
+    if (status == 0 && https_redirects(request))
+        return;
     if (status == 0)
         status = routes_match(request->site->routes, request);
     switch (status) {
@@ -251,22 +253,35 @@ static void add_site(struct http_server *server, struct http_site *site, const c
             log_h2o_error;
 }
 
+static void add_addresses(struct http_server *server, const struct config_strings *listen, bool tls,
+                          struct diag *diag)
+{
+    const char *error;
+    for (size_t i = 0; i < listen->count; i++) {
+        struct address *first = server->addresses + server->address_count;
+        unsigned count = address_parse(listen->items[i], first, &error);
+        if (count == 0)
+            diag_error(diag, config_pos(server->config, listen), "\"%s\": %s", listen->items[i].p,
+                       error);
+        for (unsigned k = 0; k < count; k++)
+            first[k].tls = tls;
+        server->address_count += count;
+    }
+}
+
 static void read_addresses(struct http_server *server, struct diag *diag)
 {
     const struct config *config = server->config;
     const struct config_strings *listen = &config->server.listen;
+    const struct config_strings *listen_tls = &config->server.listen_tls;
     const struct config_strings *trusted = &config->server.trusted_proxies;
     struct address unused[2];
     const char *error;
-    server->addresses = h2o_mem_alloc((listen->count * 2 + 1) * sizeof(*server->addresses));
+    server->addresses =
+        h2o_mem_alloc(((listen->count + listen_tls->count) * 2 + 1) * sizeof(*server->addresses));
     server->trusted = h2o_mem_alloc((trusted->count + 1) * sizeof(*server->trusted));
-    for (size_t i = 0; i < listen->count; i++) {
-        unsigned count =
-            address_parse(listen->items[i], server->addresses + server->address_count, &error);
-        if (count == 0)
-            diag_error(diag, config_pos(config, listen), "\"%s\": %s", listen->items[i].p, error);
-        server->address_count += count;
-    }
+    add_addresses(server, listen, false, diag);
+    add_addresses(server, listen_tls, true, diag);
     for (size_t i = 0; i < trusted->count; i++) {
         if (network_parse(trusted->items[i], &server->trusted[server->trusted_count], &error))
             server->trusted_count++;
@@ -307,6 +322,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     admin_init(server, diag);
     read_addresses(server, diag);
     problem_init(server, diag);
+    server->tls = tls_create(config, diag);
     server->statics = h2o_mem_alloc((config->static_count + 1) * sizeof(*server->statics));
     for (size_t i = 0; i < config->static_count; i++) {
         struct http_static *mount =
@@ -327,6 +343,8 @@ void http_server_destroy(struct http_server **server_p)
     for (size_t i = 0; i < server->static_count; i++)
         http_static_unmount(&server->statics[i]);
     auth_fini(&server->auth);
+    tls_destroy(&server->tls);
+    free((char *)(uintptr_t)server->hsts.p);
     free(server->statics);
     free(server->listeners);
     free(server->addresses);
@@ -357,7 +375,21 @@ bool http_server_listen(struct http_server *server, unsigned loops, const char *
             return false;
         }
     }
+    https_setup(server);
+    if (server->tls != NULL)
+        tls_log(server->tls);
     return true;
+}
+
+bool http_tls_reload(struct http_server *server, struct diag *diag)
+{
+    return server->tls == NULL || tls_reload(server->tls, diag);
+}
+
+void http_write_metrics(struct http_server *server, struct out *out)
+{
+    if (server->tls != NULL)
+        tls_write_metrics(server->tls, out);
 }
 
 /* -- a loop ----------------------------------------------------------------------------------- */
@@ -401,7 +433,7 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
         struct listener *listener = &server->listeners[i];
         gw_assert(index < listener->fd_count);
         listening_start(&http->listening[http->listening_count++], http, &server->main,
-                        listener->fds[index]);
+                        listener->fds[index], listener->address.tls);
         listener->fds[index] = -1;
     }
     return http;

@@ -83,7 +83,8 @@ struct reload {
     struct http_request *request; /* NULL: the client left */
     struct reload **held;         /* the request's */
     struct site *site;
-    char *wrong; /* owned: what is; NULL = nothing */
+    bool done;
+    char *said; /* owned: errors and warnings, a line each */
 };
 
 static void reload_work(struct offload_job *job)
@@ -91,18 +92,19 @@ static void reload_work(struct offload_job *job)
     struct reload *reload = CONTAINER_OF(job, struct reload, job);
     struct diag *diag = diag_create();
     size_t n;
-    FILE *text = NULL;
-    if (!http_tls_reload(reload->site->server, diag)) {
-        text = open_memstream(&reload->wrong, &n);
-        gw_assert(text != NULL);
-        diag_print(diag, text);
-        gw_assert(fclose(text) == 0);
-        log_event(LOG_ERROR, "certificates not reloaded: the old ones stay", "why=%s",
-                  log_quote(str_from(reload->wrong)));
-    } else {
-        log_event(LOG_INFO, "certificates reloaded", "%s", "");
-    }
+    reload->done = http_tls_reload(reload->site->server, diag);
+    FILE *text = open_memstream(&reload->said, &n);
+    gw_assert(text != NULL);
+    diag_print(diag, text);
+    gw_assert(fclose(text) == 0);
     diag_destroy(&diag);
+    if (!reload->done)
+        log_event(LOG_ERROR, "certificates not reloaded: the old ones stay", "why=%s",
+                  log_quote(str_from(reload->said)));
+    else if (n != 0)
+        log_event(LOG_WARN, "certificates reloaded", "but=%s", log_quote(str_from(reload->said)));
+    else
+        log_event(LOG_INFO, "certificates reloaded", "%s", "");
 }
 
 static void reload_free(struct offload_job *job)
@@ -110,7 +112,7 @@ static void reload_free(struct offload_job *job)
     struct reload *reload = CONTAINER_OF(job, struct reload, job);
     if (reload->request != NULL)
         *reload->held = NULL;
-    free(reload->wrong);
+    free(reload->said);
     free(reload);
 }
 
@@ -118,8 +120,8 @@ static void reload_done(struct offload_job *job)
 {
     struct reload *reload = CONTAINER_OF(job, struct reload, job);
     struct http_request *request = reload->request;
-    if (request != NULL && reload->wrong != NULL) {
-        h2o_iovec_t kept = h2o_strdup(request->pool, reload->wrong, SIZE_MAX);
+    if (request != NULL && !reload->done) {
+        h2o_iovec_t kept = h2o_strdup(request->pool, reload->said, SIZE_MAX);
         const struct http_problem problem = {.status = 422,
                                              .type = "bad-certificates",
                                              .title = "The old certificates stay",
@@ -129,6 +131,7 @@ static void reload_done(struct offload_job *job)
         struct out out;
         out_init(&out, request->pool, 64);
         out_str(&out, STR("certificates reloaded\n"));
+        out_str(&out, str_from(reload->said));
         reply(request, "text/plain; charset=utf-8", &out);
     }
     reload_free(job);

@@ -440,6 +440,9 @@ def test_certificates_are_read_anew(serve, keys, tmp_path):
             _, session = resumed(one, ctx, None)
             assert operator.post("http://g/tls/reload").status_code == 200
             assert resumed(one, ctx, session)[0], "the keys of tickets stay"
+        (keys.folder / "shop.key").chmod(0o644)
+        assert "may read" in operator.post("http://g/tls/reload").text, "with a warning"
+        (keys.folder / "shop.key").chmod(0o600)
         shutil.copy(keys.folder / "wild.key", keys.folder / "shop.key")
         refused = operator.post("http://g/tls/reload")
         assert refused.status_code == 422 and "is not the key of the certificate" in refused.json()["detail"]

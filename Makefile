@@ -63,7 +63,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools container-check load-check install uninstall lint format deps clean help always
+.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check install uninstall lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -200,6 +200,11 @@ $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(LIBS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+tls-check: ## testssl.sh against a listener of ours: minutes
+	@packages/install build run tls-check
+	@$(MAKE) --no-print-directory build-gateway
+	@GATEWAY=$(BUILD)/gateway PYTHONDONTWRITEBYTECODE=1 tests/tls-check
 
 container-check: ## the Dockerfile's steps without an engine, then the container's promises (as root)
 	@packages/install container

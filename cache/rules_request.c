@@ -22,7 +22,8 @@ void rules_read_request(const struct cache_policy *policy, const char *method,
                         const struct up_header *headers, size_t count,
                         struct rules_request *request_r)
 {
-    static const struct str credentials[] = {STR("authorization"), STR("cookie")};
+    static const struct str credentials[] = {STR("authorization"), STR("cookie"),
+                                             STR("client-cert")};
     static const struct str conditions[] = {STR("if-match"), STR("if-none-match"),
                                             STR("if-modified-since"), STR("if-unmodified-since"),
                                             STR("if-range")};

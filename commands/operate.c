@@ -1,6 +1,9 @@
-/* GET /upstreams and /metrics on the admin listener; GET and POST /log on the control socket. */
+/* GET /upstreams and /metrics on the admin listener; GET and POST /log, POST /tls/reload on the
+ * control socket. */
 #include "commands/operate.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include "base/buf.h"
 #include "base/log.h"
 #include "commands/commands.h"
@@ -33,6 +36,7 @@ static void show_metrics(struct http_request *request, void *arg)
     struct out out;
     out_init(&out, request->pool, 16 << 10);
     metrics_write(site->metrics, &out);
+    http_write_metrics(site->server, &out);
     upstreams_write_metrics(site->upstreams, &out);
     cache_write_metrics(site->cache, &out);
     middleware_write_metrics(site->middleware, &out);
@@ -73,10 +77,104 @@ static void set_level(struct http_request *request, void *arg)
     show_level(request, arg);
 }
 
+/* Reading certificates, on an offload thread. Goes with its request, or after its work when that
+ * takes longer. */
+struct reload {
+    struct offload_job job;
+    struct http_request *request; /* NULL: the client left */
+    struct reload **held;         /* the request's */
+    struct site *site;
+    bool done;
+    char *said; /* owned: errors and warnings, a line each */
+};
+
+static void reload_work(struct offload_job *job)
+{
+    struct reload *reload = CONTAINER_OF(job, struct reload, job);
+    struct diag *diag = diag_create();
+    size_t n;
+    reload->done = http_tls_reload(reload->site->server, diag);
+    FILE *text = open_memstream(&reload->said, &n);
+    gw_assert(text != NULL);
+    diag_print(diag, text);
+    gw_assert(fclose(text) == 0);
+    diag_destroy(&diag);
+    if (!reload->done)
+        log_event(LOG_ERROR, "certificates not reloaded: the old ones stay", "why=%s",
+                  log_quote(str_from(reload->said)));
+    else if (n != 0)
+        log_event(LOG_WARN, "certificates reloaded", "but=%s", log_quote(str_from(reload->said)));
+    else
+        log_event(LOG_INFO, "certificates reloaded", "%s", "");
+}
+
+static void reload_free(struct offload_job *job)
+{
+    struct reload *reload = CONTAINER_OF(job, struct reload, job);
+    if (reload->request != NULL)
+        *reload->held = NULL;
+    free(reload->said);
+    free(reload);
+}
+
+static void reload_done(struct offload_job *job)
+{
+    struct reload *reload = CONTAINER_OF(job, struct reload, job);
+    struct http_request *request = reload->request;
+    if (request != NULL && !reload->done) {
+        h2o_iovec_t kept = h2o_strdup(request->pool, reload->said, SIZE_MAX);
+        const struct http_problem problem = {.status = 422,
+                                             .type = "bad-certificates",
+                                             .title = "The old certificates stay",
+                                             .detail = {kept.base, kept.len}};
+        http_problem_reply(request, &problem);
+    } else if (request != NULL) {
+        struct out out;
+        out_init(&out, request->pool, 64);
+        out_str(&out, STR("certificates reloaded\n"));
+        out_str(&out, str_from(reload->said));
+        reply(request, "text/plain; charset=utf-8", &out);
+    }
+    reload_free(job);
+}
+
+static void reload_left(void *arg)
+{
+    struct reload **held = arg;
+    if (*held != NULL)
+        (*held)->request = NULL;
+}
+
+static void reload_certificates(struct http_request *request, void *arg)
+{
+    static const struct http_problem busy = {.status = 503,
+                                             .type = "overloaded",
+                                             .title = "Too much is going on to read files",
+                                             .retry_after_s = 1};
+    struct site *site = arg;
+    struct reload *reload = calloc(1, sizeof(*reload));
+    struct reload **held = h2o_mem_alloc_shared(request->pool, sizeof(*held), reload_left);
+    gw_assert(reload != NULL);
+    *held = reload;
+    *reload = (struct reload){.job = {.work = reload_work,
+                                      .done = reload_done,
+                                      .dropped = reload_free,
+                                      .loop = request->loop},
+                              .request = request,
+                              .held = held,
+                              .site = site};
+    if (!offload_submit(site->reads, &reload->job)) {
+        reload_free(&reload->job);
+        http_problem_reply(request, &busy);
+    }
+}
+
 void operate_add(struct site *site)
 {
     http_admin_add(site->server, "upstreams", STR("/upstreams"), show_upstreams, site);
     http_admin_add(site->server, "metrics", STR("/metrics"), show_metrics, site);
     http_control_add(site->server, "log", HTTP_GET, STR("/log"), show_level, site);
     http_control_add(site->server, "log-set", HTTP_POST, STR("/log"), set_level, site);
+    http_control_add(site->server, "tls-reload", HTTP_POST, STR("/tls/reload"), reload_certificates,
+                     site);
 }

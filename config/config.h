@@ -31,25 +31,50 @@ struct config_pairs {
 
 enum config_need { NEED_OPTIONAL, NEED_REQUIRED };
 enum config_tls_version { TLS_1_2, TLS_1_3 };
+enum config_client_certificates {
+    CLIENT_CERTIFICATES_OFF,
+    CLIENT_CERTIFICATES_OPTIONAL,
+    CLIENT_CERTIFICATES_REQUIRED
+};
 enum config_auth { AUTH_PUBLIC, AUTH_TOKEN, AUTH_SIGNED };
 enum config_disposition { DISPOSITION_ATTACHMENT, DISPOSITION_INLINE };
 
-struct config_server {             /* [server] */
-    struct config_strings listen;  /* "host:port", "[v6]:port", "unix:/path" */
-    uint32_t workers;              /* 0 = one a CPU that affinity and the cgroup allow */
-    uint32_t max_connections;      /* in the whole process */
-    uint64_t head_timeout_ms;      /* from a head's first byte to its last */
-    uint64_t idle_timeout_ms;      /* a connection without a request */
-    uint64_t body_idle_timeout_ms; /* a body of which nothing arrives */
-    uint64_t body_min_rate;        /* bytes a second, over any body_idle_timeout; 0 = any */
-    uint64_t drain_delay_ms;       /* after SIGTERM: /readyz says no, but nothing is refused yet */
-    uint64_t drain_timeout_ms;     /* then, for requests under way */
-    uint64_t max_body;             /* bytes of a request's body, but for uploads */
-    bool server_timing;            /* send Server-Timing */
-    bool gzip;                     /* compress pages for who accepts it */
-    struct str error_template;     /* under templates/; "" = the built-in page */
+struct config_server {                /* [server] */
+    struct config_strings listen;     /* "host:port", "[v6]:port", "unix:/path" */
+    struct config_strings listen_tls; /* the same, where TLS is spoken */
+    uint32_t workers;                 /* 0 = one a CPU that affinity and the cgroup allow */
+    uint32_t max_connections;         /* in the whole process */
+    uint64_t head_timeout_ms;         /* from a head's first byte to its last */
+    uint64_t idle_timeout_ms;         /* a connection without a request */
+    uint64_t body_idle_timeout_ms;    /* a body of which nothing arrives */
+    uint64_t body_min_rate;           /* bytes a second, over any body_idle_timeout; 0 = any */
+    uint64_t drain_delay_ms;   /* after SIGTERM: /readyz says no, but nothing is refused yet */
+    uint64_t drain_timeout_ms; /* then, for requests under way */
+    uint64_t max_body;         /* bytes of a request's body, but for uploads */
+    bool server_timing;        /* send Server-Timing */
+    bool gzip;                 /* compress pages for who accepts it */
+    struct str error_template; /* under templates/; "" = the built-in page */
     struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
     struct config_strings middleware;      /* "KIND.NAME": what every request passes, in order */
+};
+
+struct config_server_certificate { /* [tls.certificates.NAME] */
+    struct str name;
+    struct str certificate; /* PEM: the server's, then those between it and the authority */
+    struct str key;         /* PEM, without a passphrase */
+};
+
+struct config_server_tls {                          /* [tls]: of [server] listen_tls */
+    struct config_server_certificate *certificates; /* the first is the default */
+    size_t certificate_count;
+    uint8_t min_version;         /* enum config_tls_version */
+    uint8_t client_certificates; /* enum config_client_certificates */
+    struct str client_ca;        /* PEM: who may have signed them; "" = none */
+    bool session_tickets;
+    uint64_t ticket_lifetime_ms; /* also of the keys that seal them */
+    bool redirect;               /* cleartext listeners send everybody to https */
+    uint32_t redirect_port;      /* 0 = the first TLS listener's */
+    uint64_t hsts_ms;            /* Strict-Transport-Security; 0 = not sent */
 };
 
 struct config_admin {   /* [admin] */
@@ -373,6 +398,7 @@ struct config {
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
     struct str templates_dir; /* dir/templates */
     struct config_server server;
+    struct config_server_tls tls;
     struct config_admin admin;
     struct config_log log;
     struct config_upstream *upstreams;

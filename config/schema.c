@@ -16,6 +16,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL}
 static const char *const log_formats[] = {"logfmt", "json", NULL};
 static const char *const access_words[] = {"stdout", "off", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
+static const char *const client_certificates[] = {"off", "optional", "required", NULL};
 static const char *const needs[] = {"optional", "required", NULL};
 static const char *const auths[] = {"public", "token", "signed", NULL};
 static const char *const dispositions[] = {"attachment", "inline", NULL};
@@ -35,6 +36,8 @@ static const struct schema_key server_keys[] = {
     {"listen", VALUE_STRINGS, RULE_NOT_EMPTY | RULE_UNIX_PATH, AT(listen),
      .fallback = "[\"127.0.0.1:8080\"]",
      .doc = "addresses: \"host:port\", \"[v6]:port\", \"unix:/path\""},
+    {"listen_tls", VALUE_STRINGS, RULE_NOT_EMPTY | RULE_UNIX_PATH, AT(listen_tls),
+     .fallback = "[]", .doc = "addresses where TLS is spoken"},
     {"workers", VALUE_COUNT, AT(workers), .fallback = "0", .max = 1024,
      .doc = "loop threads; 0 = one a CPU that the process may use"},
     {"max_connections", VALUE_COUNT, AT(max_connections), .fallback = "10000",
@@ -63,6 +66,35 @@ static const struct schema_key server_keys[] = {
      .doc = "addresses or CIDR blocks whose Forwarded and X-Forwarded-* are believed"},
     {"middleware", VALUE_STRINGS, RULE_NOT_EMPTY, AT(middleware), .fallback = "[]",
      .doc = "\"KIND.NAME\": what every request passes, in this order"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_server_tls, field)
+static const struct schema_key server_tls_keys[] = {
+    {"min_version", VALUE_WORD, AT(min_version), .fallback = "\"1.2\"", .words = tls_versions,
+     .doc = "1.2 or 1.3"},
+    {"client_certificates", VALUE_WORD, AT(client_certificates), .fallback = "\"off\"",
+     .words = client_certificates, .doc = "off, optional or required"},
+    {"client_ca", VALUE_STRING, RULE_PATH, AT(client_ca), .fallback = "\"\"",
+     .doc = "PEM; the authorities of clients' certificates"},
+    {"session_tickets", VALUE_BOOL, AT(session_tickets), .fallback = "true",
+     .doc = "clients that come again need no whole handshake"},
+    {"ticket_lifetime", VALUE_DURATION, AT(ticket_lifetime_ms), .fallback = "\"12h\"",
+     .min = SECONDS(1), .max = HOURS(24 * 7), .doc = "of a ticket, and of the key that seals new ones"},
+    {"redirect", VALUE_BOOL, AT(redirect), .fallback = "false",
+     .doc = "answer all that comes without TLS by 308 to https"},
+    {"redirect_port", VALUE_COUNT, AT(redirect_port), .fallback = "0", .max = 65535,
+     .doc = "where to; 0 = the first port of listen_tls"},
+    {"hsts", VALUE_DURATION, AT(hsts_ms), .fallback = "\"0s\"", .max = HOURS(24 * 365 * 10),
+     .doc = "Strict-Transport-Security with this max-age; 0s = not sent"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_server_certificate, field)
+static const struct schema_key server_certificate_keys[] = {
+    {"certificate", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(certificate),
+     .doc = "PEM: the server's, then those up to the authority's"},
+    {"key", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(key), .doc = "PEM, without a passphrase"},
 };
 #undef AT
 
@@ -594,6 +626,13 @@ static const struct schema_key offload_keys[] = {
 #define KEYS(table)     .keys = (table), .key_count = COUNT(table)
 #define SECTIONS(table) .sections = (table), .section_count = COUNT(table)
 
+static const struct schema_section server_tls_sections[] = {
+    {"tls.certificates.*", "certificates", SECTION_NAMED, KEYS(server_certificate_keys),
+     .offset = offsetof(struct config_server_tls, certificates),
+     .count_offset = offsetof(struct config_server_tls, certificate_count),
+     .size = sizeof(struct config_server_certificate)},
+};
+
 static const struct schema_section upstream_sections[] = {
     {"upstreams.*.set_headers", "set_headers", SECTION_PAIRS,
      .offset = offsetof(struct config_upstream, set_headers)},
@@ -661,6 +700,8 @@ static const struct schema_section headers_sections[] = {
 static const struct schema_section sections[] = {
     {"server", "server", SECTION_TABLE, KEYS(server_keys),
      .offset = offsetof(struct config, server)},
+    {"tls", "tls", SECTION_TABLE, KEYS(server_tls_keys), SECTIONS(server_tls_sections),
+     .offset = offsetof(struct config, tls)},
     {"admin", "admin", SECTION_TABLE, KEYS(admin_keys), .offset = offsetof(struct config, admin)},
     {"log", "log", SECTION_TABLE, KEYS(log_keys), .offset = offsetof(struct config, log)},
     {"upstreams.*", "upstreams", SECTION_NAMED, KEYS(upstream_keys), SECTIONS(upstream_sections),
@@ -734,6 +775,7 @@ _Static_assert(offsetof(struct config_limits, name) == 0, "");
 _Static_assert(offsetof(struct config_rate_limit, name) == 0, "");
 _Static_assert(offsetof(struct config_shedding, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
+_Static_assert(offsetof(struct config_server_certificate, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");

@@ -18,6 +18,7 @@ struct address {
         struct sockaddr_un local;
     } sa;
     socklen_t length;
+    bool tls;      /* it is spoken there; not the text's to say */
     bool optional; /* the second of a pair ("*", "localhost"): may be missing on this machine */
 };
 

@@ -181,7 +181,7 @@ static size_t copy_input(struct http_body *body, char *to, size_t room)
 /* 0: nothing is there now, -1: the client is gone. */
 static ssize_t receive(struct http_body *body, char *to, size_t room)
 {
-    ssize_t n = recv(h2o_socket_get_fd(body->request->conn->sock), to, room, MSG_DONTWAIT);
+    ssize_t n = conn_receive(body->request->conn, to, room);
     if (n > 0) {
         body->seen += (uint64_t)n;
         body->last_ms = loop_now_ms(body->request->loop);
@@ -275,8 +275,8 @@ static void pump_socket(struct http_body *body)
         budget -= from_input ? 0 : (size_t)n;
         if (!taken(body, to, (size_t)n, from_input))
             return;
-        if (!from_input && (size_t)n < room)
-            break; /* epoll will say when there is more */
+        if (!from_input && (size_t)n < room && conn->tls == NULL)
+            break; /* epoll will say when there is more; a record of TLS may be short */
     }
     wait_for_more(body);
 }

@@ -294,6 +294,13 @@ static struct str extend_forwarded(const struct http_request *request)
     return printed(request->pool, "%.*s, %.*s", PRINT(chain), PRINT(element));
 }
 
+/* RFC 9440: of the handshake on this connection, and from nowhere else. */
+static struct str client_certificate(const struct http_request *request)
+{
+    struct tls_conn *tls = request->conn->tls;
+    return tls != NULL ? tls_client_certificate(tls) : STR("");
+}
+
 /* Fields that speak of one connection or one message (RFC 9110 section 7.6.1): they end here
  * whatever the configuration says. */
 static bool ends_here(struct str name)
@@ -308,7 +315,8 @@ static bool ends_here(struct str name)
                                        {"host", 4},
                                        {"transfer-encoding", 17},
                                        {"expect", 6},
-                                       {"content-length", 14}};
+                                       {"content-length", 14},
+                                       {"client-cert-chain", 17}};
     for (size_t i = 0; i < COUNT(names); i++)
         if (str_caseeq(name, names[i]))
             return true;
@@ -331,10 +339,9 @@ struct str http_forward_header(struct http_request *request, struct str name)
         struct str name;
         struct str (*make)(const struct http_request *request);
     } made[COUNT(request->forwarded)] = {
-        {{"forwarded", 9}, extend_forwarded},
-        {{"x-forwarded-for", 15}, extend_for},
-        {{"x-forwarded-proto", 17}, forwarded_proto},
-        {{"x-forwarded-host", 16}, forwarded_host},
+        {{"forwarded", 9}, extend_forwarded},         {{"x-forwarded-for", 15}, extend_for},
+        {{"x-forwarded-proto", 17}, forwarded_proto}, {{"x-forwarded-host", 16}, forwarded_host},
+        {{"client-cert", 11}, client_certificate},
     };
     if (str_caseeq(name, STR("x-request-id")))
         return request->id;

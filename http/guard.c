@@ -75,11 +75,26 @@ struct http_conn *guard_conn(const h2o_req_t *req)
     return req->conn->callbacks->get_socket(req->conn)->on_close.data;
 }
 
-/* NULL once the connection speaks HTTP/2. */
+/* NULL before HTTP begins, and once the connection speaks HTTP/2. */
 static struct http1_conn *http1_of(const struct http_conn *conn)
 {
     h2o_conn_t *h2o = conn->sock->data;
-    return h2o->callbacks == conn->http1 ? CONTAINER_OF(h2o, struct http1_conn, super) : NULL;
+    return h2o != NULL && h2o->callbacks == conn->http1
+               ? CONTAINER_OF(h2o, struct http1_conn, super)
+               : NULL;
+}
+
+bool guard_is_http2(const struct http_conn *conn)
+{
+    const h2o_conn_t *h2o = conn->sock->data;
+    return conn->http1 != NULL && h2o->callbacks != conn->http1;
+}
+
+/* From here on h2o reads the socket itself; of TLS it never does. */
+static void let_h2o_read(struct http_conn *conn)
+{
+    if (conn->tls == NULL)
+        h2o_socket_dont_read(conn->sock, 0);
 }
 
 /* -- heads ------------------------------------------------------------------------------------- */
@@ -106,7 +121,7 @@ static void log_unseen(struct http_conn *conn)
                                    .protocol = STR("HTTP/1.1"),
                                    .status = 499,
                                    .flags = "DC",
-                                   .scheme = STR("http")};
+                                   .scheme = conn_scheme(conn)};
     if (conn->line.n != 0) {
         record.method = (struct str){conn->line.p, conn->scan.method_length};
         record.path = (struct str){conn->line.p + record.method.n, conn->scan.target_length};
@@ -156,7 +171,7 @@ static bool look_at_head(struct http_conn *conn, size_t at)
         conn->unseen = true;
         break;
     case HEAD_HTTP2:
-        h2o_socket_dont_read(conn->sock, 0);
+        let_h2o_read(conn);
         break;
     }
     conn->head_done = true;
@@ -172,7 +187,7 @@ static void pass_head(struct http_conn *conn)
     if (!conn->unseen || conn->sock == NULL)
         return;
     /* An upgrade to HTTP/2: the input tells for now what it was about. */
-    h2o_socket_dont_read(sock, 0);
+    let_h2o_read(conn);
     if (conn->line.n == 0)
         keep_line(conn, sock->input->bytes);
 }
@@ -213,12 +228,13 @@ static bool skip_body(struct http_conn *conn)
 
 /* h2o would read all that there is: with a head came as much of its body as the kernel holds, and
  * stayed in memory until the request was over. */
-static const char *receive(h2o_socket_t *sock)
+static const char *receive(const struct http_conn *conn)
 {
+    h2o_socket_t *sock = conn->sock;
     h2o_iovec_t room = h2o_buffer_reserve(&sock->input, HEAD_READ);
     if (room.base == NULL)
         return h2o_socket_error_out_of_memory;
-    ssize_t n = recv(h2o_socket_get_fd(sock), room.base, room.len, MSG_DONTWAIT);
+    ssize_t n = conn_receive(conn, room.base, room.len);
     if (n > 0)
         sock->input->size += (size_t)n;
     else if (n == 0)
@@ -232,7 +248,7 @@ static void read_head(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
     if (err == NULL)
-        err = receive(sock);
+        err = receive(conn);
     if (err != NULL) {
         conn->h2o_read(sock, err);
     } else if (conn->skip == 0 || skip_body(conn)) {
@@ -254,6 +270,8 @@ static void rehook(struct task *task)
         give_back(conn);
         await_head(conn);
     }
+    if (conn->tls != NULL)
+        tls_wake(conn->tls);
 }
 
 /* -- requests ---------------------------------------------------------------------------------- */
@@ -284,7 +302,7 @@ void guard_done(struct http_conn *conn, struct http_request *request)
     conn->head_done = false;
     conn->probing = conn->relays = false;
     timer_stop(conn->http->loop, &conn->probe);
-    h2o_socket_dont_read(conn->sock, 0); /* unless the next one is HTTP/1, too */
+    let_h2o_read(conn); /* unless the next one is HTTP/1, too */
     task_defer(conn->http->loop, &conn->rehook);
     conn->scan = (struct head_scan){0};
     buf_clear(&conn->line);
@@ -317,6 +335,7 @@ static void closed(void *data)
         (!conn->head_done && (conn->scan.has_request_line || conn->scan.seen > conn->scan.line)))
         log_unseen(conn); /* it ends amid a request which nobody has logged */
     http2_closed(conn);
+    tls_end(&conn->tls);
     buf_fini(&conn->line);
     buf_fini(&conn->behind);
     task_cancel(&conn->rehook);
@@ -350,9 +369,24 @@ static void name_peer(struct http_conn *conn, const struct sockaddr *peer)
                                                      : network_has(&server->trusted[i], &conn->ip);
 }
 
-void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t *accept, int fd,
-                  const struct sockaddr *peer)
+struct http_conn *guard_of(const h2o_socket_t *sock)
 {
+    return sock->on_close.cb == closed ? sock->on_close.data : NULL;
+}
+
+void guard_open(struct http_conn *conn)
+{
+    h2o_accept(&conn->http->accept, conn->sock);
+    conn->http1 = ((h2o_conn_t *)conn->sock->data)->callbacks;
+    conn->h2o_read = conn->sock->_cb.read;
+    conn->sock->_cb.read = read_head;
+    h2o_socket_dont_read(conn->sock, 1);
+}
+
+void guard_accept(struct listening *listening, int fd, const struct sockaddr *peer)
+{
+    struct http_loop *http = listening->http;
+    enum site_kind kind = listening->kind;
     struct http_conn *conn = http->spare;
     if (conn != NULL)
         http->spare = conn->next_spare;
@@ -377,11 +411,19 @@ void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t 
         h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_IS_ACCEPTED_CONNECTION);
     conn->sock->on_close.cb = closed;
     conn->sock->on_close.data = conn;
-    h2o_accept(accept, conn->sock);
-    conn->http1 = ((h2o_conn_t *)conn->sock->data)->callbacks;
-    conn->h2o_read = conn->sock->_cb.read;
-    conn->sock->_cb.read = read_head;
-    h2o_socket_dont_read(conn->sock, 1);
+    if (listening->tls)
+        tls_begin(conn, http->server->tls);
+    else
+        guard_open(conn);
+}
+
+/* Nothing of the client's lies anywhere unread. */
+static bool is_quiet(const struct http_conn *conn)
+{
+    int unread = 0;
+    if (ioctl(h2o_socket_get_fd(conn->sock), FIONREAD, &unread) == 0 && unread != 0)
+        return false;
+    return conn->tls == NULL || !tls_holds(conn->tls);
 }
 
 void guard_close_idle(struct http_loop *http)
@@ -390,14 +432,18 @@ void guard_close_idle(struct http_loop *http)
     uint64_t now_ms = loop_now_ms(http->loop);
     for (node = http->conns.next; node != &http->conns; node = next) {
         struct http_conn *conn = CONTAINER_OF(node, struct http_conn, link);
-        int unread = 0;
         next = node->next;
+        if (conn->tls != NULL && tls_is_silent(conn->tls) && is_quiet(conn) &&
+            now_ms - conn->idle_since_ms >= QUIET_MS) {
+            h2o_socket_close(conn->sock);
+            continue;
+        }
         if (conn->kind != SITE_MAIN || http1_of(conn) == NULL || conn->active != 0 ||
             conn->sock->_cb.read != read_head || conn->sock->input->size != 0 || conn->skip != 0 ||
             now_ms - conn->idle_since_ms < QUIET_MS)
             continue;
         /* A request that has arrived but was not read yet is still served. */
-        if (ioctl(h2o_socket_get_fd(conn->sock), FIONREAD, &unread) == 0 && unread != 0)
+        if (!is_quiet(conn))
             continue;
         conn->h2o_read(conn->sock, h2o_socket_error_closed);
     }

@@ -65,7 +65,7 @@ struct http_request {
     struct http_conn *conn;
     struct http_body *body;  /* HTTP/1's; NULL: none */
     struct http_gzip *gzip;  /* what compresses a reply bit by bit; NULL: nothing */
-    struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
+    struct str forwarded[5]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
@@ -371,13 +371,19 @@ struct str http_disposition(h2o_mem_pool_t *pool, enum config_disposition dispos
 
 /* -- running ----------------------------------------------------------------------------------- */
 
-/* Opens every address of [server] listen once for each of `loops` (SO_REUSEPORT; a unix socket is
- * opened once and shared), and logs each with the port it really has. before: the server that it is
- * to follow, whose listeners it takes over as far as it has the same addresses; NULL = none. False:
- * an address isn't available, *error_r (the server's) says which and why; `before` has all that it
- * had. Main thread. */
+/* Opens every address of [server] listen and listen_tls once for each of `loops` (SO_REUSEPORT; a
+ * unix socket is opened once and shared), and logs each with the port it really has. before: the
+ * server that it is to follow, whose listeners it takes over as far as it has the same addresses;
+ * NULL = none. False: an address isn't available, *error_r (the server's) says which and why;
+ * `before` has all that it had. Main thread. */
 bool http_server_listen(struct http_server *server, unsigned loops, struct http_server *before,
                         const char **error_r);
+/* Reads certificates and keys of [tls] anew, for connections that begin from now on. False: diag
+ * says what is wrong, and those that were read last stay. Any thread but a loop's: files are read.
+ */
+bool http_tls_reload(struct http_server *server, struct diag *diag);
+/* Handshakes, ends of certificates. Any thread. */
+void http_write_metrics(struct http_server *server, struct out *out);
 /* On the loop's thread, after http_server_listen(). */
 struct http_loop *http_loop_create(struct http_server *server, struct loop *loop);
 /* The listening sockets of the public listeners, and of admin and control, which `first` serves:

@@ -9,6 +9,7 @@
 #include "http/chunked.h"
 #include "http/head.h"
 #include "http/http.h"
+#include "http/tls.h"
 #include "render/render.h"
 
 /* -- route.c ----------------------------------------------------------------------------------- */
@@ -109,6 +110,9 @@ struct http_server {
     struct http_site sites[SITES];
     struct http_middleware *middleware; /* all of them, owned */
     h2o_mem_pool_t chains;
+    struct tls *tls;     /* NULL: nothing listens with TLS */
+    uint16_t https_port; /* where requests without TLS are sent; 0 = they are answered */
+    struct str hsts;     /* value of Strict-Transport-Security; "" = not sent */
     struct network *trusted;
     size_t trusted_count;
     struct http_static **statics;
@@ -129,9 +133,9 @@ struct http_server {
 struct listening {
     struct http_loop *http;
     h2o_socket_t *sock; /* NULL = closed */
-    h2o_accept_ctx_t accept;
     enum site_kind kind;
     const struct listener *of; /* NULL: the loop's own, of admin or control */
+    bool tls;
     struct listening *next;
     struct timer retry;
     uint64_t complained_ms; /* when the log last heard of trouble; 0 = never */
@@ -159,6 +163,7 @@ struct http_loop {
     h2o_globalconf_t conf;
     h2o_hostconf_t *hosts[2]; /* NULL-terminated, as h2o wants it */
     h2o_context_t h2o;
+    h2o_accept_ctx_t accept;
     struct listening *listening;
     struct listener admin_listeners[MAX_ADMIN_LISTENERS];
     size_t admin_listener_count;
@@ -208,7 +213,8 @@ void listening_abandon(struct listening *listening);
 struct http_conn {
     struct http_loop *http;
     enum site_kind kind;
-    h2o_socket_t *sock; /* NULL = closed */
+    h2o_socket_t *sock;   /* NULL = closed */
+    struct tls_conn *tls; /* NULL = none is spoken */
     h2o_linklist_t link;
     h2o_socket_cb h2o_read;    /* h2o's reader of HTTP/1 requests, behind ours */
     h2o_socket_cb h2o_written; /* its end of a reply, while ours waits in front of it */
@@ -239,11 +245,27 @@ struct http_conn {
     struct http_conn *next_spare;
 };
 
-void guard_accept(struct http_loop *http, enum site_kind kind, h2o_accept_ctx_t *accept, int fd,
-                  const struct sockaddr *peer);
+/* Takes over fd. */
+void guard_accept(struct listening *listening, int fd, const struct sockaddr *peer);
+/* HTTP may begin: TLS has shaken hands. */
+void guard_open(struct http_conn *conn);
 /* Connections of the main site in the whole process, those that are being accepted included. */
 extern _Atomic uint32_t guard_connections;
 struct http_conn *guard_conn(const h2o_req_t *req);
+/* NULL: the socket isn't a client's. */
+struct http_conn *guard_of(const h2o_socket_t *sock);
+bool guard_is_http2(const struct http_conn *conn);
+/* recv() without waiting, through TLS where it is spoken. */
+static inline ssize_t conn_receive(const struct http_conn *conn, void *to, size_t n)
+{
+    return conn->tls != NULL ? tls_receive(conn->tls, to, n)
+                             : recv(h2o_socket_get_fd(conn->sock), to, n, MSG_DONTWAIT);
+}
+/* "http" or "https", which the connection alone tells. */
+static inline struct str conn_scheme(const struct http_conn *conn)
+{
+    return conn->tls != NULL ? STR("https") : STR("http");
+}
 /* The client of HTTP/1 is gone: ends connection and request. */
 void guard_left(struct http_conn *conn);
 /* A request has come to us. */
@@ -272,6 +294,16 @@ void watch_end(struct http_conn *conn);
 void watch_relay(struct http_conn *conn);
 /* Sends a 100 (Continue). False: the client is gone. */
 bool watch_continue(struct http_conn *conn);
+
+/* -- https.c ----------------------------------------------------------------------------------- */
+
+/* Once the addresses are open: [tls] redirect and hsts. */
+void https_setup(struct http_server *server);
+/* A request that came without TLS, and should come again with it: answers so. */
+bool https_redirects(struct http_request *request);
+/* A reply's head: Strict-Transport-Security (RFC 6797), over TLS, unless whoever replies has one.
+ */
+void https_add_hsts(struct http_request *request);
 
 /* -- linger.c ---------------------------------------------------------------------------------- */
 

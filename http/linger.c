@@ -41,6 +41,8 @@ static void discard(h2o_socket_t *sock, const char *err)
 static void written(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
+    if (err == NULL && conn->tls != NULL)
+        tls_goodbye(conn->tls);
     if (err != NULL || shutdown(h2o_socket_get_fd(sock), SHUT_WR) != 0) {
         conn->h2o_written(sock, err);
         return;
@@ -63,8 +65,9 @@ static void send_and_linger(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *ve
     }
     h2o_ostream_send_next(self, req, vecs, count, state);
     if (last) {
-        conn->h2o_written = conn->sock->_cb.write;
-        conn->sock->_cb.write = written;
+        h2o_socket_cb *end = conn->tls != NULL ? tls_written(conn->tls) : &conn->sock->_cb.write;
+        conn->h2o_written = *end;
+        *end = written;
     }
 }
 

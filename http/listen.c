@@ -160,8 +160,8 @@ bool listener_open(struct listener *listener, const struct address *address, uns
     listener->sockets = h2o_mem_alloc(listener->socket_count * sizeof(*listener->sockets));
     memcpy(listener->sockets, listener->fds, listener->socket_count * sizeof(*listener->sockets));
     address_print(&listener->address, text);
-    log_event(LOG_INFO, "listening", "address=%s%s", log_quote(str_from(text)),
-              inherited != 0 ? " inherited=true" : "");
+    log_event(LOG_INFO, "listening", "address=%s%s%s", log_quote(str_from(text)),
+              inherited != 0 ? " inherited=true" : "", address->tls ? " tls=true" : "");
     return true;
 }
 
@@ -234,7 +234,7 @@ static bool accept_some(struct listening *listening, unsigned most)
                 look_away(listening, strerror(errno));
             return false;
         }
-        guard_accept(listening->http, listening->kind, &listening->accept, client, &peer.any);
+        guard_accept(listening, client, &peer.any);
     }
     return true;
 }
@@ -254,10 +254,12 @@ static void retry(struct timer *timer)
 void listening_start(struct http_loop *http, enum site_kind kind, const struct listener *of, int fd)
 {
     struct listening *listening = h2o_mem_alloc(sizeof(*listening));
-    *listening = (struct listening){.http = http, .kind = kind, .of = of, .next = http->listening};
+    *listening = (struct listening){.http = http,
+                                    .kind = kind,
+                                    .of = of,
+                                    .tls = of != NULL && of->wanted.tls,
+                                    .next = http->listening};
     http->listening = listening;
-    listening->accept.ctx = &http->h2o;
-    listening->accept.hosts = http->hosts;
     timer_init(&listening->retry, retry);
     listening->sock = h2o_evloop_socket_create(loop_h2o(http->loop), fd, H2O_SOCKET_FLAG_DONT_READ);
     listening->sock->data = listening;

@@ -108,6 +108,7 @@ void reply_start(struct http_request *request, int status, size_t length,
     req->res.content_length = status != 204 && status != 304 ? length : SIZE_MAX;
     h2o_add_header_by_str(request->pool, &req->res.headers, x_request_id.p, x_request_id.n, 0, NULL,
                           request->id.p, request->id.n);
+    https_add_hsts(request);
     sending_begins(request);
     bool lingers = body_reply(request) || request->conn->scan.status != 0;
     bool persistent = req->http1_is_persistent;

@@ -67,12 +67,6 @@ static void strip_hidden(h2o_headers_t *headers, const struct http_conn *conn)
     headers->size = kept;
 }
 
-/* Not what an HTTP/2 client says it is: whatever depends on it takes it for true. */
-static struct str scheme_of(const struct http_conn *conn)
-{
-    return conn->sock->ssl != NULL ? STR("https") : STR("http");
-}
-
 struct http_request *request_create(struct http_conn *conn, h2o_req_t *req,
                                     void (*dispose)(void *request))
 {
@@ -83,7 +77,8 @@ struct http_request *request_create(struct http_conn *conn, h2o_req_t *req,
                                      .loop = http->loop,
                                      .headers = &req->headers,
                                      .method = view(req->input.method),
-                                     .scheme = scheme_of(conn),
+                                     /* not what an HTTP/2 client says it is */
+                                     .scheme = conn_scheme(conn),
                                      .host = view(req->input.authority),
                                      .target = view(req->input.path),
                                      .client = {conn->peer, conn->peer_length},

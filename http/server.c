@@ -109,7 +109,7 @@ void log_by_h2o(h2o_req_t *req, int status)
         .status = status,
         .bytes = req->bytes_sent,
         .flags = "",
-        .scheme = STR("http"), /* the request's own may not be read yet */
+        .scheme = conn_scheme(conn), /* the request's own may not be read yet */
     };
     http_log(conn->http, STR(""), &record);
 }
@@ -161,6 +161,8 @@ static void dispatch(struct http_request *request)
 {
     const char *reason = NULL;
     int status = request_check(request, &reason);
+    if (status == 0 && https_redirects(request))
+        return;
     if (status == 0 && str_eq(request->target, STR("*")) &&
         str_eq(request->method, STR("OPTIONS"))) {
         request->allowed = HTTP_GET | HTTP_HEAD | HTTP_POST | HTTP_PUT | HTTP_PATCH | HTTP_DELETE;
@@ -241,22 +243,35 @@ static void sweep(struct timer *timer)
 
 /* -- the server ------------------------------------------------------------------------------- */
 
+static void add_addresses(struct http_server *server, const struct config_strings *listen, bool tls,
+                          struct diag *diag)
+{
+    const char *error;
+    for (size_t i = 0; i < listen->count; i++) {
+        struct address *first = server->addresses + server->address_count;
+        unsigned count = address_parse(listen->items[i], first, &error);
+        if (count == 0)
+            diag_error(diag, config_pos(server->config, listen), "\"%s\": %s", listen->items[i].p,
+                       error);
+        for (unsigned k = 0; k < count; k++)
+            first[k].tls = tls;
+        server->address_count += count;
+    }
+}
+
 static void read_addresses(struct http_server *server, struct diag *diag)
 {
     const struct config *config = server->config;
     const struct config_strings *listen = &config->server.listen;
+    const struct config_strings *listen_tls = &config->server.listen_tls;
     const struct config_strings *trusted = &config->server.trusted_proxies;
     struct address unused[2];
     const char *error;
-    server->addresses = h2o_mem_alloc((listen->count * 2 + 1) * sizeof(*server->addresses));
+    server->addresses =
+        h2o_mem_alloc(((listen->count + listen_tls->count) * 2 + 1) * sizeof(*server->addresses));
     server->trusted = h2o_mem_alloc((trusted->count + 1) * sizeof(*server->trusted));
-    for (size_t i = 0; i < listen->count; i++) {
-        unsigned count =
-            address_parse(listen->items[i], server->addresses + server->address_count, &error);
-        if (count == 0)
-            diag_error(diag, config_pos(config, listen), "\"%s\": %s", listen->items[i].p, error);
-        server->address_count += count;
-    }
+    add_addresses(server, listen, false, diag);
+    add_addresses(server, listen_tls, true, diag);
     for (size_t i = 0; i < trusted->count; i++) {
         if (network_parse(trusted->items[i], &server->trusted[server->trusted_count], &error))
             server->trusted_count++;
@@ -293,6 +308,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     admin_init(server, diag);
     read_addresses(server, diag);
     problem_init(server, diag);
+    server->tls = tls_create(config, diag);
     server->statics = h2o_mem_alloc((config->static_count + 1) * sizeof(*server->statics));
     for (size_t i = 0; i < config->static_count; i++) {
         struct http_static *mount =
@@ -317,6 +333,8 @@ void http_server_destroy(struct http_server **server_p)
     chain_destroy_all(server);
     h2o_mem_clear_pool(&server->chains);
     auth_fini(&server->auth);
+    tls_destroy(&server->tls);
+    free((char *)(uintptr_t)server->hsts.p);
     free(server->statics);
     free(server->listeners);
     free(server->addresses);
@@ -328,11 +346,16 @@ void http_server_destroy(struct http_server **server_p)
     *server_p = NULL;
 }
 
+static bool same_listener(const struct address *a, const struct address *b)
+{
+    return a->tls == b->tls && address_equal(a, b);
+}
+
 /* NULL: there is none for this address. */
 static struct listener **find_listener(struct http_server *server, const struct address *address)
 {
     for (size_t i = 0; i < server->listener_count; i++)
-        if (address_equal(&server->listeners[i]->wanted, address))
+        if (same_listener(&server->listeners[i]->wanted, address))
             return &server->listeners[i];
     return NULL;
 }
@@ -372,7 +395,7 @@ bool http_server_listen(struct http_server *server, unsigned loops, struct http_
     for (size_t i = 0; i < server->address_count; i++) {
         kept[i] = before != NULL && find_listener(before, &server->addresses[i]) != NULL;
         for (size_t k = 0; k < i; k++) /* said twice: the second is in use */
-            kept[i] &= !address_equal(&server->addresses[k], &server->addresses[i]);
+            kept[i] &= !same_listener(&server->addresses[k], &server->addresses[i]);
         if (kept[i])
             continue;
         if (!listen_anew(server, &server->addresses[i], port, loops)) {
@@ -387,6 +410,11 @@ bool http_server_listen(struct http_server *server, unsigned loops, struct http_
         if (kept[i])
             take_over(server, before, &server->addresses[i]);
     free(kept);
+    https_setup(server);
+    if (server->tls != NULL && before != NULL && before->tls != NULL)
+        tls_follow(server->tls, before->tls);
+    if (server->tls != NULL)
+        tls_log(server->tls);
     if (before != NULL)
         server->admin_fns = before->admin_fns;
     return true;
@@ -416,6 +444,17 @@ void http_sockets_handed_on(struct http_server *server, struct http_loop *first)
         server->listeners[i]->handed_on = true;
     for (size_t i = 0; i < first->admin_listener_count; i++)
         first->admin_listeners[i].handed_on = true;
+}
+
+bool http_tls_reload(struct http_server *server, struct diag *diag)
+{
+    return server->tls == NULL || tls_reload(server->tls, diag);
+}
+
+void http_write_metrics(struct http_server *server, struct out *out)
+{
+    if (server->tls != NULL)
+        tls_write_metrics(server->tls, out);
 }
 
 /* -- a loop ----------------------------------------------------------------------------------- */
@@ -504,6 +543,7 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
     configure(http);
     add_handler(http);
     h2o_context_init(&http->h2o, loop_h2o(loop), &http->conf);
+    http->accept = (h2o_accept_ctx_t){.ctx = &http->h2o, .hosts = http->hosts};
     for (size_t i = 0; i < server->listener_count; i++)
         listen_to(http, server->listeners[i]);
     return http;

@@ -17,6 +17,8 @@ static const char INTERIM[] = "HTTP/1.1 100 Continue\r\n\r\n";
  * while (RFC 9110 section 10.1.1), and who is probed is probed again. */
 bool watch_continue(struct http_conn *conn)
 {
+    if (conn->tls != NULL)
+        return tls_send(conn->tls, INTERIM, sizeof(INTERIM) - 1);
     ssize_t n = send(h2o_socket_get_fd(conn->sock), INTERIM, sizeof(INTERIM) - 1,
                      MSG_NOSIGNAL | MSG_DONTWAIT);
     return n == (ssize_t)sizeof(INTERIM) - 1 || (n < 0 && (errno == EAGAIN || errno == EINTR));
@@ -35,21 +37,29 @@ static void probe(struct timer *timer)
 }
 
 /* What is left of a body that was answered before its end: behind it, its client may leave. */
-static bool discard(h2o_socket_t *sock)
+static bool discard(const struct http_conn *conn)
 {
     char bytes[16384];
-    return recv(h2o_socket_get_fd(sock), bytes, sizeof(bytes), MSG_DONTWAIT) > 0;
+    return conn_receive(conn, bytes, sizeof(bytes)) > 0;
+}
+
+/* Whether there is anything to read, as recv() tells. */
+static ssize_t peek(const struct http_conn *conn)
+{
+    char byte;
+    return conn->tls != NULL
+               ? tls_peek(conn->tls)
+               : recv(h2o_socket_get_fd(conn->sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
 /* The socket is readable while a request waits: more requests, an end of file, or an error. */
 static void notice(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->on_close.data;
-    char byte;
     (void)err; /* nothing was read */
-    if (conn->relays && !conn->waiting->h2o->http1_is_persistent && discard(sock))
+    if (conn->relays && !conn->waiting->h2o->http1_is_persistent && discard(conn))
         return;
-    ssize_t n = recv(h2o_socket_get_fd(sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = peek(conn);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     /* epoll reports it for as long as it is there: look away until the reply is out. */

@@ -282,7 +282,8 @@ static void note_use(void *arg, enum expand_source source, struct str name)
     page->is_personal |= source == EXPAND_COOKIE || source == EXPAND_FIELD;
     if (source != EXPAND_HEADER)
         return;
-    page->is_personal |= str_caseeq(name, STR("authorization")) || str_caseeq(name, STR("cookie"));
+    page->is_personal |= str_caseeq(name, STR("authorization")) ||
+                         str_caseeq(name, STR("cookie")) || str_caseeq(name, STR("client-cert"));
     for (size_t i = 0; i < page->vary_count; i++)
         if (str_caseeq(page->vary[i], name))
             return;

@@ -71,10 +71,16 @@ static bool reads_as(struct str name, struct str wanted)
 /* What we send ourselves, or the call does: whatever the client says of it is known by then. */
 static bool is_made_here(struct str name)
 {
-    static const struct str names[] = {
-        {"host", 4},          {"content-length", 14},  {"expect", 6},
-        {"forwarded", 9},     {"x-forwarded-for", 15}, {"x-forwarded-proto", 17},
-        {"x-request-id", 12}, {"x-forwarded-host", 16}};
+    static const struct str names[] = {{"host", 4},
+                                       {"content-length", 14},
+                                       {"expect", 6},
+                                       {"forwarded", 9},
+                                       {"x-forwarded-for", 15},
+                                       {"x-forwarded-proto", 17},
+                                       {"x-request-id", 12},
+                                       {"x-forwarded-host", 16},
+                                       {"client-cert", 11},
+                                       {"client-cert-chain", 17}};
     for (size_t i = 0; i < COUNT(names); i++)
         if (reads_as(name, names[i]))
             return true;
@@ -112,11 +118,9 @@ static struct str via_up(const struct http_request *request, const char *name)
 static size_t add_made(struct http_request *request, const struct proxy_route *route,
                        struct up_header *headers)
 {
-    static const struct str names[] = {{"forwarded", 9},
-                                       {"x-forwarded-for", 15},
-                                       {"x-forwarded-proto", 17},
-                                       {"x-forwarded-host", 16},
-                                       {"x-request-id", 12}};
+    static const struct str names[] = {{"forwarded", 9},          {"x-forwarded-for", 15},
+                                       {"x-forwarded-proto", 17}, {"x-forwarded-host", 16},
+                                       {"x-request-id", 12},      {"client-cert", 11}};
     size_t count = 0;
     for (size_t i = 0; i < COUNT(names); i++) {
         if (is_among(names[i], route->settled, route->settled_count))
@@ -132,7 +136,7 @@ static size_t add_made(struct http_request *request, const struct proxy_route *r
 size_t fields_up(struct http_request *request, const struct proxy_route *route,
                  struct up_header **headers_r)
 {
-    enum { MADE = 6 };
+    enum { MADE = 7 };
     size_t count = 0, room = request->headers->size + MADE;
     struct up_header *headers = h2o_mem_alloc_pool(request->pool, room * sizeof(*headers));
     struct up_header *cookie = NULL;

@@ -68,9 +68,12 @@ class Gateway:
                 raise AssertionError(f"the gateway did not start: {self.log()}")
             time.sleep(0.01)  # between two looks
         found = re.findall(r'"?msg"?[=:]"listening".*?address"?[=:]"?([^\s",]+)', self.log())
-        public = len(tomllib.loads(self.config.read_text())["server"]["listen"])
+        server = tomllib.loads(self.config.read_text())["server"]
+        public = len(server["listen"])
+        others = public + len(server.get("listen_tls", []))
         self.addresses = found[:public]
-        self.admin = next((f"http://{a}" for a in found[public:] if not a.startswith("unix:")), None)
+        self.tls_ports = [int(a.rpartition(":")[2]) for a in found[public:others]]
+        self.admin = next((f"http://{a}" for a in found[others:] if not a.startswith("unix:")), None)
         return self
 
     @property

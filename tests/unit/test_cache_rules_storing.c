@@ -238,7 +238,8 @@ static void test_answers_to_who_has_credentials(void **state)
 {
     (void)state;
     static const char *const credentials[] = {"Authorization: Bearer x\n", "authorization:\n",
-                                              "Cookie: session=1\n", "A: b\ncookie: c=d\n"};
+                                              "Cookie: session=1\n", "A: b\ncookie: c=d\n",
+                                              "Client-Cert: :AAAA:\n"};
     static const struct {
         const char *headers;
         bool may_share;

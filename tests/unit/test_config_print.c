@@ -31,6 +31,7 @@ static void same_strings(struct config_strings a, struct config_strings b)
 static void same_server(const struct config_server *a, const struct config_server *b)
 {
     same_strings(a->listen, b->listen);
+    same_strings(a->listen_tls, b->listen_tls);
     assert_int_equal(a->workers, b->workers);
     assert_int_equal(a->max_connections, b->max_connections);
     assert_int_equal(a->head_timeout_ms, b->head_timeout_ms);
@@ -42,6 +43,24 @@ static void same_server(const struct config_server *a, const struct config_serve
     assert_int_equal(a->server_timing, b->server_timing);
     same_str(a->error_template, b->error_template);
     same_strings(a->trusted_proxies, b->trusted_proxies);
+}
+
+static void same_tls(const struct config_server_tls *a, const struct config_server_tls *b)
+{
+    assert_int_equal(a->min_version, b->min_version);
+    assert_int_equal(a->client_certificates, b->client_certificates);
+    same_str(a->client_ca, b->client_ca);
+    assert_int_equal(a->session_tickets, b->session_tickets);
+    assert_int_equal(a->ticket_lifetime_ms, b->ticket_lifetime_ms);
+    assert_int_equal(a->redirect, b->redirect);
+    assert_int_equal(a->redirect_port, b->redirect_port);
+    assert_int_equal(a->hsts_ms, b->hsts_ms);
+    assert_int_equal(a->certificate_count, b->certificate_count);
+    for (size_t i = 0; i < a->certificate_count; i++) {
+        same_str(a->certificates[i].name, b->certificates[i].name);
+        same_str(a->certificates[i].certificate, b->certificates[i].certificate);
+        same_str(a->certificates[i].key, b->certificates[i].key);
+    }
 }
 
 static void same_pairs(struct config_pairs a, struct config_pairs b)
@@ -168,6 +187,7 @@ static void same_config(const struct config *a, const struct config *b)
 {
     same_str(a->dir, b->dir);
     same_server(&a->server, &b->server);
+    same_tls(&a->tls, &b->tls);
     same_str(a->admin.listen, b->admin.listen);
     same_str(a->admin.control, b->admin.control);
     assert_int_equal(a->log.level, b->log.level);
@@ -207,6 +227,7 @@ static void same_config(const struct config *a, const struct config *b)
 
 static const char everything[] =
     "[server]\n"
+    "listen_tls = ['*:443']\n"
     "listen = ['${GW_LISTEN:-[::1]:80}', 'unix:run/\\\"$${x}.sock', \"\xc3\xa9:1\"]\n"
     "workers = '${GW_WORKERS:-3}'\n"
     "max_connections = 77\n"
@@ -219,6 +240,11 @@ static const char everything[] =
     "server_timing = '${GW_TIMING:-true}'\n"
     "error_template = '$${x} $$${y} $z {}'\n"
     "trusted_proxies = ['10.0.0.0/8', 'fe80::/10']\n"
+    "[tls]\nmin_version = '1.3'\nclient_certificates = 'optional'\nclient_ca = 'clients.pem'\n"
+    "session_tickets = false\nticket_lifetime = '6h'\nredirect = true\nredirect_port = 8443\n"
+    "hsts = '365d'\n"
+    "[tls.certificates.z]\ncertificate = 'z.pem'\nkey = '${GW_KEYS:-keys}/z.key'\n"
+    "[tls.certificates.a]\ncertificate = 'a.pem'\nkey = '/a.key'\n"
     "[admin]\nlisten = ''\ncontrol = 'unix:${GATEWAY_DATA:-data}/c.sock'\n"
     "[log]\nlevel = '${GW_LEVEL:-debug}'\nformat = 'json'\naccess = 'a$${b}.log'\n"
     "[upstreams.z]\nurl = 'http://u:${GW_PASSWORD}@z/'\ntimeout = '1001ms'\nmax_body = '1537'\n"
@@ -304,6 +330,16 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "\nmax_body          = \"10MB\" ",
         "\nserver_timing     = \"${GW_TIMING:-true}\" ",
         "\nerror_template    = \"$${x} $$${y} $z {}\" ",
+        "\nlisten_tls        = [\"*:443\"] ",
+        "\nclient_certificates = \"optional\" ",
+        "\nclient_ca           = \"" DIR "/clients.pem\" ",
+        "\nsession_tickets     = false ",
+        "\nticket_lifetime     = \"6h\" ",
+        "\nredirect_port       = 8443 ",
+        "\nhsts                = \"365d\" ",
+        "\n[tls.certificates.z]\ncertificate = \"" DIR "/z.pem\" ",
+        "\nkey         = \"${GW_KEYS:-keys}/z.key\" ",
+        "\n[tls.certificates.a]\ncertificate = \"" DIR "/a.pem\"\n",
         "\nlisten  = \"\" ",
         "\ncontrol = \"unix:${GATEWAY_DATA:-data}/c.sock\" ",
         "\naccess = \"" DIR "/a$${b}.log\" ",

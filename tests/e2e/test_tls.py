@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -498,3 +499,34 @@ def test_what_is_wrong_is_told_with_its_place(keys, tmp_path):
         (check('hsts = "1d"', listen=""), "4:8", "of no use"),
     ):
         assert warned[0] == 0 and f"g.toml:{place}" in warned[1] and "warning: " in warned[1] and text in warned[1], warned
+
+
+def test_a_reload_of_the_configuration_keeps_connections_and_sessions(serve, keys):
+    """SIGHUP reads certificates too; who is connected stays, and sessions are resumed across it."""
+    one = serve()
+    port = one.tls_ports[0]
+    ctx = ssl.create_default_context(cafile=str(keys.pem))
+    ctx.maximum_version = ssl.TLSVersion.TLSv1_2  # where Python can offer a session again
+    request = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+
+    def connect(session=None):
+        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        return ctx.wrap_socket(plain, server_hostname="shop.example", session=session)
+
+    def ask(sock):
+        sock.sendall(request)
+        return sock.recv(65536).split(b"\r\n")[0]
+
+    shaking = socket.create_connection(("127.0.0.1", port), timeout=20)  # says nothing yet
+    with connect() as kept:
+        assert ask(kept) == b"HTTP/1.1 200 OK"
+        for turn in range(2):
+            one.process.send_signal(signal.SIGHUP)
+            until(lambda: one.log().count('"configuration reloaded"') == turn + 1, "the reload")
+            assert ask(kept) == b"HTTP/1.1 200 OK"
+            with connect(kept.session) as again:
+                assert again.session_reused and ask(again) == b"HTTP/1.1 200 OK"
+        with ctx.wrap_socket(shaking, server_hostname="shop.example") as late:
+            assert ask(late) == b"HTTP/1.1 200 OK"
+    numbers = httpx.get(one.admin + "/metrics", trust_env=False).text
+    assert 'gw_tls_handshakes_total{result="resumed"} 2' in numbers

@@ -182,6 +182,28 @@ def test_what_two_servers_might_read_differently_ends_the_connection(one, fields
     assert not any(r["path"] == "/smuggled" for r in records)
 
 
+def test_pipelining_without_end_or_reading_holds_little(one):
+    """What is behind a request stays in the kernel until its answer is out."""
+    assert_serves(one)
+    memory, files = one.status("RssAnon"), one.open_files()
+    clients = []
+    for _ in range(20):
+        client = socket.create_connection(one.host_port)
+        client.setblocking(False)
+        try:
+            while True:
+                client.send((GET + HOST + b"\r\n") * 2000)
+        except BlockingIOError:
+            clients.append(client)
+    for _ in range(10):
+        assert_serves(one)
+    if not SANITIZED:
+        assert one.status("RssAnon") < memory + 20 * 400, "KiB"
+    for client in clients:
+        client.close()
+    until(lambda: one.open_files() <= files + 2, "descriptors as before", 30)
+
+
 # -- upstreams -------------------------------------------------------------------------------------
 
 

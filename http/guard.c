@@ -274,8 +274,10 @@ void guard_begun(struct http_conn *conn)
 void guard_done(struct http_conn *conn, struct http_request *request)
 {
     conn->active--;
-    if (request->h2o->version >= 0x200)
+    if (request->h2o->version >= 0x200) {
+        http2_answered(conn);
         return;
+    }
     struct http1_conn *http1 = CONTAINER_OF(request->h2o, struct http1_conn, req);
     conn->waiting = NULL;
     conn->head_done = false;

@@ -66,6 +66,7 @@ struct http_request {
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
     uint64_t progress;       /* of the sending, as last seen, and when that was */
     uint64_t progress_ms;
+    size_t held;     /* of http_loop.held */
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
     struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */

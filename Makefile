@@ -63,7 +63,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check install uninstall lint format deps clean help always
+.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check abuse-check install uninstall lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -214,6 +214,11 @@ load-check: ## wrk and h2load while the gateway is reloaded, replaced and draine
 	@packages/install build run load
 	@$(MAKE) --no-print-directory build/gateway
 	tests/load/changes.py build/gateway
+
+abuse-check: ## attack a gateway (slow clients, floods, 100,000 connections) and measure the pages beside it
+	@packages/install build run abuse
+	@$(MAKE) --no-print-directory $(BUILD)/gateway
+	@GATEWAY=$(BUILD)/gateway tests/abuse/check
 
 # -- fuzzing: clang's libFuzzer, with address and undefined behaviour sanitizers -- #
 

@@ -44,6 +44,7 @@ struct config_server {                /* [server] */
     struct config_strings listen_tls; /* the same, where TLS is spoken */
     uint32_t workers;                 /* 0 = one a CPU that affinity and the cgroup allow */
     uint32_t max_connections;         /* in the whole process */
+    uint32_t max_streams;             /* requests of an HTTP/2 connection that run at once */
     uint64_t head_timeout_ms;         /* from a head's first byte to its last */
     uint64_t idle_timeout_ms;         /* a connection without a request */
     uint64_t body_idle_timeout_ms;    /* a body of which nothing arrives */

@@ -42,6 +42,8 @@ static const struct schema_key server_keys[] = {
      .doc = "loop threads; 0 = one a CPU that the process may use"},
     {"max_connections", VALUE_COUNT, AT(max_connections), .fallback = "10000",
      .min = 1, .max = 1000000, .doc = "client connections in the whole process"},
+    {"max_streams", VALUE_COUNT, AT(max_streams), .fallback = "100",
+     .min = 1, .max = 100, .doc = "requests of one HTTP/2 connection at once; more wait"},
     {"head_timeout", VALUE_DURATION, AT(head_timeout_ms), .fallback = "\"10s\"",
      .min = 1, .max = HOURS(1), .doc = "a request's head, from its first byte to its last"},
     {"idle_timeout", VALUE_DURATION, AT(idle_timeout_ms), .fallback = "\"10s\"",

@@ -295,8 +295,10 @@ void guard_done(struct http_conn *conn, struct http_request *request)
 {
     conn->active--;
     conn->idle_since_ms = loop_now_ms(conn->http->loop);
-    if (request->h2o->version >= 0x200)
+    if (request->h2o->version >= 0x200) {
+        http2_answered(conn);
         return;
+    }
     struct http1_conn *http1 = CONTAINER_OF(request->h2o, struct http1_conn, req);
     conn->waiting = NULL;
     conn->head_done = false;

@@ -73,6 +73,7 @@ struct http_request {
     const struct chain *chain; /* of middleware; NULL: not yet */
     size_t chain_at;           /* whose turn is next */
     void (*chain_then)(struct http_request *request);
+    size_t held;     /* of http_loop.held */
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
     struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */

@@ -18,12 +18,29 @@ enum {
     HAS_PATH = 4
 };
 
+typedef void accept_fn(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval at);
+
 static http2_parse_headers_fn *next;
+static accept_fn *next_accept;
 
 void http2_setup(void)
 {
     next = (http2_parse_headers_fn *)dlsym(RTLD_NEXT, "h2o_hpack_parse_headers");
-    gw_assert(next != NULL);
+    next_accept = (accept_fn *)dlsym(RTLD_NEXT, "h2o_http2_accept");
+    gw_assert(next != NULL && next_accept != NULL);
+}
+
+/* h2o would read what lies there at once, before anybody stands in front of its frames. */
+void h2o_http2_accept(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval at)
+{
+    h2o_buffer_t *input = sock->input;
+    h2o_buffer_init(&sock->input, &h2o_socket_buffer_prototype);
+    next_accept(ctx, sock, at);
+    http2_read_frames(sock->on_close.data, sock->data);
+    h2o_buffer_dispose(&sock->input);
+    sock->input = input;
+    if (input->size != 0)
+        sock->_cb.read(sock, NULL);
 }
 
 int h2o_hpack_parse_headers(h2o_req_t *req, struct hpack_table *table, const uint8_t *from,
@@ -32,8 +49,9 @@ int h2o_hpack_parse_headers(h2o_req_t *req, struct hpack_table *table, const uin
 {
     const int needed = HAS_METHOD | HAS_SCHEME | HAS_PATH;
     int result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
-    http2_read_frames(req);
-    if (n <= HTTP_MAX_HEAD) {
+    struct http2_conn *h2o = (struct http2_conn *)req->conn;
+    struct http_conn *conn = guard_conn(req);
+    if (n <= HTTP_MAX_HEAD && !conn->http2.head_over) {
         result = next(req, table, from, n, pseudo_r, content_length_r, digests_r, error_r);
         if (req->headers.size > MAX_FIELDS)
             result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
@@ -47,5 +65,6 @@ int h2o_hpack_parse_headers(h2o_req_t *req, struct hpack_table *table, const uin
         log_by_h2o(req, 400);
     else if (result == 0)
         http2_body_open(req, *content_length_r);
+    conn->http2.head_refused = (*pseudo_r & needed) != needed || http2_is_full(h2o);
     return result;
 }

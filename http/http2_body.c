@@ -313,8 +313,7 @@ void http2_body_open(h2o_req_t *req, size_t announced)
     struct http2_conn *h2o = (struct http2_conn *)req->conn;
     struct http_conn *conn = guard_conn(req);
     gw_assert(h2o->sock == conn->sock && stream->state == HTTP2_RECV_HEADERS);
-    if (stream->body == NULL ||
-        h2o->pull.open > H2O_HTTP2_SETTINGS_HOST.max_concurrent_streams) /* h2o refuses it */
+    if (stream->body == NULL || http2_is_full(h2o))
         return;
     h2o_buffer_dispose(&stream->body);
     if (!conn->bodies_seen)

@@ -8,14 +8,11 @@
 #include <h2o/http2.h>
 #include <h2o/http2_scheduler.h>
 #include <h2o/version.h>
+#include "http/http_internal.h"
 
 #if H2O_VERSION_MAJOR != 2 || H2O_VERSION_MINOR != 2 || H2O_VERSION_PATCH != 5
 #error "these structs are those of h2o 2.2.5: compare them with include/h2o/http2_internal.h"
 #endif
-
-struct http2_conn;
-typedef ssize_t http2_expect_fn(struct http2_conn *conn, const uint8_t *from, size_t n,
-                                const char **error_r);
 
 struct http2_stream_counts {
     uint32_t open, half_closed, send_body;
@@ -46,7 +43,10 @@ struct http2_conn {
     h2o_linklist_t pending;
     h2o_timeout_entry_t timeout;
     h2o_buffer_t *headers_unparsed;
-    h2o_buffer_t *output;
+    h2o_buffer_t *output, *in_flight; /* what waits; NULL: none is being written */
+    h2o_linklist_t proceeding;
+    h2o_timeout_entry_t writing;
+    ssize_t output_window; /* of the whole connection */
 };
 
 enum http2_stream_state {
@@ -83,12 +83,19 @@ struct http2_stream {
 enum http2_frame_type {
     FRAME_DATA = 0,
     FRAME_HEADERS = 1,
+    FRAME_PRIORITY = 2,
     FRAME_RST_STREAM = 3,
-    FRAME_SETTINGS = 4
+    FRAME_SETTINGS = 4,
+    FRAME_PING = 6,
+    FRAME_WINDOW_UPDATE = 8,
+    FRAME_CONTINUATION = 9
 };
 enum {
-    FRAME_HEAD = 9, /* bytes before the payload */
+    FRAME_HEAD = 9, /* bytes before the payload, and which of them */
+    FRAME_TYPE = 3,
+    FRAME_FLAGS = 4,
     FLAG_END_STREAM = 0x1,
+    FLAG_ACK = 0x1,
     FLAG_END_HEADERS = 0x4
 };
 
@@ -121,6 +128,12 @@ void h2o_http2__encode_rst_stream_frame(h2o_buffer_t **to, uint32_t stream_id, i
 void h2o_http2_conn_request_write(struct http2_conn *conn);
 void h2o_http2_stream_reset(struct http2_conn *conn, struct http2_stream *stream);
 void h2o_http2_stream_close(struct http2_conn *conn, struct http2_stream *stream);
+
+/* A stream that opens now is one too many: h2o refuses it. */
+static inline bool http2_is_full(const struct http2_conn *h2o)
+{
+    return h2o->pull.open > H2O_HTTP2_SETTINGS_HOST.max_concurrent_streams;
+}
 
 /* Fields of `table` are h2o's own; pseudo_r is NULL for a trailer section. */
 typedef int http2_parse_headers_fn(h2o_req_t *req, struct hpack_table *table, const uint8_t *from,

@@ -9,6 +9,7 @@
 #include "http/chunked.h"
 #include "http/head.h"
 #include "http/http.h"
+#include "http/http2_abuse.h"
 #include "http/tls.h"
 #include "render/render.h"
 
@@ -127,6 +128,8 @@ struct http_server {
     uint64_t sweep_ms, stalled_ms; /* a reply of which nothing got through for so long is given up;
                                       here so that tests need not wait */
     uint64_t linger_ms;            /* HTTP/2: for who still sends a body after the reply */
+    uint64_t hurried_ms;           /* in place of stalled_ms, while a loop's http_loop.held is */
+    size_t held_max;               /* over this */
     char error[256];
 };
 
@@ -174,6 +177,9 @@ struct http_loop {
     h2o_linklist_t sending; /* http_request.sending */
     struct chunks *chunks;  /* send_file.c's */
     struct timer sweep;     /* looks at them */
+    size_t held;            /* bytes of bodies that are ready and wait for their clients */
+    uint64_t abuse_told_ms; /* when the log last heard of some; 0 = never */
+    uint32_t abuse_untold;  /* since */
     uint64_t random[2];
     bool draining;
     struct timer drain_timer;
@@ -187,11 +193,18 @@ struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool);
 void http_log(struct http_loop *http, struct str route, const struct access_record *record);
 /* The line of a request that h2o answered, or refused, by itself. */
 void log_by_h2o(h2o_req_t *req, int status);
+/* -- sending.c --------------------------------------------------------------------------------- */
+
+void sending_setup(struct http_server *server);
+void sending_init(struct http_loop *http);
 /* The reply is on its way: from now on it must make progress, but for when there is nothing to be
  * sent for a while. */
 void sending_begins(struct http_request *request);
 void sending_pauses(struct http_request *request);
 void sending_goes_on(struct http_request *request);
+/* So many bytes of it are ready, and stay until the request's end. */
+void sending_holds(struct http_request *request, size_t bytes);
+void sending_ends(struct http_request *request);
 
 /* -- listen.c ---------------------------------------------------------------------------------- */
 
@@ -208,6 +221,26 @@ void listening_stop(struct listening *listening);
 void listening_abandon(struct listening *listening);
 
 /* -- guard.c ----------------------------------------------------------------------------------- */
+
+struct http2_conn;
+typedef ssize_t http2_expect_fn(struct http2_conn *conn, const uint8_t *from, size_t n,
+                                const char **error_r);
+
+/* What http2_frames.c knows of a connection; begins zeroed. */
+struct http2_reading {
+    http2_expect_fn *h2o_expect; /* h2o's reader of the next frame, behind ours; NULL: HTTP/1 */
+    struct abuse_budget budget;
+    uint64_t granted;     /* bytes, by WINDOW_UPDATE for the whole connection */
+    uint64_t unended_ms;  /* since when a head, or a frame but DATA, is under way; 0 = none is */
+    uint32_t head_frames; /* of a head that isn't whole, and bytes */
+    uint32_t head_bytes;
+    uint32_t unread;   /* replies that were queued while the client took nothing */
+    size_t queued;     /* bytes, at the last of them */
+    bool prefaced;     /* the connection's first bytes are in */
+    bool in_frame;     /* h2o acts on one */
+    bool head_refused; /* h2o answers with RST_STREAM */
+    bool head_over;    /* the head is to be refused whatever it says */
+};
 
 /* A connection, from accept to close. Lives in its loop's list or among its spares. */
 struct http_conn {
@@ -234,6 +267,7 @@ struct http_conn {
     bool trusted;   /* the peer is one of trusted_proxies */
     bool head_done; /* h2o has the head, the request is under way */
     bool probing;
+    bool given_up;                /* ends in a moment: it doesn't take its replies */
     bool relays;                  /* the reply under way may be silent */
     bool unseen;                  /* h2o has a head, but neither handler nor log know of it yet */
     uint32_t active;              /* requests */
@@ -242,6 +276,7 @@ struct http_conn {
     struct http2_body *bodies;    /* HTTP/2: of the requests under way that have one */
     struct straggler *stragglers; /* HTTP/2: streams answered before their bodies' ends */
     h2o_linklist_t relaying;      /* HTTP/2: http_request.relaying */
+    struct http2_reading http2;
     struct http_conn *next_spare;
 };
 
@@ -345,8 +380,11 @@ void body_discard(struct http_request *request, void (*then)(struct http_request
 
 /* Once, before h2o reads anything. */
 void http2_setup(void);
-/* Before h2o acts on a head: the connection's frames pass through here from now on. */
-void http2_read_frames(h2o_req_t *req);
+/* Before h2o has read anything of the connection: its frames pass through here from now on. Once is
+ * enough. */
+void http2_read_frames(struct http_conn *conn, h2o_conn_t *h2o);
+/* A request is over. */
+void http2_answered(struct http_conn *conn);
 /* The fields of a head are parsed, and h2o has not acted on them yet: takes over its body, when one
  * follows. announced: Content-Length, SIZE_MAX = unknown. */
 void http2_body_open(h2o_req_t *req, size_t announced);
@@ -360,6 +398,11 @@ void http2_body_read(struct http_request *request, struct http_body_reader *read
 void http2_body_resume(struct http_request *request);
 /* Bytes of memory that all bodies of the process may take at the moment. */
 uint64_t http2_bodies_reserved(void);
+
+/* -- http2_abuse.c ----------------------------------------------------------------------------- */
+
+/* Counts a connection that is closed for it, and tells the log. */
+void http_abuse(struct http_conn *conn, enum abuse kind);
 
 /* -- request.c, forwarded.c -------------------------------------------------------------------- */
 

@@ -142,5 +142,7 @@ void http_reply(struct http_request *request, int status, const char *content_ty
     http_reply_begin(request, status, content_type, out == NULL ? 0 : out_size(out), &all_at_once);
     if (status == 204 || status == 304 || str_eq(request->method, STR("HEAD")))
         count = 0;
+    if (count != 0)
+        sending_holds(request, out_size(out));
     h2o_send(request->h2o, vecs, count, H2O_SEND_STATE_FINAL);
 }

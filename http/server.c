@@ -12,13 +12,7 @@
 #include "http/static.h"
 #include "observe/metrics.h"
 
-enum {
-    SWEEP_MS = 5000,
-    STALLED_MS = 60000, /* a reply of which nothing got through for this long is given up */
-    LINGER_MS = 2000,
-    DRAIN_CHECK_MS = 100,
-    DESTROY_TURNS = 100
-};
+enum { LINGER_MS = 2000, DRAIN_CHECK_MS = 100, DESTROY_TURNS = 100 };
 
 /* -- requests ---------------------------------------------------------------------------------- */
 
@@ -59,8 +53,7 @@ static void on_dispose(void *arg)
 {
     struct http_request *request = arg;
     h2o_req_t *req = request->h2o;
-    if (h2o_linklist_is_linked(&request->sending))
-        h2o_linklist_unlink(&request->sending);
+    sending_ends(request);
     if (h2o_linklist_is_linked(&request->relaying))
         h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
@@ -195,52 +188,6 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     return 0;
 }
 
-/* -- replies that stall ----------------------------------------------------------------------- */
-
-void sending_begins(struct http_request *request)
-{
-    if (request->conn->http->draining)
-        request->h2o->http1_is_persistent = 0;
-    sending_goes_on(request);
-}
-
-void sending_pauses(struct http_request *request)
-{
-    h2o_linklist_unlink(&request->sending);
-}
-
-void sending_goes_on(struct http_request *request)
-{
-    struct http_loop *http = request->conn->http;
-    if (h2o_linklist_is_linked(&request->sending))
-        return;
-    request->progress = 0;
-    request->progress_ms = loop_now_ms(http->loop);
-    h2o_linklist_insert(&http->sending, &request->sending);
-    if (!timer_running(&http->sweep))
-        timer_start(http->loop, &http->sweep, http->server->sweep_ms);
-}
-
-/* h2o 2.2.5 waits for ever for a client that does not read. */
-static void sweep(struct timer *timer)
-{
-    struct http_loop *http = CONTAINER_OF(timer, struct http_loop, sweep);
-    uint64_t now_ms = loop_now_ms(http->loop);
-    for (h2o_linklist_t *node = http->sending.next; node != &http->sending; node = node->next) {
-        struct http_request *request = CONTAINER_OF(node, struct http_request, sending);
-        uint64_t progress = guard_progress(request->conn, request->h2o);
-        if (progress != request->progress) {
-            request->progress = progress;
-            request->progress_ms = now_ms;
-        } else if (now_ms - request->progress_ms >= http->server->stalled_ms) {
-            request->flags = "DC";
-            guard_abort(request->conn);
-        }
-    }
-    if (!h2o_linklist_is_empty(&http->sending))
-        timer_start(http->loop, &http->sweep, http->server->sweep_ms);
-}
-
 /* -- the server ------------------------------------------------------------------------------- */
 
 static void add_addresses(struct http_server *server, const struct config_strings *listen, bool tls,
@@ -298,8 +245,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     h2o_mem_init_pool(&server->chains);
     server->access = access;
     server->metrics = metrics;
-    server->sweep_ms = SWEEP_MS;
-    server->stalled_ms = STALLED_MS;
+    sending_setup(server);
     server->linger_ms = LINGER_MS;
     http2_setup();
     for (enum site_kind kind = 0; kind < SITES; kind++)
@@ -514,6 +460,8 @@ static void configure(struct http_loop *http)
     http->conf.max_request_entity_size = config->max_body;
     http->conf.http1.req_timeout = config->idle_timeout_ms;
     http->conf.http2.idle_timeout = config->idle_timeout_ms;
+    if (config->max_streams != 0) /* a test may have no configuration */
+        http->conf.http2.max_concurrent_requests_per_connection = config->max_streams;
 }
 
 static void listen_to(struct http_loop *http, struct listener *listener)
@@ -531,9 +479,8 @@ struct http_loop *http_loop_create(struct http_server *server, struct loop *loop
     http->loop = loop;
     reign_begin(http, server);
     h2o_linklist_init_anchor(&http->conns);
-    h2o_linklist_init_anchor(&http->sending);
     http->chunks = chunks_create();
-    timer_init(&http->sweep, sweep);
+    sending_init(http);
     timer_init(&http->drain_timer, drain_again);
     task_init(&http->idle_task, tell_idle);
     ssize_t seeded = getrandom(http->random, sizeof(http->random), 0);

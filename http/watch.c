@@ -74,9 +74,12 @@ static void notice(h2o_socket_t *sock, const char *err)
 
 void watch_begin(struct http_conn *conn, struct http_request *request)
 {
-    if (request->h2o->version >= 0x200)
-        return; /* h2o resets the stream, and with it goes the request's pool */
+    if (request->h2o->version >= 0x200) { /* h2o resets the stream, and with it goes the pool */
+        http2_read_frames(conn, request->h2o->conn);
+        return;
+    }
     conn->waiting = request;
+    h2o_socket_dont_read(conn->sock, 1); /* guard_done() of the one before had h2o read again */
     h2o_socket_read_start(conn->sock, notice);
 }
 

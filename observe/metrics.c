@@ -15,7 +15,7 @@ static const char *const bounds[] = {"0.005", "0.01", "0.025", "0.05", "0.075",
 
 enum { BUCKETS = COUNT(bounds), TABLE = 1024, MAX_LABELS = 6 };
 
-enum kind { REQUESTS, PARTS, PAGES, KINDS };
+enum kind { REQUESTS, PARTS, PAGES, ABUSE, KINDS };
 
 static const struct {
     const char *name;
@@ -36,6 +36,10 @@ static const struct {
                METRIC_COUNTER,
                "Pages sent, by whether all of their parts were there.",
                {"page", "completed"}},
+    [ABUSE] = {"gw_abuse_closed_total",
+               METRIC_COUNTER,
+               "Connections that were closed for what their clients did.",
+               {"kind"}},
 };
 
 struct series {
@@ -223,6 +227,15 @@ void metrics_count(struct metrics *metrics, unsigned index, struct str route,
     const struct str labels[] = {record->route,
                                  record->completed == PAGE_COMPLETE ? STR("true") : STR("false")};
     struct series *series = series_of(counting, PAGES, labels, COUNT(labels));
+    if (series != NULL)
+        add(&series->count, 1);
+}
+
+void metrics_count_abuse(struct metrics *metrics, unsigned index, struct str kind)
+{
+    if (metrics == NULL)
+        return;
+    struct series *series = series_of(&metrics->counting[index], ABUSE, &kind, 1);
     if (series != NULL)
         add(&series->count, 1);
 }

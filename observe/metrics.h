@@ -26,6 +26,9 @@ void metrics_destroy(struct metrics **metrics); /* nobody counts any more */
 void metrics_count(struct metrics *metrics, unsigned index, struct str route,
                    const struct access_record *record);
 
+/* The same: a connection was closed for what its client did. kind: a constant. */
+void metrics_count_abuse(struct metrics *metrics, unsigned index, struct str kind);
+
 /* Any thread, at any time: all of it. */
 void metrics_write(const struct metrics *metrics, struct out *out);
 

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,8 @@ import pytest
 
 from conftest import HEADER, free_port
 from gateway import BINARY, ENVIRONMENT, SANITIZED, until
+from raw_http2 import (CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PROTOCOL_ERROR, UNKNOWN,
+                       exchange, frame, goaway_code, head, literal)
 
 PAGE = """
 [upstreams.u]
@@ -28,48 +29,11 @@ path = "/other"
 path = "{path}"
 """
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, SETTINGS, GOAWAY, CONTINUATION, UNKNOWN = 1, 4, 7, 9, 0x77
-END_STREAM, END_HEADERS = 1, 4
 INDEXED_AGAIN = b"\xbe"  # the newest entry of the compression table
 
 
-def frame(kind, flags, stream, payload=b""):
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def literal(name, value, kept=b"\x00"):
-    """A field, RFC 7541 section 6.2; values up to 16 KiB."""
-    length, rest = bytes([min(len(value), 127)]), len(value) - 127
-    if rest >= 0:
-        length += bytes([rest]) if rest < 128 else bytes([rest % 128 + 128, rest // 128])
-    return kept + bytes([len(name)]) + name + length + value
-
-
-def head(**changed):
-    fields = {"method": b"GET", "scheme": b"http", "path": b"/", "authority": b"a", **changed}
-    return b"".join(literal(b":" + k.encode(), v) for k, v in fields.items() if v is not None)
-
-
-def http2(one, data, seconds=0.5):
-    """The frames that come back as (type, payload), until the gateway closes or is silent."""
-    got, at, frames = b"", 0, []
-    with socket.create_connection(one.host_port, timeout=seconds) as client:
-        try:
-            client.sendall(PREFACE + frame(SETTINGS, 0, 0) + data)
-            while chunk := client.recv(65536):
-                got += chunk
-        except (socket.timeout, ConnectionError):
-            pass
-    while at + 9 <= len(got):
-        n = int.from_bytes(got[at : at + 3], "big")
-        frames.append((got[at + 3], got[at + 9 : at + 9 + n]))
-        at += 9 + n
-    return frames
-
-
-def goaway_code(frames):
-    return next((int.from_bytes(p[4:8], "big") for kind, p in frames if kind == GOAWAY), None)
+def http2(one, data):
+    return exchange(one, data)[0]
 
 
 def assert_serves(one):
@@ -82,8 +46,6 @@ def one(gateway, faults):
 
 
 # -- HTTP/2 ----------------------------------------------------------------------------------------
-
-ENHANCE_YOUR_CALM, PROTOCOL_ERROR = 11, 1
 
 SECTIONS = [  # name, frames, GOAWAY's code (None: only the stream ends), logged status
     ("no path", frame(HEADERS, 5, 1, head(path=None)), None, 400),
@@ -130,7 +92,7 @@ def test_http2_fields_that_cost_a_byte_each_end_the_connection(one, trailers):
 
 def test_http2_frames_of_unknown_types_are_not_logged_each(one):
     before = len(one.log())
-    frames = http2(one, frame(UNKNOWN, 0, 0, b"x" * 20) * 20000 + frame(HEADERS, 5, 1, head()))
+    frames = http2(one, frame(UNKNOWN, 0, 0, b"x" * 20) * 900 + frame(HEADERS, 5, 1, head()))
     assert any(kind == HEADERS for kind, _ in frames), "they are ignored, RFC 9113 section 4.1"
     assert len(one.log()) == before
 
@@ -180,6 +142,28 @@ def test_what_two_servers_might_read_differently_ends_the_connection(one, fields
     records = one.access(3)
     assert [r["status"] for r in records] == [400, 200, 400]
     assert not any(r["path"] == "/smuggled" for r in records)
+
+
+def test_pipelining_without_end_or_reading_holds_little(one):
+    """What is behind a request stays in the kernel until its answer is out."""
+    assert_serves(one)
+    memory, files = one.status("RssAnon"), one.open_files()
+    clients = []
+    for _ in range(20):
+        client = socket.create_connection(one.host_port)
+        client.setblocking(False)
+        try:
+            while True:
+                client.send((GET + HOST + b"\r\n") * 2000)
+        except BlockingIOError:
+            clients.append(client)
+    for _ in range(10):
+        assert_serves(one)
+    if not SANITIZED:
+        assert one.status("RssAnon") < memory + 20 * 400, "KiB"
+    for client in clients:
+        client.close()
+    until(lambda: one.open_files() <= files + 2, "descriptors as before", 30)
 
 
 # -- upstreams -------------------------------------------------------------------------------------

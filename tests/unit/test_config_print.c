@@ -34,6 +34,7 @@ static void same_server(const struct config_server *a, const struct config_serve
     same_strings(a->listen_tls, b->listen_tls);
     assert_int_equal(a->workers, b->workers);
     assert_int_equal(a->max_connections, b->max_connections);
+    assert_int_equal(a->max_streams, b->max_streams);
     assert_int_equal(a->head_timeout_ms, b->head_timeout_ms);
     assert_int_equal(a->idle_timeout_ms, b->idle_timeout_ms);
     assert_int_equal(a->body_idle_timeout_ms, b->body_idle_timeout_ms);
@@ -231,6 +232,7 @@ static const char everything[] =
     "listen = ['${GW_LISTEN:-[::1]:80}', 'unix:run/\\\"$${x}.sock', \"\xc3\xa9:1\"]\n"
     "workers = '${GW_WORKERS:-3}'\n"
     "max_connections = 77\n"
+    "max_streams = 33\n"
     "head_timeout = '7s'\n"
     "idle_timeout = '90s'\n"
     "body_idle_timeout = '2m'\n"
@@ -322,6 +324,7 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "\"\xc3\xa9:1\"]",
         "\nworkers           = \"${GW_WORKERS:-3}\" ",
         "\nmax_connections   = 77 ",
+        "\nmax_streams       = 33 ",
         "\nhead_timeout      = \"7s\" ",
         "\nbody_idle_timeout = \"2m\" ",
         "\nbody_min_rate     = \"3kB\" ",

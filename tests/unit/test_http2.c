@@ -36,6 +36,7 @@ enum {
     IDLE_MS = 200,
     MIN_RATE = 1000, /* so 200 bytes in any IDLE_MS */
     LINGER_MS = 400,
+    LARGE = 100000,
     STREAMS = 256
 };
 
@@ -84,6 +85,14 @@ static void scheme(struct http_request *request, void *arg)
 {
     (void)arg;
     reply_text(request, 200, request->scheme.p);
+}
+
+static void large(struct http_request *request, void *arg)
+{
+    static char text[LARGE + 1];
+    (void)arg;
+    memset(text, 'x', LARGE);
+    reply_text(request, 200, text);
 }
 
 static void refuse(struct http_request *request, void *arg)
@@ -159,6 +168,7 @@ static int setup(void **state)
         .server = {.listen = {&it.address, 1},
                    .max_connections = 100,
                    .idle_timeout_ms = 5000,
+                   .head_timeout_ms = 5000,
                    .body_idle_timeout_ms = 60000,
                    .body_min_rate = MIN_RATE,
                    .max_body = MAX_BODY},
@@ -176,6 +186,7 @@ static int setup(void **state)
         char *arg;
     } routes[] = {
         {"page", HTTP_GET | HTTP_POST, page, NULL},
+        {"large", HTTP_GET, large, NULL},
         {"scheme", HTTP_GET, scheme, NULL},
         {"refuse", HTTP_POST | HTTP_READS_BODY, refuse, NULL},
         {"take", HTTP_POST | HTTP_READS_BODY, take, (char[]){"18446744073709551615"}},
@@ -1032,6 +1043,119 @@ static void test_bodies_under_way_are_finished_in_a_drain(void **state)
     close(peer->fd);
 }
 
+/* -- streams that stand still ------------------------------------------------------------------ */
+
+static void get(struct peer *peer, uint32_t id, const char *path)
+{
+    char fields[512];
+    frame(peer, HEADERS, END_HEADERS | END_STREAM, id, fields, head_fields(fields, "GET", path));
+}
+
+/* INITIAL_WINDOW_SIZE. */
+static void set_window(struct peer *peer, unsigned char n)
+{
+    frame(peer, SETTINGS, 0, 0, (unsigned char[]){0, 4, 0, 0, 0, n}, 6);
+}
+
+static void
+test_answers_without_a_window_are_held_for_a_time_and_not_when_they_are_many(void **state)
+{
+    (void)state;
+    it.server->sweep_ms = 20;
+    it.server->hurried_ms = 300;
+    it.server->held_max = 10 * LARGE;
+    struct peer *idle = dial(0), *many = dial(1);
+    set_window(idle, 0);
+    get(idle, 1, "/large");
+    TURN_UNTIL(idle, idle->streams[1].status == 200);
+    assert_int_equal(it.http->held, LARGE);
+    uint64_t begin_ms = real_ms();
+    while (real_ms() - begin_ms < 600)
+        turn(idle);
+    assert_false(idle->closed); /* there is plenty: a minute */
+    set_window(many, 0);
+    for (uint32_t i = 0; i < 20; i++)
+        get(many, 2 * i + 1, "/large");
+    TURN_UNTIL(many, many->closed);
+    TURN_UNTIL(idle, idle->closed); /* it had its time */
+    assert_int_equal(it.http->held, 0);
+    /* A byte now and then is not taking it. */
+    many = dial(1);
+    set_window(many, 1);
+    for (uint32_t i = 0; i < 20; i++)
+        get(many, 2 * i + 1, "/large");
+    TURN_UNTIL(many, many->streams[39].text_n == 1);
+    for (begin_ms = real_ms(); !many->closed && real_ms() - begin_ms < 10000;) {
+        for (unsigned char i = 0; i < 20 && !many->closed; i++) {
+            unsigned char one[13] = {
+                0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, (unsigned char)(2 * i + 1), 0, 0, 0, 1};
+            send(many->fd, one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        for (int i = 0; i < 20; i++)
+            turn(many);
+    }
+    assert_true(many->closed);
+    assert_true(real_ms() - begin_ms < 5000);
+    assert_int_equal(it.http->held, 0);
+    /* Who reads isn't asked to hurry. */
+    many = dial(1);
+    for (uint32_t i = 0; i < 20; i++)
+        get(many, 2 * i + 1, "/large");
+    for (uint32_t i = 0; i < 20; i++) {
+        frame(many, WINDOW_UPDATE, 0, 2 * i + 1, "\0\x7f\xff\xff", 4);
+        assert_answer(many, 2 * i + 1, 200, NULL);
+        assert_int_equal(many->streams[2 * i + 1].text_n, LARGE);
+    }
+    hang_up(idle);
+    hang_up(many);
+}
+
+static void test_requests_over_max_streams_wait_with_their_bodies(void **state)
+{
+    (void)state;
+    it.http->conf.http2.max_concurrent_requests_per_connection = 2;
+    struct peer *peer = dial(0);
+    for (uint32_t id = 1; id <= 9; id += 2) {
+        post(peer, id, "/take", NULL, NULL);
+        data_at(peer, id, 0, 1000, 0);
+    }
+    settle(peer);
+    assert_int_equal(it.reading, 2);
+    frame(peer, RST_STREAM, 0, 5, "\0\0\0\0", 4); /* waits */
+    data_at(peer, 7, 1000, 1000, END_STREAM);     /* waits */
+    frame(peer, RST_STREAM, 0, 1, "\0\0\0\0", 4); /* runs */
+    assert_answer(peer, 7, 200, "2000");
+    data_at(peer, 3, 1000, 0, END_STREAM);
+    data_at(peer, 9, 1000, 0, END_STREAM);
+    assert_answer(peer, 3, 200, "1000");
+    assert_answer(peer, 9, 200, "1000");
+    assert_serves(peer, 11);
+    hang_up(peer);
+}
+
+/* h2o 2.2.5 alone would look at the second frame for ever. */
+static void test_a_head_that_is_not_whole_when_a_drain_ends_it(void **state)
+{
+    char fields[512];
+    (void)state;
+    struct peer *peer = dial(0);
+    post(peer, 1, "/take", NULL, NULL);
+    size_t n = head_fields(fields, "GET", "/page");
+    frame(peer, HEADERS, END_STREAM, 3, fields, 20);
+    TURN_UNTIL(peer, it.last != NULL);
+    http_loop_drain(it.http, false, on_idle, NULL);
+    TURN_UNTIL(peer, peer->goaway == NO_ERROR);
+    uint64_t begin_ms = real_ms();
+    while (real_ms() - begin_ms < 1300) /* GOAWAY a second time, which closes for new streams */
+        turn(peer);
+    frame(peer, CONTINUATION, END_HEADERS, 3, fields + 20, n - 20);
+    data_at(peer, 1, 0, 10, END_STREAM);
+    assert_answer(peer, 1, 200, "10");
+    assert_int_equal(peer->streams[3].status, 0);
+    TURN_UNTIL(peer, it.idle);
+    close(peer->fd);
+}
+
 /* -- curl -------------------------------------------------------------------------------------- */
 
 /* Runs it while the loop turns; what it wrote is in text_r. */
@@ -1110,6 +1234,9 @@ int main(void)
         TEST(test_data_after_the_end_of_a_body_is_an_error_of_the_stream),
         TEST(test_a_client_that_waits_is_told_to_go_on),
         TEST(test_bodies_under_way_are_finished_in_a_drain),
+        TEST(test_answers_without_a_window_are_held_for_a_time_and_not_when_they_are_many),
+        TEST(test_requests_over_max_streams_wait_with_their_bodies),
+        TEST(test_a_head_that_is_not_whole_when_a_drain_ends_it),
         TEST(test_curl_uploads),
 #undef TEST
     };

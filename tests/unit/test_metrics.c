@@ -211,6 +211,17 @@ static void test_the_process(void **state)
     assert_in_range(start, now - 600, now + 2);
 }
 
+static void test_closed_connections_are_counted_by_kind(void **state)
+{
+    struct fixture *f = *state;
+    metrics_count_abuse(NULL, 0, STR("pings"));
+    metrics_count_abuse(f->metrics, 0, STR("pings"));
+    metrics_count_abuse(f->metrics, 1, STR("pings"));
+    metrics_count_abuse(f->metrics, 1, STR("resets"));
+    expect(f, "gw_abuse_closed_total{kind=\"pings\"}", "2");
+    expect(f, "gw_abuse_closed_total{kind=\"resets\"}", "1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +232,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_there_is_a_limit, begin, end),
         cmocka_unit_test_setup_teardown(test_values_are_escaped, begin, end),
         cmocka_unit_test_setup_teardown(test_the_process, begin, end),
+        cmocka_unit_test_setup_teardown(test_closed_connections_are_counted_by_kind, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,8 @@ left alone."""
 import gzip
 import random
 import socket
+import threading
+import zlib
 
 import httpx
 import pytest
@@ -53,12 +55,22 @@ def start(gateway, origin, tmp_path):
         (files / f"{n}.bin").write_bytes(b"x")
 
     def handler(exchange):
+        if exchange.target == "/s/cut":
+            exchange.send(answer(LARGE, JSON)[:500000])
+            return False
+        if exchange.target == "/s/slow":
+            whole = answer(TEXT, JSON, length=False)
+            exchange.send(whole[:1500])
+            assert begin.gate.wait(30)
+            exchange.send(whole[1500:])
+            return True
         body = ANSWERS[exchange.target]
         if exchange.target == "/s/json" and any('"v1"' in tags for tags in exchange.header("if-none-match")):
             body = b'HTTP/1.1 304 Not Modified\r\nETag: "v1"\r\n\r\n'
         if exchange.method == "HEAD":
             body = body[:body.index(b"\r\n\r\n") + 4]
         exchange.send(body)
+        return True
 
     def begin(server=""):
         return gateway(f"""
@@ -86,6 +98,7 @@ control = ""
 """, env={"GATEWAY_DATA": str(tmp_path / "data")})
 
     begin.files = files
+    begin.gate = threading.Event()
     return begin
 
 
@@ -154,6 +167,26 @@ def test_a_connection_goes_on_after_compressed_answers(start):
             for path in "/s/json", "/s/chunked", "/files/words.txt", "/s/short":
                 assert client.get(one.url + path).status_code == 200
             assert client.head(one.url + "/s/chunked").status_code == 200
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_pieces_are_sent_as_they_come(start, http2):
+    one = start()
+    with httpx.Client(http1=not http2, http2=http2, trust_env=False, verify=False, timeout=30) as client:
+        with client.stream("GET", one.url + "/s/slow", headers={"Accept-Encoding": "gzip"}) as got:
+            unpack, text = zlib.decompressobj(31), b""
+            for piece in got.iter_raw():
+                text += unpack.decompress(piece)
+                if len(text) > 1000:
+                    start.gate.set()
+    assert got.headers["content-encoding"] == "gzip" and text == TEXT
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(start, http2):
+    one = start()
+    with pytest.raises(httpx.RemoteProtocolError):
+        ask(one, "/s/cut", http2=http2)
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])

@@ -271,6 +271,7 @@ bench: ## measure against nginx + Lua, and the parts on their own
 	@GATEWAY=$(BUILD)/gateway bench/resilience
 	@BENCH=$(BUILD)/bench GATEWAY=$(BUILD)/gateway bench/cache
 	@GATEWAY=$(BUILD)/gateway bench/early
+	@GATEWAY=$(BUILD)/gateway bench/middleware
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBS)
 	$(call say,LD,$@)

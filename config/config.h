@@ -53,8 +53,10 @@ struct config_server {                /* [server] */
     uint64_t drain_timeout_ms; /* then, for requests under way */
     uint64_t max_body;         /* bytes of a request's body, but for uploads */
     bool server_timing;        /* send Server-Timing */
-    bool gzip;                 /* compress pages for who accepts it */
-    struct str error_template; /* under templates/; "" = the built-in page */
+    bool gzip;                 /* compress for who accepts it */
+    struct config_strings gzip_types;      /* media types, or all of one kind */
+    uint64_t gzip_min_size;                /* bytes; less isn't worth it */
+    struct str error_template;             /* under templates/; "" = the built-in page */
     struct config_strings trusted_proxies; /* CIDR; whose Forwarded/X-Forwarded-* are believed */
     struct config_strings middleware;      /* "KIND.NAME": what every request passes, in order */
 };

@@ -141,7 +141,7 @@ static void print_section(struct printer *p, const struct schema_section *sectio
                           const void *record, bool with_docs)
 {
     char below_path[256];
-    if (section->key_count != 0)
+    if (section != &schema_root)
         print_keys(p, section, path, record, with_docs);
     for (size_t i = 0; i < section->section_count; i++) {
         const struct schema_section *below = &section->sections[i];

@@ -61,7 +61,15 @@ static const struct schema_key server_keys[] = {
     {"server_timing", VALUE_BOOL, AT(server_timing), .fallback = "false",
      .doc = "send Server-Timing with each page"},
     {"gzip", VALUE_BOOL, AT(gzip), .fallback = "true",
-     .doc = "compress pages for clients that accept it"},
+     .doc = "compress answers for clients that accept it"},
+    {"gzip_types", VALUE_STRINGS, RULE_MEDIA, AT(gzip_types),
+     .fallback = "[\"text/html\", \"text/css\", \"text/javascript\", \"text/plain\", "
+                 "\"text/csv\", \"text/xml\", \"text/markdown\", \"application/json\", "
+                 "\"application/javascript\", \"application/xml\", "
+                 "\"application/manifest+json\", \"image/svg+xml\"]",
+     .doc = "those that are compressed; \"text/*\" is all of a kind"},
+    {"gzip_min_size", VALUE_SIZE, AT(gzip_min_size), .fallback = "\"1KiB\"", .max = GIB(1),
+     .doc = "smaller answers fit into a packet or two as they are"},
     {"error_template", VALUE_STRING, AT(error_template), .fallback = "\"\"",
      .doc = "under templates/; \"\" = the built-in page"},
     {"trusted_proxies", VALUE_STRINGS, RULE_NOT_EMPTY, AT(trusted_proxies), .fallback = "[]",

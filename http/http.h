@@ -76,6 +76,8 @@ struct http_request {
     size_t held;     /* of http_loop.held */
     uint8_t allowed; /* enum http_methods of the path, when http_route_match() gave 405 */
     bool replied;
+    bool may_code;          /* the reply is one that may be compressed on its way */
+    h2o_ostream_t *coder;   /* what does so; NULL: nothing */
     struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
 };
 
@@ -257,10 +259,11 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 void http_reply_begin(struct http_request *request, int status, const char *content_type,
                       size_t length, h2o_generator_t *generator);
 
-/* Whether a page of `length` bytes (SIZE_MAX = whatever it comes to) is compressed for this client:
- * by [server] gzip, its size, Accept-Encoding. A strong ETag of its own, and Vary: Accept-Encoding
- * on every reply that might have been compressed, are for who sends the page to take care of. */
-bool http_wants_gzip(const struct http_request *request, size_t length);
+/* Whether a page of that type and `length` bytes (SIZE_MAX = whatever it comes to) is compressed
+ * for this client: by [server] gzip, gzip_types and gzip_min_size, and by Accept-Encoding. A strong
+ * ETag of its own, and Vary: Accept-Encoding on every reply that might have been compressed, are
+ * for who sends the page to take care of. */
+bool http_wants_gzip(const struct http_request *request, const char *type, size_t length);
 /* Compresses the body that http_reply() is given next, where it stands; or says, by
  * request->is_gzip, that it has been. */
 void http_gzip(struct http_request *request, struct out *body);
@@ -326,6 +329,7 @@ struct http_file {
     const char *type;         /* media type */
     const char *encoding;     /* Content-Encoding of the variant that fd is; NULL = none */
     bool vary;                /* there may be other encodings: Vary: Accept-Encoding */
+    bool may_code;            /* it may be compressed on its way, when it isn't large */
     struct str cache_control; /* "" = none */
     struct str disposition;   /* value of Content-Disposition, "" = none */
     struct str repr_digest;   /* value of Repr-Digest (RFC 9530), "" = none */
@@ -349,8 +353,8 @@ enum http_dir_flags {
     HTTP_DIR_INDEX = 1, /* a path that ends in '/' means index.html there */
     HTTP_DIR_CODED = 2  /* PATH.br or PATH.gz when Accept-Encoding prefers it and it isn't older */
 };
-/* error 0: the file, complete but for cache_control, disposition and repr_digest. EISDIR: the path
- * is a directory's, or ends in '/' (then nobody has looked). */
+/* error 0: the file, complete but for may_code, cache_control, disposition and repr_digest. EISDIR:
+ * the path is a directory's, or ends in '/' (then nobody has looked). */
 typedef void http_found_fn(struct http_request *request, int error, struct http_file *file,
                            void *arg);
 /* Opens `path` (decoded, relative, a client's). Calls found() before it returns when the kernel

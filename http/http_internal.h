@@ -349,7 +349,14 @@ void linger_after_reply(h2o_req_t *req);
 /* -- gzip.c ------------------------------------------------------------------------------------ */
 
 /* A reply of unknown length begins: it is compressed if it should be and not too many are. */
-void gzip_begin(struct http_request *request);
+void gzip_begin(struct http_request *request, const char *type);
+/* A body that http_reply() is given whole, and nobody compressed: it is, if it should be. */
+void gzip_whole(struct http_request *request, const char *type, struct out *body);
+/* A reply that may be compressed on its way, all of its headers there: if it is, they say so. The
+ * length that it has then. */
+size_t gzip_judge(struct http_request *request, int status, size_t length);
+/* Between h2o_start_response() and the first h2o_send(), when it is. */
+void gzip_attach(struct http_request *request);
 /* Of request->gzip: the next bytes, flushed; *coded_r stays until the next call. */
 size_t gzip_next(struct http_request *request, h2o_iovec_t *bytes, h2o_send_state_t state,
                  h2o_iovec_t **coded_r);

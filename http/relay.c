@@ -14,6 +14,7 @@
 struct chunker {
     h2o_ostream_t stream;
     char size[24];
+    h2o_iovec_t vecs[40]; /* 256 KiB of what is compressed, and more than a turn has */
 };
 
 static void send_chunk(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bytes, size_t count,
@@ -21,18 +22,22 @@ static void send_chunk(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bytes, 
 {
     static char end[] = "\r\n0\r\n\r\n";
     struct chunker *chunker = CONTAINER_OF(self, struct chunker, stream);
-    h2o_iovec_t all[3];
-    size_t n = 0;
-    gw_assert(count <= 1);
-    if (count != 0 && bytes->len == 0) {
+    h2o_iovec_t *all = chunker->vecs;
+    size_t n = 0, size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += bytes[i].len;
+    if (count + 2 > COUNT(chunker->vecs))
+        all = h2o_mem_alloc_pool(&req->pool, (count + 2) * sizeof(*all));
+    if (size == 0 && count != 0) {
         all[n++] = *bytes; /* the head alone */
     } else if (count != 0) {
-        int length = snprintf(chunker->size, sizeof(chunker->size), "%zx\r\n", bytes->len);
+        int length = snprintf(chunker->size, sizeof(chunker->size), "%zx\r\n", size);
         all[n++] = h2o_iovec_init(chunker->size, (size_t)length);
-        all[n++] = *bytes;
+        memcpy(all + n, bytes, count * sizeof(*bytes));
+        n += count;
         all[n++] = h2o_iovec_init(end, 2);
     }
-    if (state == H2O_SEND_STATE_FINAL && count != 0)
+    if (state == H2O_SEND_STATE_FINAL && size != 0)
         all[n - 1].len = sizeof(end) - 1;
     else if (state == H2O_SEND_STATE_FINAL)
         all[n++] = h2o_iovec_init(end + 2, sizeof(end) - 3);
@@ -62,6 +67,7 @@ void http_relay_begin(struct http_request *request, struct http_relay *relay, in
     relay->generator = (h2o_generator_t){proceed, NULL};
     relay->request = request;
     relay->sending = relay->begun = false;
+    request->may_code = true;
     bool chunks = needs_chunks(request, status, length);
     if (chunks)
         h2o_add_header(request->pool, &req->res.headers, H2O_TOKEN_TRANSFER_ENCODING, NULL,
@@ -70,8 +76,9 @@ void http_relay_begin(struct http_request *request, struct http_relay *relay, in
         req->http1_is_persistent = 0;
     reply_start(request, status, length == UINT64_MAX ? SIZE_MAX : (size_t)length,
                 &relay->generator);
+    h2o_ostream_t **slot = request->coder != NULL ? &request->coder->next : &req->_ostr_top;
     if (chunks)
-        h2o_add_ostream(req, sizeof(struct chunker), &req->_ostr_top)->do_send = send_chunk;
+        h2o_add_ostream(req, sizeof(struct chunker), slot)->do_send = send_chunk;
     if (req->version >= 0x200)
         h2o_linklist_insert(&request->conn->relaying, &request->relaying);
     else
@@ -84,7 +91,7 @@ void http_stream_begin(struct http_request *request, struct http_relay *relay, i
     relay->generator = (h2o_generator_t){proceed, NULL};
     relay->request = request;
     relay->sending = relay->begun = false;
-    gzip_begin(request);
+    gzip_begin(request, content_type);
     http_reply_begin(request, status, content_type, SIZE_MAX, &relay->generator);
     watch_relay(request->conn);
 }

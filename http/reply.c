@@ -102,6 +102,8 @@ void reply_start(struct http_request *request, int status, size_t length,
     watch_end(request->conn);
     add_server(request);
     chain_reply(request, status);
+    if (request->may_code)
+        length = gzip_judge(request, status, length);
 
     req->res.status = status;
     req->res.reason = status_reason(status);
@@ -113,6 +115,8 @@ void reply_start(struct http_request *request, int status, size_t length,
     bool lingers = body_reply(request) || request->conn->scan.status != 0;
     bool persistent = req->http1_is_persistent;
     h2o_start_response(req, generator);
+    if (request->gzip != NULL && request->may_code)
+        gzip_attach(request);
     if (h2o_find_header(&req->res.headers, H2O_TOKEN_TRANSFER_ENCODING, -1) != -1)
         req->http1_is_persistent = persistent & 1; /* h2o takes it away but for a 200 */
     if (lingers)
@@ -138,6 +142,8 @@ void http_reply_begin(struct http_request *request, int status, const char *cont
 void http_reply(struct http_request *request, int status, const char *content_type, struct out *out)
 {
     h2o_iovec_t *vecs = NULL;
+    if (out != NULL && status == 200 && !request->is_gzip)
+        gzip_whole(request, content_type, out);
     size_t count = out == NULL ? 0 : out_vecs(out, &vecs);
     http_reply_begin(request, status, content_type, out == NULL ? 0 : out_size(out), &all_at_once);
     if (status == 204 || status == 304 || str_eq(request->method, STR("HEAD")))

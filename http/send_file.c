@@ -27,7 +27,8 @@ enum {
     AT_ONCE_MS = 20,
     READ_AHEAD = 2 * 1024 * 1024,
     TURN = 1024 * 1024, /* a client that reads as fast as we write lets the others in after it */
-    RETRY_MS = 10
+    RETRY_MS = 10,
+    CODED_MAX = 1 << 20 /* what is larger and often asked for has its ".gz" beside it */
 };
 
 /* Bytes of a file, being read or being sent. */
@@ -232,6 +233,7 @@ static void begin(struct sending *sending)
             http_add_header(request, "content-encoding", str_from(file->encoding));
     }
     sending->begun = true;
+    request->may_code = file->may_code && file->encoding == NULL && file->size <= CODED_MAX;
     http_reply_begin(request, plan->status, plan->type, plan->length, &sending->generator);
 }
 

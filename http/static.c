@@ -19,6 +19,7 @@ static void found(struct http_request *request, int error, struct http_file *fil
         http_refuse_file(request, error);
         return;
     }
+    file->may_code = true;
     file->cache_control = str_from(mount->cache_control);
     http_send_file(request, file, mount->reads);
 }

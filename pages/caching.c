@@ -212,8 +212,8 @@ bool caching_client_has(const struct http_request *request, struct str etag)
 static struct cache_key key_of(const struct page *page, struct http_request *request)
 {
     struct str name = page->config->name;
-    bool gzip = http_wants_gzip(request, SIZE_MAX);
     bool json = page->template == NULL || http_wants_json(request);
+    bool gzip = http_wants_gzip(request, json ? "application/json" : "text/html", SIZE_MAX);
     const struct str pieces[] = {STR("page "),
                                  name,
                                  json ? STR(" json ") : STR(" html "),

@@ -31,7 +31,7 @@ static struct cache_key key_of(const struct page_run *run)
     size_t room = begin.n + page->config->name.n + made.n + gzip.n + 1;
     char *text = h2o_mem_alloc_pool(run->request->pool, room + page->part_count * NUMBER_ROOM);
     char *at = put_str(put_str(put_str(text, begin), page->config->name), made);
-    if (http_wants_gzip(run->request, SIZE_MAX))
+    if (http_wants_gzip(run->request, "text/html", SIZE_MAX))
         at = put_str(at, gzip);
     for (size_t i = 0; i < page->part_count; i++) {
         *at++ = ' ';

@@ -341,7 +341,7 @@ static void reply_unrendered(struct page_run *run)
 static void send_page(struct page_run *run, const char *type, struct out *out)
 {
     struct http_request *request = run->request;
-    bool coded = http_wants_gzip(request, out_size(out)), complete = run_is_complete(run);
+    bool coded = http_wants_gzip(request, type, out_size(out)), complete = run_is_complete(run);
     struct str etag = complete ? caching_add_etag(request, out, coded) : STR("");
     bool keeps = complete && caching_keeps(run), remakes = complete && rendered_keeps(run),
          known = complete && caching_client_has(request, etag);

@@ -1,5 +1,4 @@
-"""Pages compressed for who accepts it: whole ones, kept ones, and those that go out as they come; and
-nothing else."""
+"""Pages compressed for who accepts it: whole ones, kept ones, and those that go out as they come."""
 
 import contextlib
 import gzip
@@ -174,37 +173,6 @@ def test_a_streamed_page_that_begins_with_nothing(gateway, origin):
             assert answer.status_code == 200  # before there is anything to show
             gate.set()
             assert gzip.decompress(b"".join(answer.iter_raw())) == b"2"
-
-
-def test_what_is_no_page_is_not_touched(gateway, origin, tmp_path):
-    files = tmp_path / "files"
-    files.mkdir()
-    (files / "words.txt").write_text("\n".join(WORDS))
-    origin.serves("/shop/a", {"body": {"words": WORDS}})
-    more = f"""
-[static.files]
-path = "/files"
-dir = "{files}"
-[downloads.files]
-path = "/down"
-dir = "{files}"
-listing = true
-[routes.shop]
-path = "/shop"
-upstream = "shop"
-"""
-    one = gateway(config(origin, more=more), {"page.html": PAGE})
-    for path in "/files/words.txt", "/down/words.txt", "/shop/a":
-        answer, body = ask(one.url + path)
-        assert answer.status_code == 200 and WORDS[7].encode() in body, path
-        assert "content-encoding" not in answer.headers
-        assert int(answer.headers["content-length"]) == len(body)
-    part, body = ask(one.url + "/files/words.txt", Range="bytes=3-9")
-    assert part.status_code == 206 and body == (files / "words.txt").read_bytes()[3:10]
-    (files / "words.txt.gz").write_bytes(gzip.compress((files / "words.txt").read_bytes()))
-    packed, body = ask(one.url + "/files/words.txt")
-    assert packed.headers["content-encoding"] == "gzip"
-    assert gzip.decompress(body) == (files / "words.txt").read_bytes()
 
 
 def test_many_streams_at_once_are_not_all_compressed(gateway, origin):

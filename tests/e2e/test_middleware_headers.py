@@ -111,6 +111,17 @@ def test_the_server_s_rules_hold_for_errors(gateway, upstream):
         assert answer.headers["x-frame-options"] == "DENY" and answer.headers["x-request-id"]
 
 
+def test_print_config_shows_all_rules(tmp_path):
+    config, printed = tmp_path / "config.toml", tmp_path / "printed.toml"
+    config.write_text(REQUEST + RESPONSE + '[headers.none]\n[server]\nmiddleware = ["headers.none", "headers.api"]\n')
+    first = command("print-config", "-c", config, env={"KEY": "s3cret"})
+    for line in ['X-Site = "north"', 'X-User = ""', 'X-Api-Key = "${KEY}"', "[headers.api.response_add]", "[headers.none]"]:
+        assert line in first.stdout.splitlines()
+    printed.write_text(first.stdout)
+    assert command("print-config", "-c", printed, env={"KEY": "s3cret"}).stdout == first.stdout
+    assert command("check", "-c", printed, env={"KEY": "s3cret"}).returncode == 0
+
+
 def test_mistakes_are_told_where_they_stand(tmp_path):
     (tmp_path / "config.toml").write_text("""[headers.a.request]
 Content-Length = "1"

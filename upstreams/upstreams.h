@@ -101,6 +101,7 @@ struct up_request {
                              made; the upstream's deadline_header says what is left */
     bool repeatable;      /* may be made twice though it isn't a plain GET: retried and hedged */
     bool wants_headers;   /* up_result.headers is filled in */
+    bool is_personal;     /* for caches: its headers say who asks, as if Authorization were there */
     struct up_stream *stream; /* borrowed until done() or the cancelling; `body` is none then. NULL
                                  = the answer is collected and decoded */
 };

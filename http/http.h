@@ -59,6 +59,7 @@ struct http_request {
     /* Middleware has set headers that say who asks: what upstreams answer is for this client alone,
      * unless they say that it isn't, as if there were an Authorization. */
     bool is_personal;
+    bool has_token; /* http_authorize() knew its token */
 
     /* private to http/ */
     struct http_server *server;

@@ -323,6 +323,15 @@ struct config_security_headers { /* [security_headers.NAME]; each "" = not sent 
     struct str opener_policy;      /* Cross-Origin-Opener-Policy */
 };
 
+struct config_basic_auth { /* [basic_auth.NAME] */
+    struct str name;
+    struct str realm;          /* default: the section's own name */
+    struct str users_file;     /* absolute: "user:hash" a line, as htpasswd makes it; "" = none */
+    struct str user_header;    /* of the request to upstreams: the user's name; "" = none */
+    bool forward;              /* Authorization goes on to upstreams */
+    struct config_pairs users; /* [basic_auth.NAME.users]: name = hash */
+};
+
 struct config {
     struct str file;          /* as given */
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
@@ -352,6 +361,8 @@ struct config {
     struct config_cache cache;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
+    struct config_basic_auth *basic_auths; /* key "basic_auth" */
+    size_t basic_auth_count;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

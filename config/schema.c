@@ -519,6 +519,19 @@ static const struct schema_key security_headers_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_basic_auth, field)
+static const struct schema_key basic_auth_keys[] = {
+    {"realm", VALUE_STRING, RULE_OWN_NAME, AT(realm), .fallback = "\"\"",
+     .doc = "what browsers show when they ask for a password"},
+    {"users_file", VALUE_STRING, RULE_PATH, AT(users_file), .fallback = "\"\"",
+     .doc = "\"user:hash\" a line, as htpasswd writes it; \"\" = none"},
+    {"user_header", VALUE_STRING, AT(user_header), .fallback = "\"\"",
+     .doc = "request header that tells upstreams the user's name; \"\" = none"},
+    {"forward", VALUE_BOOL, AT(forward), .fallback = "false",
+     .doc = "Authorization goes on to upstreams"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_offload, field)
 static const struct schema_key offload_keys[] = {
     {"threads", VALUE_COUNT, AT(threads), .fallback = "0", .max = 256,
@@ -586,6 +599,11 @@ static const struct schema_section certificate_sections[] = {
      .offset = offsetof(struct config_certificate, sign)},
 };
 
+static const struct schema_section basic_auth_sections[] = {
+    {"basic_auth.*.users", "users", SECTION_PAIRS, .pairs = PAIRS_SECRETS,
+     .offset = offsetof(struct config_basic_auth, users)},
+};
+
 static const struct schema_section sections[] = {
     {"server", "server", SECTION_TABLE, KEYS(server_keys),
      .offset = offsetof(struct config, server)},
@@ -628,6 +646,10 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
      .size = sizeof(struct config_security_headers)},
+    {"basic_auth.*", "basic_auth", SECTION_NAMED, KEYS(basic_auth_keys),
+     SECTIONS(basic_auth_sections), .offset = offsetof(struct config, basic_auths),
+     .count_offset = offsetof(struct config, basic_auth_count),
+     .size = sizeof(struct config_basic_auth)},
 };
 
 /* clang-format on */
@@ -636,6 +658,7 @@ const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(secti
 
 /* Names of named sections come first in their structs; load.c writes them there. */
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
+_Static_assert(offsetof(struct config_basic_auth, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");

@@ -332,6 +332,24 @@ struct config_basic_auth { /* [basic_auth.NAME] */
     struct config_pairs users; /* [basic_auth.NAME.users]: name = hash */
 };
 
+struct config_jwt { /* [jwt.NAME] */
+    struct str name;
+    struct str from;                  /* "header" (Authorization) or "cookie:NAME" */
+    struct config_strings algorithms; /* "HS256", "RS256", "ES256" */
+    struct str secret;                /* of HS256; "" = none */
+    struct str public_key;            /* absolute: PEM, of RS256 or ES256; "" = none */
+    struct str upstream;              /* who has the keys */
+    struct str jwks;                  /* where, after the upstream's url; "" = isn't asked */
+    uint64_t jwks_ttl_ms;             /* where the answer has no max-age */
+    uint64_t jwks_refetch_ms;         /* between two that unknown keys ask for */
+    struct str issuer;                /* "" = any */
+    struct config_strings audience;   /* one of these; none = any */
+    struct config_strings required;   /* claims that must be there */
+    uint64_t leeway_ms;               /* of clocks */
+    bool forward;                     /* Authorization goes on to upstreams */
+    struct config_pairs claims;       /* [jwt.NAME.claims]: claim = header for upstreams */
+};
+
 struct config {
     struct str file;          /* as given */
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
@@ -363,6 +381,8 @@ struct config {
     size_t security_headers_count;
     struct config_basic_auth *basic_auths; /* key "basic_auth" */
     size_t basic_auth_count;
+    struct config_jwt *jwts; /* key "jwt" */
+    size_t jwt_count;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

@@ -532,6 +532,35 @@ static const struct schema_key basic_auth_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_jwt, field)
+static const struct schema_key jwt_keys[] = {
+    {"from", VALUE_STRING, RULE_NOT_EMPTY, AT(from), .fallback = "\"header\"",
+     .doc = "where the token is: \"header\" (Authorization: Bearer) or \"cookie:NAME\""},
+    {"algorithms", VALUE_STRINGS, RULE_NOT_EMPTY, AT(algorithms),
+     .doc = "that are taken: \"HS256\", \"RS256\", \"ES256\""},
+    {"secret", VALUE_STRING, RULE_SECRET | RULE_LONG, AT(secret), .fallback = "\"\"",
+     .doc = "the key of HS256; \"\" = none"},
+    {"public_key", VALUE_STRING, RULE_PATH, AT(public_key), .fallback = "\"\"",
+     .doc = "the key of RS256 or ES256, PEM; \"\" = none"},
+    {"upstream", VALUE_STRING, AT(upstream), .fallback = "\"\"", .doc = "who has the keys"},
+    {"jwks", VALUE_STRING, AT(jwks), .fallback = "\"\"",
+     .doc = "path of a JWK Set at the upstream; \"\" = isn't asked"},
+    {"jwks_ttl", VALUE_DURATION, AT(jwks_ttl_ms), .fallback = "\"10m\"",
+     .min = SECONDS(10), .max = HOURS(24), .doc = "how long it is kept where it has no max-age"},
+    {"jwks_refetch", VALUE_DURATION, AT(jwks_refetch_ms), .fallback = "\"10s\"",
+     .min = 100, .max = HOURS(1), .doc = "at most so often a token with an unknown key has it fetched"},
+    {"issuer", VALUE_STRING, AT(issuer), .fallback = "\"\"", .doc = "what iss says; \"\" = any"},
+    {"audience", VALUE_STRINGS, RULE_NOT_EMPTY, AT(audience), .fallback = "[]",
+     .doc = "aud says one of these; [] = any"},
+    {"required", VALUE_STRINGS, RULE_NOT_EMPTY, AT(required), .fallback = "[\"exp\"]",
+     .doc = "claims that must be there"},
+    {"leeway", VALUE_DURATION, AT(leeway_ms), .fallback = "\"30s\"",
+     .max = HOURS(1), .doc = "by which clocks may differ: for exp, nbf and iat"},
+    {"forward", VALUE_BOOL, AT(forward), .fallback = "true",
+     .doc = "Authorization goes on to upstreams"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_offload, field)
 static const struct schema_key offload_keys[] = {
     {"threads", VALUE_COUNT, AT(threads), .fallback = "0", .max = 256,
@@ -604,6 +633,11 @@ static const struct schema_section basic_auth_sections[] = {
      .offset = offsetof(struct config_basic_auth, users)},
 };
 
+static const struct schema_section jwt_sections[] = {
+    {"jwt.*.claims", "claims", SECTION_PAIRS, .pairs = PAIRS_PLAIN,
+     .offset = offsetof(struct config_jwt, claims)},
+};
+
 static const struct schema_section sections[] = {
     {"server", "server", SECTION_TABLE, KEYS(server_keys),
      .offset = offsetof(struct config, server)},
@@ -650,6 +684,9 @@ static const struct schema_section sections[] = {
      SECTIONS(basic_auth_sections), .offset = offsetof(struct config, basic_auths),
      .count_offset = offsetof(struct config, basic_auth_count),
      .size = sizeof(struct config_basic_auth)},
+    {"jwt.*", "jwt", SECTION_NAMED, KEYS(jwt_keys), SECTIONS(jwt_sections),
+     .offset = offsetof(struct config, jwts), .count_offset = offsetof(struct config, jwt_count),
+     .size = sizeof(struct config_jwt)},
 };
 
 /* clang-format on */
@@ -659,6 +696,7 @@ const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(secti
 /* Names of named sections come first in their structs; load.c writes them there. */
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_basic_auth, name) == 0, "");
+_Static_assert(offsetof(struct config_jwt, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");

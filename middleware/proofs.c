@@ -93,6 +93,8 @@ static void give_slot(struct proofs *proofs, struct slot *slot)
 
 static void wipe(struct question *question)
 {
+    if (question->dispose != NULL)
+        question->dispose(question);
     explicit_bzero(question, question->size);
     free(question);
 }

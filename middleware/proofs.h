@@ -22,8 +22,9 @@ void proofs_destroy(struct proofs **proofs);
 /* What is asked, in memory of malloc() that proofs_ask() takes over, whatever comes of it. */
 struct question {
     uint8_t code[32]; /* the same code = the same question; nobody else can make one */
-    bool (*answer)(struct question *question); /* on a thread */
-    size_t size;                               /* of it all: wiped before it is freed */
+    bool (*answer)(struct question *question);  /* on a thread */
+    void (*dispose)(struct question *question); /* on the loop; NULL: there is nothing more to it */
+    size_t size;                                /* of it all: wiped before it is freed */
 };
 /* On the request's loop, once, and not when the client has left by then. */
 typedef void proof_done_fn(struct http_request *request, bool good, void *arg);

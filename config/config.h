@@ -350,6 +350,15 @@ struct config_jwt { /* [jwt.NAME] */
     struct config_pairs claims;       /* [jwt.NAME.claims]: claim = header for upstreams */
 };
 
+struct config_forward_auth { /* [forward_auth.NAME] */
+    struct str name;
+    struct str upstream;                    /* who is asked */
+    struct str path;                        /* after the upstream's url */
+    uint64_t timeout_ms;                    /* retries included; 0 = the upstream's for each */
+    struct config_strings request_headers;  /* of the client's, that it is asked with */
+    struct config_strings response_headers; /* of its answer, that upstreams get */
+};
+
 struct config {
     struct str file;          /* as given */
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
@@ -383,6 +392,8 @@ struct config {
     size_t basic_auth_count;
     struct config_jwt *jwts; /* key "jwt" */
     size_t jwt_count;
+    struct config_forward_auth *forward_auths; /* key "forward_auth" */
+    size_t forward_auth_count;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

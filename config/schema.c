@@ -561,6 +561,19 @@ static const struct schema_key jwt_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_forward_auth, field)
+static const struct schema_key forward_auth_keys[] = {
+    {"upstream", VALUE_STRING, RULE_OWN_NAME, AT(upstream), .fallback = "\"\"", .doc = "who is asked"},
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path), .doc = "after the upstream's url, \"/auth\""},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"0s\"",
+     .max = HOURS(1), .doc = "for the answer, retries included; 0s = the upstream's for each"},
+    {"request_headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(request_headers),
+     .fallback = "[\"Authorization\", \"Cookie\"]", .doc = "of the client's, that it is asked with"},
+    {"response_headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(response_headers), .fallback = "[]",
+     .doc = "of its answer, that requests to upstreams get"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_offload, field)
 static const struct schema_key offload_keys[] = {
     {"threads", VALUE_COUNT, AT(threads), .fallback = "0", .max = 256,
@@ -684,6 +697,10 @@ static const struct schema_section sections[] = {
      SECTIONS(basic_auth_sections), .offset = offsetof(struct config, basic_auths),
      .count_offset = offsetof(struct config, basic_auth_count),
      .size = sizeof(struct config_basic_auth)},
+    {"forward_auth.*", "forward_auth", SECTION_NAMED, KEYS(forward_auth_keys),
+     .offset = offsetof(struct config, forward_auths),
+     .count_offset = offsetof(struct config, forward_auth_count),
+     .size = sizeof(struct config_forward_auth)},
     {"jwt.*", "jwt", SECTION_NAMED, KEYS(jwt_keys), SECTIONS(jwt_sections),
      .offset = offsetof(struct config, jwts), .count_offset = offsetof(struct config, jwt_count),
      .size = sizeof(struct config_jwt)},
@@ -697,6 +714,7 @@ const struct schema_section schema_root = {"", "", SECTION_TABLE, SECTIONS(secti
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_basic_auth, name) == 0, "");
 _Static_assert(offsetof(struct config_jwt, name) == 0, "");
+_Static_assert(offsetof(struct config_forward_auth, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");

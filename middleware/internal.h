@@ -17,6 +17,7 @@ struct middleware {
 
 /* Each makes one of every section of its kind. */
 void basic_auth_create(struct middleware *all, struct diag *diag);
+void forward_auth_create(struct middleware *all, struct diag *diag);
 void jwt_create(struct middleware *all, struct diag *diag);
 void security_headers_create(struct middleware *all, struct diag *diag);
 

@@ -7,6 +7,7 @@
 
 static void (*const kinds[])(struct middleware *all, struct diag *diag) = {
     basic_auth_create,
+    forward_auth_create,
     jwt_create,
     security_headers_create,
 };

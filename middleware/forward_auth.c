@@ -6,6 +6,7 @@
 #include "middleware/internal.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "base/log.h"
 
@@ -132,6 +133,25 @@ static void refuse(struct http_request *request, const struct up_result *result)
     http_reply(request, result->status, type, &out);
 }
 
+static const char *error_of(const struct up_result *result)
+{
+    return result->error != NULL ? result->error : "proxy_internal_error";
+}
+
+/* RFC 9209. */
+static void add_proxy_status(const struct visit *visit, const struct up_result *result)
+{
+    enum { ROOM = 160 };
+    const char *name = visit->auth->config->upstream.p;
+    char *text = h2o_mem_alloc_pool(visit->request->pool, ROOM);
+    int n =
+        result->end == UP_ANSWERED
+            ? snprintf(text, ROOM, "gateway; next-hop=\"%s\"; received-status=%d", name,
+                       result->status)
+            : snprintf(text, ROOM, "gateway; next-hop=\"%s\"; error=%s", name, error_of(result));
+    http_add_header(visit->request, "proxy-status", (struct str){text, (size_t)n});
+}
+
 static void warn(struct forward_auth *it, const struct up_result *result)
 {
     uint64_t now = clock_us(), last = atomic_load_explicit(&it->warned_us, memory_order_relaxed);
@@ -141,11 +161,8 @@ static void warn(struct forward_auth *it, const struct up_result *result)
     log_event(LOG_WARN, "nobody says who may: requests are refused",
               "middleware=%s upstream=%s error=%s status=%d detail=%s", it->middleware.name,
               log_quote(it->config->upstream),
-              result->end == UP_ANSWERED ? "status"
-              : result->error != NULL    ? result->error
-              : result->end == UP_OPEN   ? "open"
-                                         : "unknown",
-              result->status, log_quote(str_from(result->detail)));
+              result->end == UP_ANSWERED ? "status" : error_of(result), result->status,
+              log_quote(str_from(result->detail)));
 }
 
 /* The service failed, not the client. */
@@ -154,6 +171,7 @@ static void fail(struct visit *visit, const struct up_result *result)
     struct http_request *request = visit->request;
     bool answered = result->end == UP_ANSWERED;
     warn(visit->auth, result);
+    add_proxy_status(visit, result);
     request->flags = answered                    ? "UAEX"
                      : result->end == UP_TIMEOUT ? "UT"
                      : result->end == UP_FAILED  ? "UF"

@@ -73,12 +73,13 @@ def test_what_the_service_is_asked(gateway, origin, auth):
 
 def test_what_it_says_of_the_user_goes_upstream(gateway, origin, auth):
     auth.serves("/auth", lambda _, fields: {
-        "status": 200, "headers": [("X-User", fields["cookie"]), ("X-Groups", "a"),
+        "status": 200, "headers": [("X-User", fields["x-key"]), ("X-Groups", "a"),
                                    ("x-groups", "b"), ("X-Secret", "1"),
-                                   ("X-Forwarded-User", "ada")] if "cookie" in fields else []})
+                                   ("X-Forwarded-User", "ada")] if "x-key" in fields else []})
     origin.serves("/page", lambda _, fields: {"body": {"who": fields.get("x-user", "")},
                                               "headers": [("Cache-Control", "max-age=60")]})
     one = start(gateway, origin, auth,
+                'request_headers = ["X-Key"]\n'
                 'response_headers = ["X-User", "X-Groups", "X-Forwarded-User", "X-None"]', more="""
 [routes.shop.cache]
 enabled = true
@@ -94,7 +95,7 @@ ttl = "60s"
                "X-Forwarded-User": "root", "Connection": "close, X-User, X-Groups"}
     for path in ["/page", "/composed"]:
         for name in ["ada", "bob"]:
-            answer = ask(one, path, headers={**spoofed, "Cookie": name, "Accept": "application/json"})
+            answer = ask(one, path, headers={**spoofed, "X-Key": name, "Accept": "application/json"})
             assert name in answer.text
             assert "private" in answer.headers["cache-control"]
         assert "root" not in ask(one, path, headers={**spoofed, "Accept": "application/json"}).text
@@ -154,6 +155,8 @@ def test_without_an_answer_nobody_passes(gateway, origin, auth):
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["type"].endswith("/authorization-unavailable")
+    assert answer.headers["proxy-status"] == \
+        'gateway; next-hop="sso"; error=http_response_timeout'
     assert one.access(1)[0]["flags"] == "UT"
     assert one.log().count("nobody says who may") == 1
     assert origin.heads == []

@@ -228,6 +228,18 @@ def test_a_new_key_is_fetched_when_a_token_names_it(gateway, origin):
     assert origin.asked("/keys") - asked <= (time.monotonic() - began) / 0.1 + 2
 
 
+def test_another_key_of_the_same_name(gateway, origin):
+    """What was verified with the old one is nothing to the new one."""
+    origin.serves("/keys", keys(jwk(RSA, "k")), keys(jwk(OTHER_RSA, "k")))
+    one = start(gateway, origin, JWKS)
+    old = token(RSA, "RS256", "k")
+    assert [ask(one, old).status_code for _ in range(2)] == [200, 200]
+    until(lambda: ask(one, token(RSA, "RS256", "nobody")).status_code == 401 and
+          origin.asked("/keys") > 1, "the new key")
+    assert ask(one, old).status_code == 401
+    assert ask(one, token(OTHER_RSA, "RS256", "k")).status_code == 200
+
+
 def test_keys_stay_while_the_upstream_is_down(gateway, origin):
     origin.serves("/keys", keys(jwk(RSA, "r1")), {"status": 503}, {"body": b"<html>"},
                   {"body": {"keys": []}}, {"status": 503})

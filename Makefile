@@ -45,7 +45,7 @@ CXXFLAGS ?= -g
 CXXFLAGS += -std=c++17 -DNDEBUG $(OPTIMIZE) $(HARDEN) $(WARNINGS)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN))
 LDLIBS   := -lh2o-evloop -lcurl -lsqlite3 -lmbedx509 -lmbedcrypto -lmagic \
-            $(shell pkg-config --libs librsvg-2.0 cairo fontconfig 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lssl -lcrypto -lz -lpthread -lstdc++
+            $(shell pkg-config --libs librsvg-2.0 cairo fontconfig 2>/dev/null) -lqpdf -lqrencode -lpcre2-8 -lfreetype -lm -lcrypt -lssl -lcrypto -lz -lpthread -lstdc++
 
 # Top floor first: the order of linking, and of who may include whom.
 FOLDERS := commands certificates files pages routes middleware cache http upstreams stores crypto observe render config base

@@ -26,6 +26,10 @@ bool is_token(struct str s);
 /* Whether there is a control character of ASCII in it. */
 bool has_control(struct str s);
 
+/* Whether application servers take two headers' names for the same: in any case, and to CGI and its
+ * heirs "X_User" is "X-User". */
+bool same_field(struct str a, struct str b);
+
 /* Without the blanks and tabs around it (OWS of RFC 9110 section 5.6.3). */
 struct str trimmed(struct str s);
 /* Takes what stands before the first `separator` (or all of it) off the front of *list. Trimmed. */

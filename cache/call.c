@@ -107,6 +107,7 @@ struct cache_call *cache_call_start(struct cache_client *client, h2o_mem_pool_t 
     call->arg = arg;
     call->key = make_key(pool, upstream_config(request->upstream)->name, request->target, key);
     rules_read_request(&plan->policy, NULL, request->headers, request->header_count, &call->asked);
+    call->asked.has_credentials |= request->is_personal;
     *answer_r = NULL;
     if (answer_from_store(call))
         *answer_r = &call->answer;

@@ -25,7 +25,8 @@ struct cache_policy {
 /* What counts of a request: of the one that goes upstream, so that what isn't forwarded doesn't. */
 struct rules_request {
     bool is_get, is_head, is_safe; /* by its method (RFC 9110 section 9.2.1) */
-    bool has_credentials;          /* Authorization or Cookie */
+    bool has_credentials;          /* Authorization or Cookie; or up_request.is_personal, which is
+                                      the caller's to add */
     bool has_range, has_condition; /* Range; If-None-Match, If-Modified-Since and the like */
     bool no_store, no_cache, only_if_cached;
     bool has_max_age, has_min_fresh, has_max_stale;

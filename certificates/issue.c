@@ -37,9 +37,9 @@ static enum issue_next admit(struct issue *issue)
     }
     if (!http_authorize(request, open ? AUTH_PUBLIC : AUTH_SIGNED, HTTP_MAY_WRITE))
         return ISSUE_OVER;
-    if (open && request->user.n == 0 && !http_rate_allow(issue->section->rate, request))
+    if (open && !request->has_token && !http_rate_allow(issue->section->rate, request))
         return ISSUE_OVER;
-    issue->by_link = !open && request->user.n == 0;
+    issue->by_link = !open && !request->has_token;
     issue->prefetch = is_prefetch(request);
     return ISSUE_NEXT;
 }

@@ -113,8 +113,10 @@ static struct site *create(const char *file, bool serving, const struct site *be
     site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, site->metrics, diag);
-    const struct middleware_needs passed = {
-        .config = config, .upstreams = site->upstreams, .server = site->server};
+    const struct middleware_needs passed = {.config = config,
+                                            .upstreams = site->upstreams,
+                                            .server = site->server,
+                                            .compute = site->compute};
     site->middleware = middleware_create(&passed, diag);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     site->files = files_create(config, site->store, site->disk, site->reads, site->templates,

@@ -396,6 +396,42 @@ struct config_security_headers { /* [security_headers.NAME]; each "" = not sent 
     struct str opener_policy;      /* Cross-Origin-Opener-Policy */
 };
 
+struct config_basic_auth { /* [basic_auth.NAME] */
+    struct str name;
+    struct str realm;          /* default: the section's own name */
+    struct str users_file;     /* absolute: "user:hash" a line, as htpasswd makes it; "" = none */
+    struct str user_header;    /* of the request to upstreams: the user's name; "" = none */
+    bool forward;              /* Authorization goes on to upstreams */
+    struct config_pairs users; /* [basic_auth.NAME.users]: name = hash */
+};
+
+struct config_jwt { /* [jwt.NAME] */
+    struct str name;
+    struct str from;                  /* "header" (Authorization) or "cookie:NAME" */
+    struct config_strings algorithms; /* "HS256", "RS256", "ES256" */
+    struct str secret;                /* of HS256; "" = none */
+    struct str public_key;            /* absolute: PEM, of RS256 or ES256; "" = none */
+    struct str upstream;              /* who has the keys */
+    struct str jwks;                  /* where, after the upstream's url; "" = isn't asked */
+    uint64_t jwks_ttl_ms;             /* where the answer has no max-age */
+    uint64_t jwks_refetch_ms;         /* between two that unknown keys ask for */
+    struct str issuer;                /* "" = any */
+    struct config_strings audience;   /* one of these; none = any */
+    struct config_strings required;   /* claims that must be there */
+    uint64_t leeway_ms;               /* of clocks */
+    bool forward;                     /* Authorization goes on to upstreams */
+    struct config_pairs claims;       /* [jwt.NAME.claims]: claim = header for upstreams */
+};
+
+struct config_forward_auth { /* [forward_auth.NAME] */
+    struct str name;
+    struct str upstream;                    /* who is asked */
+    struct str path;                        /* after the upstream's url */
+    uint64_t timeout_ms;                    /* retries included; 0 = the upstream's for each */
+    struct config_strings request_headers;  /* of the client's, that it is asked with */
+    struct config_strings response_headers; /* of its answer, that upstreams get */
+};
+
 struct config {
     struct str file;          /* as given */
     struct str dir;           /* absolute folder of the file: what relative paths are relative to */
@@ -438,6 +474,12 @@ struct config {
     size_t shedding_count;
     struct config_security_headers *security_headers;
     size_t security_headers_count;
+    struct config_basic_auth *basic_auths; /* key "basic_auth" */
+    size_t basic_auth_count;
+    struct config_jwt *jwts; /* key "jwt" */
+    size_t jwt_count;
+    struct config_forward_auth *forward_auths; /* key "forward_auth" */
+    size_t forward_auth_count;
     struct config_private *private; /* positions, sources of values, the pool */
 };
 

@@ -290,7 +290,7 @@ static void read_section(struct reader *r, const struct schema_section *section,
         if (below->shape == SECTION_NAMED)
             read_named(r, below, node, record);
         else if (below->shape == SECTION_PAIRS)
-            reader_pairs(r, node, below->expanded, (struct config_pairs *)(void *)at);
+            reader_pairs(r, below, node, (struct config_pairs *)(void *)at);
         else
             read_section(r, below, node, at);
     }

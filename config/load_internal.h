@@ -1,5 +1,5 @@
-/* load.c walks the sections, read.c reads a value, json.c one that becomes JSON, headers.c a table
- * of headers, check.c looks at values together. */
+/* load.c walks the sections, read.c reads a value, json.c one that becomes JSON, pairs.c a table
+ * of pairs, check.c looks at values together. */
 #ifndef GW_CONFIG_LOAD_INTERNAL_H
 #define GW_CONFIG_LOAD_INTERNAL_H
 
@@ -29,10 +29,11 @@ bool reader_value(struct reader *r, const struct schema_key *key, const struct i
 /* A value of any type but a string, as JSON text. False as above. */
 bool reader_json(struct reader *r, const struct input *in, struct str *to);
 
-/* A table of headers; NULL when there is none. expanded: a value that holds a {variable} is no
- * secret of the file's. */
-void reader_pairs(struct reader *r, const struct toml_node *table, bool expanded,
-                  struct config_pairs *to);
+/* A table of pairs; NULL when there is none. */
+void reader_pairs(struct reader *r, const struct schema_section *section,
+                  const struct toml_node *table, struct config_pairs *to);
+/* { file = "path" } instead of a string: the file's first and only line. False as above. */
+bool reader_line_of_file(struct reader *r, const struct toml_node *node, struct str *to);
 
 /* When all is read and the places are sorted. */
 void reader_check(struct reader *r);

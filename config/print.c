@@ -50,7 +50,7 @@ static void print_value(struct printer *p, const struct schema_key *key, const v
     const struct config_strings *strings = field;
     char number[CONFIG_NUMBER_TEXT];
 
-    if (place != NULL && place->referenced) {
+    if (place != NULL && place->referenced && !place->is_file) {
         print_string(p, place->source, true);
         return;
     }

@@ -131,23 +131,28 @@ static bool is_word(const char *const *words, struct str text, uint8_t *index_r)
     return false;
 }
 
-/* The message never shows the value. */
+/* The messages never show the value. */
+static bool long_enough(struct reader *r, const struct schema_key *key, const struct input *in,
+                        struct str text)
+{
+    if (!(key->rules & RULE_LONG) || text.n == 0 || text.n >= SECRET_MIN)
+        return true;
+    diag_error(r->diag, at_of(in), "%s: %zu bytes; at least %d are needed", key->name, text.n,
+               SECRET_MIN);
+    return false;
+}
+
 static bool secret_text(struct reader *r, const struct schema_key *key, const struct input *in,
                         struct str text)
 {
     if (config_expand_bare(r->pool, in->node->text).n != 0) {
         diag_error(r->diag, at_of(in),
                    "%s: a secret may not stand in the file; write \"${NAME}\" for it and set NAME "
-                   "in the environment, or leave it out",
+                   "in the environment, put it in a file, { file = \"path\" }, or leave it out",
                    key->name);
         return false;
     }
-    if ((key->rules & RULE_LONG) && text.n != 0 && text.n < SECRET_MIN) {
-        diag_error(r->diag, at_of(in), "%s: %zu bytes; at least %d are needed", key->name, text.n,
-                   SECRET_MIN);
-        return false;
-    }
-    return true;
+    return long_enough(r, key, in, text);
 }
 
 static bool digest_text(struct reader *r, const struct schema_key *key, const struct input *in,
@@ -219,11 +224,27 @@ void reader_note_source(struct reader *r, struct place *place, const struct toml
         place->source = config_copy(r->pool, string->text);
 }
 
+static bool read_secret_file(struct reader *r, const struct schema_key *key, const struct input *in,
+                             struct str *to)
+{
+    size_t places = r->config->private->place_count;
+    struct str before = *to;
+    if (!reader_line_of_file(r, in->node, to))
+        return false;
+    if (long_enough(r, key, in, *to))
+        return true;
+    r->config->private->place_count = places; /* of the default, which takes its place */
+    *to = before;
+    return false;
+}
+
 /* The string that a field holds. */
 static bool read_string(struct reader *r, const struct schema_key *key, const struct input *in,
                         struct str *to)
 {
     struct expansion x;
+    if (in->node->type == TOML_TABLE && (key->rules & RULE_SECRET))
+        return read_secret_file(r, key, in, to);
     if (in->node->type != TOML_STRING)
         return wrong_type(r, key, in);
     if (!config_expand(r->pool, in->doc, in->node, in->instead, r->diag, &x) ||

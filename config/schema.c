@@ -624,6 +624,61 @@ static const struct schema_key security_headers_keys[] = {
 };
 #undef AT
 
+#define AT(field) .offset = offsetof(struct config_basic_auth, field)
+static const struct schema_key basic_auth_keys[] = {
+    {"realm", VALUE_STRING, RULE_OWN_NAME, AT(realm), .fallback = "\"\"",
+     .doc = "what browsers show when they ask for a password"},
+    {"users_file", VALUE_STRING, RULE_PATH, AT(users_file), .fallback = "\"\"",
+     .doc = "\"user:hash\" a line, as htpasswd writes it; \"\" = none"},
+    {"user_header", VALUE_STRING, AT(user_header), .fallback = "\"\"",
+     .doc = "request header that tells upstreams the user's name; \"\" = none"},
+    {"forward", VALUE_BOOL, AT(forward), .fallback = "false",
+     .doc = "Authorization goes on to upstreams"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_jwt, field)
+static const struct schema_key jwt_keys[] = {
+    {"from", VALUE_STRING, RULE_NOT_EMPTY, AT(from), .fallback = "\"header\"",
+     .doc = "where the token is: \"header\" (Authorization: Bearer) or \"cookie:NAME\""},
+    {"algorithms", VALUE_STRINGS, RULE_NOT_EMPTY, AT(algorithms),
+     .doc = "that are taken: \"HS256\", \"RS256\", \"ES256\""},
+    {"secret", VALUE_STRING, RULE_SECRET | RULE_LONG, AT(secret), .fallback = "\"\"",
+     .doc = "the key of HS256; \"\" = none"},
+    {"public_key", VALUE_STRING, RULE_PATH, AT(public_key), .fallback = "\"\"",
+     .doc = "the key of RS256 or ES256, PEM; \"\" = none"},
+    {"upstream", VALUE_STRING, AT(upstream), .fallback = "\"\"", .doc = "who has the keys"},
+    {"jwks", VALUE_STRING, AT(jwks), .fallback = "\"\"",
+     .doc = "path of a JWK Set at the upstream; \"\" = isn't asked"},
+    {"jwks_ttl", VALUE_DURATION, AT(jwks_ttl_ms), .fallback = "\"10m\"",
+     .min = SECONDS(10), .max = HOURS(24), .doc = "how long it is kept where it has no max-age"},
+    {"jwks_refetch", VALUE_DURATION, AT(jwks_refetch_ms), .fallback = "\"10s\"",
+     .min = 100, .max = HOURS(1), .doc = "at most so often a token with an unknown key has it fetched"},
+    {"issuer", VALUE_STRING, AT(issuer), .fallback = "\"\"", .doc = "what iss says; \"\" = any"},
+    {"audience", VALUE_STRINGS, RULE_NOT_EMPTY, AT(audience), .fallback = "[]",
+     .doc = "aud says one of these; [] = any"},
+    {"required", VALUE_STRINGS, RULE_NOT_EMPTY, AT(required), .fallback = "[\"exp\"]",
+     .doc = "claims that must be there"},
+    {"leeway", VALUE_DURATION, AT(leeway_ms), .fallback = "\"30s\"",
+     .max = HOURS(1), .doc = "by which clocks may differ: for exp, nbf and iat"},
+    {"forward", VALUE_BOOL, AT(forward), .fallback = "true",
+     .doc = "Authorization goes on to upstreams"},
+};
+#undef AT
+
+#define AT(field) .offset = offsetof(struct config_forward_auth, field)
+static const struct schema_key forward_auth_keys[] = {
+    {"upstream", VALUE_STRING, RULE_OWN_NAME, AT(upstream), .fallback = "\"\"", .doc = "who is asked"},
+    {"path", VALUE_STRING, RULE_NOT_EMPTY, AT(path), .doc = "after the upstream's url, \"/auth\""},
+    {"timeout", VALUE_DURATION, AT(timeout_ms), .fallback = "\"0s\"",
+     .max = HOURS(1), .doc = "for the answer, retries included; 0s = the upstream's for each"},
+    {"request_headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(request_headers),
+     .fallback = "[\"Authorization\", \"Cookie\"]", .doc = "of the client's, that it is asked with"},
+    {"response_headers", VALUE_STRINGS, RULE_NOT_EMPTY, AT(response_headers), .fallback = "[]",
+     .doc = "of its answer, that requests to upstreams get"},
+};
+#undef AT
+
 #define AT(field) .offset = offsetof(struct config_offload, field)
 static const struct schema_key offload_keys[] = {
     {"threads", VALUE_COUNT, AT(threads), .fallback = "0", .max = 256,
@@ -706,6 +761,15 @@ static const struct schema_section headers_sections[] = {
     {"headers.*.response_add", "response_add", SECTION_PAIRS, AT(response_add)},
 };
 #undef AT
+static const struct schema_section basic_auth_sections[] = {
+    {"basic_auth.*.users", "users", SECTION_PAIRS, .pairs = PAIRS_SECRETS,
+     .offset = offsetof(struct config_basic_auth, users)},
+};
+
+static const struct schema_section jwt_sections[] = {
+    {"jwt.*.claims", "claims", SECTION_PAIRS, .pairs = PAIRS_PLAIN,
+     .offset = offsetof(struct config_jwt, claims)},
+};
 
 static const struct schema_section sections[] = {
     {"server", "server", SECTION_TABLE, KEYS(server_keys),
@@ -771,6 +835,17 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, security_headers),
      .count_offset = offsetof(struct config, security_headers_count),
      .size = sizeof(struct config_security_headers)},
+    {"basic_auth.*", "basic_auth", SECTION_NAMED, KEYS(basic_auth_keys),
+     SECTIONS(basic_auth_sections), .offset = offsetof(struct config, basic_auths),
+     .count_offset = offsetof(struct config, basic_auth_count),
+     .size = sizeof(struct config_basic_auth)},
+    {"forward_auth.*", "forward_auth", SECTION_NAMED, KEYS(forward_auth_keys),
+     .offset = offsetof(struct config, forward_auths),
+     .count_offset = offsetof(struct config, forward_auth_count),
+     .size = sizeof(struct config_forward_auth)},
+    {"jwt.*", "jwt", SECTION_NAMED, KEYS(jwt_keys), SECTIONS(jwt_sections),
+     .offset = offsetof(struct config, jwts), .count_offset = offsetof(struct config, jwt_count),
+     .size = sizeof(struct config_jwt)},
 };
 
 /* clang-format on */
@@ -786,6 +861,9 @@ _Static_assert(offsetof(struct config_rate_limit, name) == 0, "");
 _Static_assert(offsetof(struct config_shedding, name) == 0, "");
 _Static_assert(offsetof(struct config_security_headers, name) == 0, "");
 _Static_assert(offsetof(struct config_server_certificate, name) == 0, "");
+_Static_assert(offsetof(struct config_basic_auth, name) == 0, "");
+_Static_assert(offsetof(struct config_jwt, name) == 0, "");
+_Static_assert(offsetof(struct config_forward_auth, name) == 0, "");
 _Static_assert(offsetof(struct config_upstream, name) == 0, "");
 _Static_assert(offsetof(struct config_page, name) == 0, "");
 _Static_assert(offsetof(struct config_part, name) == 0, "");

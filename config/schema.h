@@ -45,8 +45,13 @@ struct schema_key {
 enum section_shape {
     SECTION_TABLE, /* [server] */
     SECTION_NAMED, /* [upstreams.NAME]: an array of structs, the first field their name */
-    SECTION_PAIRS  /* [upstreams.NAME.set_headers]: struct config_pairs, names the user's, whose
-                      secrets may not stand in the file */
+    SECTION_PAIRS  /* [upstreams.NAME.set_headers]: struct config_pairs, names the user's */
+};
+
+enum pairs_kind {
+    PAIRS_HEADERS, /* names know no case; what by custom is a secret may not stand in the file */
+    PAIRS_SECRETS, /* no value may */
+    PAIRS_PLAIN
 };
 
 struct schema_section {
@@ -60,7 +65,9 @@ struct schema_section {
     size_t offset;       /* in the struct above: of the struct, the array's pointer, or the pairs */
     size_t count_offset; /* SECTION_NAMED: of the array's length */
     size_t size;         /* SECTION_NAMED: of one struct */
-    bool expanded;       /* SECTION_PAIRS: a {variable} in a value is filled in at each request */
+    enum pairs_kind pairs; /* SECTION_PAIRS */
+    bool expanded; /* PAIRS_HEADERS: a {variable} in a value is filled in at each request, so that
+                      it is no secret of the file's */
     const char *const *reserved; /* SECTION_NAMED: names that may not be used, NULL-ended or NULL */
 };
 

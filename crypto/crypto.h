@@ -1,6 +1,6 @@
 /* crypto/: digests, keys, and what is made of them: codes that only we can make and check. The only
- * folder that knows mbedtls and libcrypto's digests (mbedtls has no SHA instructions here, so bulk
- * digests are libcrypto's EVP).
+ * folder that knows mbedtls, libcrypt and libcrypto's digests (mbedtls has no SHA instructions
+ * here, so bulk digests are libcrypto's EVP).
  *
  * Everything here computes and nothing waits, but for random_bytes() in the first seconds of a
  * machine and secret_load(), which reads a file. Any thread; a digest is used by one at a time. */
@@ -63,6 +63,15 @@ bool bytes_equal(const void *a, const void *b, size_t n);
 
 /* From the kernel's generator. */
 void random_bytes(void *to, size_t n);
+
+/* -- passwords -------------------------------------------------------------------------------- */
+
+/* NULL, or what is wrong with a hash that should be one of crypt(3)'s with SHA-2 ("$5$", "$6$"), in
+ * words that follow "the hash is". */
+const char *password_hash_wrong(struct str hash);
+/* Whether it is the password of a hash with which nothing is wrong. Both end with NUL. Takes a
+ * millisecond (5,000 rounds) or far more: not on a loop. */
+bool password_is(struct str hash, const char *password);
 
 /* -- as text ---------------------------------------------------------------------------------- */
 

@@ -291,7 +291,7 @@ static uint64_t links_expire(struct http_request *request, const struct download
 {
     struct str expires = http_query(request, STR("expires"));
     uint64_t seconds = 0;
-    if (download->config->auth != AUTH_SIGNED || request->user.n != 0) /* or came with a token */
+    if (download->config->auth != AUTH_SIGNED || request->has_token) /* or came with a token */
         return 0;
     for (size_t i = 0; i < expires.n && is_digit(expires.p[i]); i++)
         seconds = seconds * 10 + (uint64_t)(expires.p[i] - '0');

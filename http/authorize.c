@@ -73,9 +73,11 @@ enum auth_verdict auth_judge(struct http_request *request, enum config_auth auth
     if (auth == AUTH_SIGNED)
         link = signed_url_check(&known->links, right, request->path, request->query, now_s);
     struct str token = bearer(request);
-    if (token.p != NULL)
-        request->user = find_user(known, token);
-    if (auth == AUTH_PUBLIC || link == SIGNED_URL_GOOD || request->user.n != 0)
+    struct str user = token.p != NULL ? find_user(known, token) : (struct str){NULL, 0};
+    request->has_token = user.n != 0;
+    if (request->has_token)
+        request->user = user;
+    if (auth == AUTH_PUBLIC || link == SIGNED_URL_GOOD || request->has_token)
         return VERDICT_FINE;
     if (token.p != NULL)
         return VERDICT_TOKEN_INVALID;

@@ -323,13 +323,24 @@ static bool ends_here(struct str name)
     return false;
 }
 
-/* Whether the client said that the field is for us alone. */
+static bool was_set(const struct http_request *request, struct str name)
+{
+    for (size_t i = 0; i < request->headers->size; i++) {
+        const h2o_header_t *field = &request->headers->entries[i];
+        if (http_header_was_set(field) &&
+            str_caseeq((struct str){field->name->base, field->name->len}, name))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the client said that the field, its own, is for us alone. */
 static bool is_nominated(const struct http_request *request, struct str name)
 {
     struct str list = http_header(request, STR("connection"));
     while (list.n != 0)
         if (str_caseeq(next_item(&list, ','), name))
-            return true;
+            return !was_set(request, name);
     return false;
 }
 

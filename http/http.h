@@ -45,7 +45,7 @@ struct http_request {
     struct str query;  /* without '?', as received */
     struct str id;     /* X-Request-Id: the client's when well-formed, else ours */
     struct str client; /* address of the client, as far as proxies are trusted */
-    struct str user;   /* who http_authorize() found it to be: "token:ci", else "" */
+    struct str user;   /* who it was found to be: "token:ci", "basic:ada", "jwt:7", else "" */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
     uint64_t max_body;                  /* of the body, whatever its reader allows; 0 = no limit */
@@ -57,6 +57,11 @@ struct http_request {
     const char *flags;
     enum page_completed completed;
     bool is_gzip; /* the reply's body is compressed */
+
+    /* Middleware has set headers that say who asks: what upstreams answer is for this client alone,
+     * unless they say that it isn't, as if there were an Authorization. */
+    bool is_personal;
+    bool has_token; /* http_authorize() knew its token */
 
     /* private to http/ */
     struct http_server *server;
@@ -153,6 +158,18 @@ bool http_wants_json(const struct http_request *request);
  * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
+/* What middleware changes for whoever reads the request later, handlers and upstreams. Setting
+ * replaces all lines of that name; either way a name counts in any case, and with '_' for '-', as
+ * application servers read it. What is set goes upstream whatever the client says in Connection,
+ * and whoever the client is. `name` (lower case) and `value` (one line) are borrowed as long as the
+ * request lives. */
+void http_set_request_header(struct http_request *request, struct str name, struct str value);
+void http_remove_request_header(struct http_request *request, struct str name);
+/* Of request->headers' entries: whether it was set so. */
+bool http_header_was_set(const h2o_header_t *header);
+/* Whether it may be changed so: no header of the connection or the message's frame, none of those
+ * that http_forward_header() makes itself. */
+bool http_may_set_request_header(struct str name);
 /* Whether the peer is one of [server] trusted_proxies. */
 bool http_peer_is_trusted(const struct http_request *request);
 

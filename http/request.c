@@ -154,6 +154,63 @@ struct str http_cookie(const struct http_request *request, struct str name)
     return (struct str){NULL, 0};
 }
 
+/* -- fields that are changed ------------------------------------------------------------------- */
+
+bool http_may_set_request_header(struct str name)
+{
+    static const struct str not [] = {{"connection", 10},
+                                      {"keep-alive", 10},
+                                      {"proxy-connection", 16},
+                                      {"te", 2},
+                                      {"trailer", 7},
+                                      {"transfer-encoding", 17},
+                                      {"upgrade", 7},
+                                      {"http2-settings", 14},
+                                      {"proxy-authenticate", 18},
+                                      {"expect", 6},
+                                      {"proxy-authorization", 19},
+                                      {"proxy-authentication-info", 25},
+                                      {"host", 4},
+                                      {"content-length", 14},
+                                      {"forwarded", 9},
+                                      {"x-forwarded-for", 15},
+                                      {"x-forwarded-proto", 17},
+                                      {"x-forwarded-host", 16},
+                                      {"x-request-id", 12},
+                                      {"via", 3},
+                                      {"date", 4}};
+    for (size_t i = 0; i < COUNT(not ); i++)
+        if (same_field(name, not [i]))
+            return false;
+    return is_token(name);
+}
+
+void http_remove_request_header(struct http_request *request, struct str name)
+{
+    h2o_headers_t *headers = &request->h2o->headers;
+    size_t kept = 0;
+    for (size_t i = 0; i < headers->size; i++)
+        if (!same_field(view(*headers->entries[i].name), name))
+            headers->entries[kept++] = headers->entries[i];
+    headers->size = kept;
+}
+
+/* Stands where h2o keeps a name as the client spelled it, which is of no use to us. */
+static const char set_here[] = "";
+
+void http_set_request_header(struct http_request *request, struct str name, struct str value)
+{
+    h2o_headers_t *headers = &request->h2o->headers;
+    http_remove_request_header(request, name);
+    h2o_add_header_by_str(request->pool, headers, name.p, name.n, 1, NULL, value.p, value.n);
+    headers->entries[headers->size - 1].orig_name = set_here;
+}
+
+bool http_header_was_set(const h2o_header_t *header)
+{
+    return header->orig_name == set_here;
+}
+
 /* Takes the next parameter that has a name off the front of *list, both as received. */
 static bool next_parameter(struct str *list, struct str *name_r, struct str *value_r)
 {

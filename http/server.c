@@ -63,6 +63,7 @@ static void on_dispose(void *arg)
         struct access_record record = {
             .id = request->id,
             .client = request->client,
+            .user = request->user,
             .method = request->method,
             .path = request->target,
             .host = request->host,

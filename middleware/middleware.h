@@ -8,6 +8,7 @@
 
 #include "base/diag.h"
 #include "base/loop.h"
+#include "base/offload.h"
 #include "config/config.h"
 #include "http/http.h"
 #include "upstreams/upstreams.h"
@@ -17,6 +18,7 @@ struct middleware_needs {
     const struct config *config;
     struct upstreams *upstreams;
     struct http_server *server;
+    struct offload *compute;
 };
 
 struct middleware;

@@ -202,9 +202,9 @@ static size_t value_bound(struct str value)
 size_t access_line_bound(const struct access_record *r)
 {
     size_t bound = LINE_FRAME_MAX + value_bound(r->id) + value_bound(r->client) +
-                   value_bound(r->method) + value_bound(r->path) + value_bound(r->host) +
-                   value_bound(r->protocol) + value_bound(r->route) + value_bound(r->user_agent) +
-                   value_bound(str_from(r->flags));
+                   value_bound(r->user) + value_bound(r->method) + value_bound(r->path) +
+                   value_bound(r->host) + value_bound(r->protocol) + value_bound(r->route) +
+                   value_bound(r->user_agent) + value_bound(str_from(r->flags));
     for (size_t i = 0; i < r->part_count; i++) {
         const struct access_part *part = &r->parts[i];
         /* logfmt repeats the name in each of a part's six keys: no more than escaping could add */
@@ -251,6 +251,7 @@ static char *json_line(char *at, struct str ts, const struct access_record *r)
     *at++ = '"';
     at = JSON_FIELD(at, "id", r->id);
     at = JSON_FIELD(at, "client", r->client);
+    at = JSON_FIELD(at, "user", r->user);
     at = JSON_FIELD(at, "method", r->method);
     at = JSON_FIELD(at, "path", r->path);
     at = JSON_FIELD(at, "host", r->host);
@@ -330,6 +331,7 @@ static char *logfmt_line(char *at, struct str ts, const struct access_record *r)
     at = put_text(at, ts.p, ts.n);
     at = LOGFMT_FIELD(at, "id", r->id);
     at = LOGFMT_FIELD(at, "client", r->client);
+    at = LOGFMT_FIELD(at, "user", r->user);
     at = LOGFMT_FIELD(at, "method", r->method);
     at = LOGFMT_FIELD(at, "path", r->path);
     at = LOGFMT_FIELD(at, "host", r->host);

@@ -4,10 +4,10 @@
  * Loops format into a ring of their own; a writer thread takes the bytes out and writes them. A
  * ring that is full drops whole lines and counts them (the writer logs the count); nothing waits.
  *
- * Fields: ts (RFC 3339, UTC: when the line was made, so at the request's end), id, client, method,
- * path, host, protocol, route, status, bytes, ms (three decimals), flags, ua, then the parts. A
- * field without a value is left out; status, bytes and ms are always there. JSON, one object a
- * line (broken here for the page):
+ * Fields: ts (RFC 3339, UTC: when the line was made, so at the request's end), id, client, user,
+ * method, path, host, protocol, route, status, bytes, ms (three decimals), flags, ua, then the
+ * parts. A field without a value is left out; status, bytes and ms are always there. JSON, one
+ * object a line (broken here for the page):
  *
  *     {"ts":"2026-11-22T09:30:00.123Z","id":"7f3c","client":"203.0.113.7","method":"GET",
  *      "path":"/?user=7","host":"shop.example","protocol":"HTTP/2","route":"home","status":200,
@@ -49,8 +49,8 @@ struct access_part {
 enum page_completed { PAGE_NONE /* it was no page */, PAGE_COMPLETE, PAGE_DEGRADED };
 
 struct access_record {
-    struct str id, client, method, path /* with query, as received */, host, protocol, route,
-        user_agent;
+    struct str id, client, user /* who it was found to be */, method,
+        path /* with query, as received */, host, protocol, route, user_agent;
     int status;        /* 499: the client left */
     uint64_t bytes;    /* of the body sent */
     uint64_t us;       /* from the head's arrival to the last byte's hand-over */

@@ -289,7 +289,8 @@ static void start(struct ask *ask, struct asker *asker, const struct call_plan *
                                  .body = written->body,
                                  .timeout_ms = plan->timeout_ms,
                                  .deadline_ms = run->deadline_ms,
-                                 .repeatable = plan->repeatable};
+                                 .repeatable = plan->repeatable,
+                                 .is_personal = run->request->is_personal};
     join_headers(run, plan, written, &request);
     ask->run = run;
     ask->first = asker;

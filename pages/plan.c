@@ -39,26 +39,6 @@ static size_t path_params(h2o_mem_pool_t *pool, struct str pattern, const struct
     return count;
 }
 
-/* name: of config, so that its place is known. NULL: an error was added, or stands in the diag. */
-static struct upstream *find_upstream(struct pages *pages, const struct str *name,
-                                      struct diag *diag)
-{
-    const struct config *config = pages->config;
-    if (config_find_upstream(config, *name) != NULL)
-        return upstream_find(pages->ups, *name); /* why it wasn't prepared stands in the diag */
-    const char **names = h2o_mem_alloc(config->upstream_count * sizeof(*names) + 1);
-    for (size_t i = 0; i < config->upstream_count; i++)
-        names[i] = config->upstreams[i].name.p;
-    const char *near = diag_nearest(*name, names, config->upstream_count);
-    struct pos at = config_pos(config, name);
-    if (near != NULL)
-        diag_error(diag, at, "unknown upstream \"%s\"; did you mean \"%s\"?", name->p, near);
-    else
-        diag_error(diag, at, "unknown upstream \"%s\"; add [upstreams.%s]", name->p, name->p);
-    free(names);
-    return NULL;
-}
-
 static bool same_list(const struct config_strings *a, const struct config_strings *b)
 {
     if (a->count != b->count)
@@ -160,7 +140,7 @@ static void compile_call(struct pages *pages, struct page *page, const struct co
 {
     const struct config *config = pages->config;
     bool posts = part->method == METHOD_POST;
-    *call = (struct call_plan){.upstream = find_upstream(pages, &part->upstream, diag),
+    *call = (struct call_plan){.upstream = upstream_named(pages->ups, &part->upstream, diag),
                                .upstream_name = part->upstream,
                                .method = posts ? "POST" : NULL,
                                .timeout_ms = part->timeout_ms,
@@ -232,7 +212,7 @@ static void compile_fallback(struct pages *pages, struct page *page, const struc
     const struct str *name = fallback->upstream.n != 0 ? &fallback->upstream : &part->upstream;
     *call = (struct call_plan){.upstream_name = *name, .timeout_ms = fallback->timeout_ms};
     call->upstream =
-        name == &part->upstream ? plan->call.upstream : find_upstream(pages, name, diag);
+        name == &part->upstream ? plan->call.upstream : upstream_named(pages->ups, name, diag);
     if (call->upstream != NULL)
         call->header_list = header_list(page, &upstream_config(call->upstream)->forward_headers);
     expand_compile(&pages->pool, fallback->path, scope, config_pos(config, &fallback->path), diag,

@@ -56,18 +56,6 @@ static bool is_nominated(const struct http_request *request, struct str name)
     return false;
 }
 
-/* As application servers see a name: to them "X_Forwarded_For" is "X-Forwarded-For". wanted: lower
- * case. */
-static bool reads_as(struct str name, struct str wanted)
-{
-    if (name.n != wanted.n)
-        return false;
-    for (size_t i = 0; i < name.n; i++)
-        if ((name.p[i] == '_' ? '-' : name.p[i] | 0x20) != wanted.p[i])
-            return false;
-    return true;
-}
-
 /* What we send ourselves, or the call does: whatever the client says of it is known by then. */
 static bool is_made_here(struct str name)
 {
@@ -82,7 +70,7 @@ static bool is_made_here(struct str name)
                                        {"client-cert", 11},
                                        {"client-cert-chain", 17}};
     for (size_t i = 0; i < COUNT(names); i++)
-        if (reads_as(name, names[i]))
+        if (same_field(name, names[i]))
             return true;
     return false;
 }
@@ -91,16 +79,19 @@ static bool is_made_here(struct str name)
 static bool is_of_proxies(struct str name)
 {
     struct str start = STR("x-forwarded-");
-    return (name.n > start.n && reads_as((struct str){name.p, start.n}, start)) ||
-           reads_as(name, STR("x-real-ip"));
+    return (name.n > start.n && same_field((struct str){name.p, start.n}, start)) ||
+           same_field(name, STR("x-real-ip"));
 }
 
 static bool goes_up(const struct http_request *request, const struct proxy_route *route,
-                    struct str name)
+                    const h2o_header_t *field)
 {
+    struct str name = view(*field->name);
     return !is_hop_by_hop(name) && !is_made_here(name) &&
            !is_among(name, route->settled, route->settled_count) &&
-           (!is_of_proxies(name) || http_peer_is_trusted(request)) && !is_nominated(request, name);
+           (http_header_was_set(field) ||
+            ((!is_of_proxies(name) || http_peer_is_trusted(request)) &&
+             !is_nominated(request, name)));
 }
 
 static struct str via_up(const struct http_request *request, const char *name)
@@ -143,7 +134,7 @@ size_t fields_up(struct http_request *request, const struct proxy_route *route,
     for (size_t i = 0; i < request->headers->size; i++) {
         const h2o_header_t *field = &request->headers->entries[i];
         struct str name = view(*field->name), value = view(field->value);
-        if (!goes_up(request, route, name))
+        if (!goes_up(request, route, field))
             continue;
         if (cookie != NULL && field->name == &H2O_TOKEN_COOKIE->buf) {
             /* HTTP/2 has them in several lines, HTTP/1 in one (RFC 9113 section 8.2.3). */

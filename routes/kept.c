@@ -139,6 +139,7 @@ bool kept_start(struct passage *passage, struct up_request *request)
         return false;
     rules_read_request(&route->cache->policy, request->method, request->headers,
                        request->header_count, &asked);
+    asked.has_credentials |= request->is_personal;
     if (goes_past(&asked, request->headers, request->header_count)) {
         http_add_header(passage->request, "cache-status", STR("gateway; fwd=bypass"));
         return false;

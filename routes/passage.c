@@ -317,6 +317,7 @@ static void call(struct passage *passage)
                                .method = is_get && passage->body.whole ? NULL : method.base,
                                .timeout_ms = route->config->timeout_ms,
                                .repeatable = is_idempotent(request->method),
+                               .is_personal = request->is_personal,
                                .stream = &passage->stream};
     struct up_client *client = route->routing->clients[loop_index(request->loop)];
     if (kept_start(passage, &asked))

@@ -10,24 +10,6 @@
 
 /* -- checks ------------------------------------------------------------------------------------ */
 
-static struct upstream *find_upstream(const struct config *config, struct upstreams *ups,
-                                      const struct str *name, struct diag *diag)
-{
-    if (config_find_upstream(config, *name) != NULL)
-        return upstream_find(ups, *name); /* why it wasn't prepared stands in the diag */
-    const char **names = h2o_mem_alloc((config->upstream_count + 1) * sizeof(*names));
-    for (size_t i = 0; i < config->upstream_count; i++)
-        names[i] = config->upstreams[i].name.p;
-    const char *near = diag_nearest(*name, names, config->upstream_count);
-    struct pos at = config_pos(config, name);
-    if (near != NULL)
-        diag_error(diag, at, "unknown upstream \"%s\"; did you mean \"%s\"?", name->p, near);
-    else
-        diag_error(diag, at, "unknown upstream \"%s\"; add [upstreams.%s]", name->p, name->p);
-    free(names);
-    return NULL;
-}
-
 static const struct {
     struct str name;
     unsigned bit;
@@ -94,7 +76,7 @@ static void mount(struct routing *routing, const struct config *config,
     unsigned methods = method_bits(config, &item->methods, diag);
     *route = (struct proxy_route){.config = item, .routing = routing};
     check_to(config, &item->to, diag);
-    route->upstream = find_upstream(config, ups, &item->upstream, diag);
+    route->upstream = upstream_named(ups, &item->upstream, diag);
     if (item->path.n == 0 || route->upstream == NULL)
         return;
     target_prepare(route, &routing->pool);

@@ -415,6 +415,24 @@ struct upstream *upstream_find(struct upstreams *ups, struct str name)
     return NULL;
 }
 
+struct upstream *upstream_named(struct upstreams *ups, const struct str *name, struct diag *diag)
+{
+    const struct config *config = ups->config;
+    if (config_find_upstream(config, *name) != NULL)
+        return upstream_find(ups, *name); /* why it wasn't prepared stands in the diag */
+    const char **names = h2o_mem_alloc((config->upstream_count + 1) * sizeof(*names));
+    for (size_t i = 0; i < config->upstream_count; i++)
+        names[i] = config->upstreams[i].name.p;
+    const char *near = diag_nearest(*name, names, config->upstream_count);
+    struct pos at = config_pos(config, name);
+    if (near != NULL)
+        diag_error(diag, at, "unknown upstream \"%s\"; did you mean \"%s\"?", name->p, near);
+    else
+        diag_error(diag, at, "unknown upstream \"%s\"; add [upstreams.%s]", name->p, name->p);
+    free(names);
+    return NULL;
+}
+
 const struct config_upstream *upstream_config(const struct upstream *up)
 {
     return up->config;

@@ -32,6 +32,9 @@ struct up_call;
 struct upstreams *upstreams_create(const struct config *config, struct diag *diag);
 void upstreams_destroy(struct upstreams **ups);
 struct upstream *upstream_find(struct upstreams *ups, struct str name);
+/* The same for a name that stands in the configuration, a field of it. NULL: an error was added at
+ * its place, or stands in the diag. */
+struct upstream *upstream_named(struct upstreams *ups, const struct str *name, struct diag *diag);
 const struct config_upstream *upstream_config(const struct upstream *up);
 /* The upstream's base URL without a trailing slash, "http://promo:9101/v1"; never credentials. */
 struct str upstream_url(const struct upstream *up);
@@ -101,6 +104,7 @@ struct up_request {
                              made; the upstream's deadline_header says what is left */
     bool repeatable;      /* may be made twice though it isn't a plain GET: retried and hedged */
     bool wants_headers;   /* up_result.headers is filled in */
+    bool is_personal;     /* for caches: its headers say who asks, as if Authorization were there */
     struct up_stream *stream; /* borrowed until done() or the cancelling; `body` is none then. NULL
                                  = the answer is collected and decoded */
 };

@@ -37,6 +37,10 @@ class Origin(Faults):
         self.methods.append((method, path))
         if length := re.search(r"(?im)^content-length: *(\d+)", head):
             await reader.readexactly(int(length[1]))
+        elif fields.get("transfer-encoding", "").lower() == "chunked":
+            while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+                await reader.readexactly(size + 2)
+            await reader.readuntil(b"\r\n")
         answers = self.table.get(path.split("?")[0])
         if not answers:
             one = {"status": 404}

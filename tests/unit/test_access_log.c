@@ -32,6 +32,7 @@ static struct access_record full_record(void)
     return (struct access_record){
         .id = STR("7f3c"),
         .client = STR("203.0.113.7"),
+        .user = STR("basic:ada"),
         .method = STR("GET"),
         .path = STR("/?user=7"),
         .host = STR("shop.example"),
@@ -74,18 +75,20 @@ static void test_every_field_has_its_place(void **state)
 {
     (void)state;
     struct access_record record = full_record();
-    check_line(LOG_JSON, &record,
-               "{\"ts\":\"" MOMENT "\",\"id\":\"7f3c\",\"client\":\"203.0.113.7\","
-               "\"method\":\"GET\",\"path\":\"/?user=7\",\"host\":\"shop.example\","
-               "\"protocol\":\"HTTP/2\",\"route\":\"home\",\"status\":200,\"bytes\":3412,"
-               "\"ms\":800.901,\"flags\":\"UT\",\"ua\":\"Mozilla/5.0 (X11)\",\"parts\":["
-               "{\"name\":\"promo\",\"state\":\"ok\",\"status\":200,\"ms\":12.345,"
-               "\"bytes\":1131,\"attempts\":1},"
-               "{\"name\":\"recco\",\"state\":\"timeout\",\"ms\":800.114,\"bytes\":0,"
-               "\"attempts\":2,\"error\":\"http_response_timeout\"}]}\n");
+    check_line(
+        LOG_JSON, &record,
+        "{\"ts\":\"" MOMENT "\",\"id\":\"7f3c\",\"client\":\"203.0.113.7\","
+        "\"user\":\"basic:ada\",\"method\":\"GET\",\"path\":\"/?user=7\",\"host\":\"shop.example\","
+        "\"protocol\":\"HTTP/2\",\"route\":\"home\",\"status\":200,\"bytes\":3412,"
+        "\"ms\":800.901,\"flags\":\"UT\",\"ua\":\"Mozilla/5.0 (X11)\",\"parts\":["
+        "{\"name\":\"promo\",\"state\":\"ok\",\"status\":200,\"ms\":12.345,"
+        "\"bytes\":1131,\"attempts\":1},"
+        "{\"name\":\"recco\",\"state\":\"timeout\",\"ms\":800.114,\"bytes\":0,"
+        "\"attempts\":2,\"error\":\"http_response_timeout\"}]}\n");
     check_line(LOG_LOGFMT, &record,
-               "ts=" MOMENT " id=7f3c client=203.0.113.7 method=GET path=\"/?user=7\" "
-               "host=shop.example protocol=HTTP/2 route=home status=200 bytes=3412 ms=800.901 "
+               "ts=" MOMENT " id=7f3c client=203.0.113.7 user=basic:ada method=GET "
+               "path=\"/?user=7\" host=shop.example protocol=HTTP/2 route=home status=200 "
+               "bytes=3412 ms=800.901 "
                "flags=UT ua=\"Mozilla/5.0 (X11)\" part.promo.state=ok part.promo.status=200 "
                "part.promo.ms=12.345 part.promo.bytes=1131 part.promo.attempts=1 "
                "part.recco.state=timeout part.recco.ms=800.114 part.recco.bytes=0 "

@@ -372,7 +372,7 @@ static void test_the_data_secret_comes_from_outside_and_is_long_enough(void **st
     unsetenv("GW_NONE");
 #define NO_DATA_SECRET                                                                    \
     ": a secret may not stand in the file; write \"${NAME}\" for it and set NAME in the " \
-    "environment, or leave it out\n"
+    "environment, put it in a file, { file = \"path\" }, or leave it out\n"
     static const struct error_row rows[] = {
         {"[data]\nsecret = '${GW_SECRET}'", ""},
         {"[data]\nsecret = '${GW_NONE:-}'", ""},
@@ -383,6 +383,12 @@ static void test_the_data_secret_comes_from_outside_and_is_long_enough(void **st
          "t:2:10: error: secret" NO_DATA_SECRET},
         {"[data]\nsecret = '$${GW_SECRET}'", "t:2:10: error: secret" NO_DATA_SECRET},
         {"[data]\nsecret = '${GW_SECRET}x'", "t:2:10: error: secret" NO_DATA_SECRET},
+        {"[data]\nsecret = { file = '/dev/null' }",
+         "t:2:19: error: secret: /dev/null must hold one line of text\n"},
+        {"[data]\nsecret = { file = '/proc/sys/kernel/ostype' }",
+         "t:2:10: error: secret: 5 bytes; at least 32 are needed\n"},
+        {"[data]\nsecret = { env = 'x' }",
+         "t:2:10: error: secret: expected a string or { file = \"path\" }\n"},
         {"[data]\nsecret = '${GW_SHORT}'",
          "t:2:10: error: secret: 31 bytes; at least 32 are needed\n"},
         {"[certificates.a]\npath = '/a'\ntemplate = 'a.svg'\nregister = false\n"

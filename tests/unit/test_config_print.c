@@ -457,22 +457,26 @@ static void test_a_header_from_a_file_is_printed_as_the_file(void **state)
     snprintf(path, sizeof(path), "%s/${x}", dir);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fputs("t0p-s3cret\n", file);
+    fputs("t0p-s3cret, t0p-s3cret, t0p-s3cret\n", file);
     fclose(file);
     setenv("GW_DIR", dir, 1);
     snprintf(text, sizeof(text),
              "[upstreams.a]\nurl = 'http://a'\n[upstreams.a.set_headers]\n"
-             "A-Token = { file = '%s/$${x}' }\nB-Token = { file = '${GW_DIR}/$${x}' }\n",
+             "A-Token = { file = '%s/$${x}' }\nB-Token = { file = '${GW_DIR}/$${x}' }\n"
+             "[data]\nsecret = { file = '${GW_DIR}/$${x}' }\n",
              dir);
     struct config *first = parse_well(text);
     char *printed = print(first);
     snprintf(line, sizeof(line), "\nA-Token = { file = \"%s/$${x}\" }\n", dir);
     assert_non_null(strstr(printed, line));
     assert_non_null(strstr(printed, "\nB-Token = { file = \"${GW_DIR}/$${x}\" }\n"));
+    assert_non_null(strstr(printed, "\nsecret = { file = \"${GW_DIR}/$${x}\" }"));
     assert_null(strstr(printed, "s3cret"));
     struct config *second = parse_well(printed);
     same_config(first, second);
-    assert_string_equal(second->upstreams[0].set_headers.items[1].value.p, "t0p-s3cret");
+    assert_string_equal(second->upstreams[0].set_headers.items[1].value.p,
+                        "t0p-s3cret, t0p-s3cret, t0p-s3cret");
+    same_str(second->data.secret, second->upstreams[0].set_headers.items[1].value);
     config_destroy(&first);
     config_destroy(&second);
     free(printed);
@@ -558,6 +562,7 @@ static void test_the_document_s_examples_work(void **state)
     unsigned examples = 0;
     setenv("PROMO_TOKEN", "x", 1);
     setenv("PROMO_PASSWORD", "x", 1);
+    setenv("ADA_HASH", "x", 1);
     for (char *at = text; (at = strstr(at, "```toml\n")) != NULL;) {
         at += strlen("```toml\n");
         char *end = strstr(at, "```");

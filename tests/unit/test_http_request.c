@@ -406,6 +406,46 @@ static void test_the_client_is_the_nearest_that_nobody_vouches_for(void **state)
     }
 }
 
+/* What middleware sets is all that anybody sees under that name, however the client spelled it. */
+static void test_fields_that_are_set_and_removed(void **state)
+{
+    static h2o_req_t req;
+    (void)state;
+    req.headers = (h2o_headers_t){NULL};
+    static const char *const lines[][2] = {{"x-user", "root"}, {"connection", "x-user, x-other"},
+                                           {"x_user", "root"}, {"x-other", "1"},
+                                           {"x-user", "root"}, {"x-users", "2"}};
+    for (size_t i = 0; i < COUNT(lines); i++)
+        h2o_add_header_by_str(&pool, &req.headers, lines[i][0], strlen(lines[i][0]), 1, NULL,
+                              lines[i][1], strlen(lines[i][1]));
+    struct http_request request = {.h2o = &req, .pool = &pool, .headers = &req.headers};
+    http_set_request_header(&request, STR("x-user"), STR("ada"));
+    assert_int_equal(req.headers.size, 4);
+    assert_str(http_header(&request, STR("X-User")), "ada", "what was set");
+    assert_str(http_header(&request, STR("x-users")), "2", "another name");
+    assert_str(http_forward_header(&request, STR("X-User")), "ada", "in spite of Connection");
+    assert_str(http_forward_header(&request, STR("x-other")), NULL, "the client's own");
+    assert_true(http_header_was_set(&req.headers.entries[3]));
+    assert_false(http_header_was_set(&req.headers.entries[0]));
+    http_remove_request_header(&request, STR("x_user"));
+    assert_str(http_header(&request, STR("x-user")), NULL, "removed");
+    http_set_request_header(&request, STR("cookie"), STR("a=1"));
+    assert_str(http_cookie(&request, STR("a")), "1", "a field with a token of h2o's");
+}
+
+static void test_fields_that_nobody_may_set(void **state)
+{
+    (void)state;
+    assert_true(http_may_set_request_header(STR("x-user")));
+    assert_true(http_may_set_request_header(STR("X-Forwarded-User")));
+    assert_true(http_may_set_request_header(STR("authorization")));
+    assert_false(http_may_set_request_header(STR("Host")));
+    assert_false(http_may_set_request_header(STR("x_forwarded_for")));
+    assert_false(http_may_set_request_header(STR("Transfer-Encoding")));
+    assert_false(http_may_set_request_header(STR("x user")));
+    assert_false(http_may_set_request_header(STR("")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_protocol_and_host_are_those_that_the_client_asked_for),
         cmocka_unit_test(test_a_host_with_a_port_is_quoted),
         cmocka_unit_test(test_other_fields_that_go_upstream),
+        cmocka_unit_test(test_fields_that_are_set_and_removed),
+        cmocka_unit_test(test_fields_that_nobody_may_set),
         cmocka_unit_test(test_the_client_is_the_nearest_that_nobody_vouches_for),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

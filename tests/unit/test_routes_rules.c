@@ -223,6 +223,29 @@ static struct http_request request_with(struct fixture *fixture, h2o_headers_t *
         .pool = &fixture->pool, .headers = headers, .id = STR("id1"), .host = STR("example.org")};
 }
 
+/* What middleware has set goes up whoever the client is, and whatever it nominates. */
+static void test_headers_that_were_set_go_up(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "connection", "x-user, x-forwarded-user", "x-forwarded-user", "theirs", "x-user", "theirs",
+        NULL};
+    struct fixture fixture;
+    h2o_req_t req = {NULL};
+    struct up_header *headers;
+    create_route(&fixture, "plain", "/", "");
+    struct http_request request = request_with(&fixture, &req.headers, lines);
+    request.h2o = &req;
+    req.version = 0x101;
+    strcpy(fixture.routing->via, "gateway-1");
+    http_set_request_header(&request, STR("x-user"), STR("ada"));
+    http_set_request_header(&request, STR("x-forwarded-user"), STR("ada"));
+    size_t count = fields_up(&request, &fixture.routing->all[0], &headers);
+    assert_string_equal(joined(headers, count), "x-user: ada\nx-forwarded-user: ada\n"
+                                                "x-request-id: id1\nvia: 1.1 gateway-1\n");
+    destroy(&fixture);
+}
+
 static void test_headers_that_go_up(void **state)
 {
     (void)state;
@@ -495,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_redirects_come_back),
         cmocka_unit_test(test_redirects_to_the_host_that_was_sent),
         cmocka_unit_test(test_headers_that_go_up),
+        cmocka_unit_test(test_headers_that_were_set_go_up),
         cmocka_unit_test(test_who_was_here_before),
         cmocka_unit_test(test_headers_that_come_down),
         cmocka_unit_test(test_what_frames_an_answer),

@@ -111,10 +111,22 @@ static void test_utf8_is_refused_at_its_first_bad_byte(void **state)
     }
 }
 
+static void test_names_of_fields_as_application_servers_read_them(void **state)
+{
+    (void)state;
+    assert_true(same_field(STR("X-User"), STR("x-user")));
+    assert_true(same_field(STR("x_uSER"), STR("X-User")));
+    assert_true(same_field(STR("a^_"), STR("A^-")));
+    assert_false(same_field(STR("a^"), STR("a~")));
+    assert_false(same_field(STR("x-user"), STR("x-user-id")));
+    assert_false(same_field(STR("@"), STR("`")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digits_letters_and_token_characters),
+        cmocka_unit_test(test_names_of_fields_as_application_servers_read_them),
         cmocka_unit_test(test_lists_are_cut_into_trimmed_items),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_utf8_of_every_code_point),

@@ -1,5 +1,5 @@
-/* [upstreams.NAME.set_headers] and the like: a table of headers, and where secrets may come from.
- * Which headers may be sent at all is for others to say.
+/* Tables whose keys are the user's, [upstreams.NAME.set_headers] and its like, and where secrets
+ * may come from. Which headers may be sent at all is for others to say.
  *
  * A header that by custom holds a secret must take it from the environment or from a file, so that
  * the configuration can be shown, committed and printed. */
@@ -27,8 +27,7 @@ static bool is_secret(struct str name)
     return false;
 }
 
-/* { file = "path" }: the file's first and only line. */
-static bool read_header_file(struct reader *r, const struct toml_node *node, struct str *to)
+bool reader_line_of_file(struct reader *r, const struct toml_node *node, struct str *to)
 {
     const struct toml_node *file = toml_get(node, STR("file"));
     struct expansion x;
@@ -70,21 +69,23 @@ out:
     return sound;
 }
 
-static bool read_header(struct reader *r, const struct toml_node *node, bool expanded,
-                        struct str *to)
+static bool read_pair(struct reader *r, const struct schema_section *section,
+                      const struct toml_node *node, struct str *to)
 {
     struct expansion x;
     if (node->type == TOML_TABLE)
-        return read_header_file(r, node, to);
+        return reader_line_of_file(r, node, to);
     if (node->type != TOML_STRING) {
         diag_error(r->diag, node->at, "%s: expected a string or { file = \"path\" }", node->key.p);
         return false;
     }
     if (!config_expand(r->pool, r->doc, node, NULL, r->diag, &x))
         return false;
-    bool varies = expanded && memchr(x.text.p, '{', x.text.n) != NULL;
-    if (is_secret(node->key) && node->text.n != 0 && !varies &&
-        (!x.referenced || x.literal_default)) {
+    bool varies = section->expanded && memchr(x.text.p, '{', x.text.n) != NULL;
+    bool secret =
+        section->pairs == PAIRS_SECRETS ||
+        (section->pairs == PAIRS_HEADERS && is_secret(node->key) && node->text.n != 0 && !varies);
+    if (secret && (!x.referenced || x.literal_default)) {
         diag_error(r->diag, node->at,
                    "%s: a secret may not stand in the file; write \"${NAME}\" for it and set NAME "
                    "in the environment, or put it in a file: { file = \"path\" }",
@@ -102,8 +103,8 @@ static bool read_header(struct reader *r, const struct toml_node *node, bool exp
     return true;
 }
 
-void reader_pairs(struct reader *r, const struct toml_node *table, bool expanded,
-                  struct config_pairs *to)
+void reader_pairs(struct reader *r, const struct schema_section *section,
+                  const struct toml_node *table, struct config_pairs *to)
 {
     *to = (struct config_pairs){0};
     if (table == NULL || table->count == 0)
@@ -115,13 +116,13 @@ void reader_pairs(struct reader *r, const struct toml_node *table, bool expanded
         size_t places = r->config->private->place_count;
         bool sound = true;
         for (size_t k = 0; k < i; k++) {
-            if (!str_caseeq(table->items[k].key, node->key))
+            if (section->pairs != PAIRS_HEADERS || !str_caseeq(table->items[k].key, node->key))
                 continue;
             diag_error(r->diag, node->key_at, "%s stands here twice: headers' names know no case",
                        node->key.p);
             sound = false;
         }
-        sound &= read_header(r, node, expanded, &pair->value);
+        sound &= read_pair(r, section, node, &pair->value);
         if (!sound) {
             r->config->private->place_count = places; /* the next pair takes this one's place */
             continue;

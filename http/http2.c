@@ -23,7 +23,7 @@ typedef void accept_fn(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval
 static http2_parse_headers_fn *next;
 static accept_fn *next_accept;
 
-void http2_setup(void)
+__attribute__((constructor)) static void find_next(void)
 {
     next = (http2_parse_headers_fn *)dlsym(RTLD_NEXT, "h2o_hpack_parse_headers");
     next_accept = (accept_fn *)dlsym(RTLD_NEXT, "h2o_http2_accept");
@@ -34,6 +34,10 @@ void http2_setup(void)
 void h2o_http2_accept(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval at)
 {
     h2o_buffer_t *input = sock->input;
+    if (guard_of(sock) == NULL) { /* the stub's */
+        next_accept(ctx, sock, at);
+        return;
+    }
     h2o_buffer_init(&sock->input, &h2o_socket_buffer_prototype);
     next_accept(ctx, sock, at);
     http2_read_frames(sock->on_close.data, sock->data);
@@ -49,6 +53,8 @@ int h2o_hpack_parse_headers(h2o_req_t *req, struct hpack_table *table, const uin
 {
     const int needed = HAS_METHOD | HAS_SCHEME | HAS_PATH;
     int result = H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
+    if (guard_of(req->conn->callbacks->get_socket(req->conn)) == NULL) /* the stub's */
+        return next(req, table, from, n, pseudo_r, content_length_r, digests_r, error_r);
     struct http2_conn *h2o = (struct http2_conn *)req->conn;
     struct http_conn *conn = guard_conn(req);
     if (n <= HTTP_MAX_HEAD && !conn->http2.head_over) {

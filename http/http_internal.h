@@ -385,8 +385,6 @@ void body_discard(struct http_request *request, void (*then)(struct http_request
 
 /* -- http2.c, http2_frames.c, http2_body.c ----------------------------------------------------- */
 
-/* Once, before h2o reads anything. */
-void http2_setup(void);
 /* Before h2o has read anything of the connection: its frames pass through here from now on. Once is
  * enough. */
 void http2_read_frames(struct http_conn *conn, h2o_conn_t *h2o);

@@ -248,7 +248,6 @@ struct http_server *http_server_create(const struct config *config, const struct
     server->metrics = metrics;
     sending_setup(server);
     server->linger_ms = LINGER_MS;
-    http2_setup();
     for (enum site_kind kind = 0; kind < SITES; kind++)
         server->sites[kind] =
             (struct http_site){.routes = routes_create(), .is_main = kind == SITE_MAIN};

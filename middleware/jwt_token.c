@@ -1,3 +1,5 @@
+/* Reading tokens: each part is decoded into the token's own room and parsed as JSON, the header
+ * before anything else is looked at. What is wrong is told in words that may go into a header. */
 #include "middleware/jwt_token.h"
 
 #include <h2o/string_.h>

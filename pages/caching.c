@@ -24,9 +24,8 @@ struct leave {
 
 static struct leave leave_of(const struct page_run *run)
 {
-    struct leave leave = {.is_known = true,
-                          .is_personal = run->page->is_personal || run->request->is_personal,
-                          .ttl_ms = UINT64_MAX};
+    struct leave leave = {
+        .is_known = true, .is_personal = run->page->is_personal, .ttl_ms = UINT64_MAX};
     for (size_t i = 0; i < run->page->part_count; i++) {
         const struct part_run *part = &run->parts[i];
         leave.is_known &= !part->is_unkept;

@@ -89,6 +89,7 @@ middleware = ["forward_auth.sso"]
 [pages.page.parts.shop]
 path = "/page"
 [pages.page.parts.shop.cache]
+enabled = true
 ttl = "60s"
 """)
     spoofed = {"X-User": "root", "x_user": "root", "X-Groups": "admin", "X-None": "1",

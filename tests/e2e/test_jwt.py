@@ -180,6 +180,7 @@ middleware = ["jwt.site"]
 [pages.page.parts.shop]
 path = "/who"
 [pages.page.parts.shop.cache]
+enabled = true
 ttl = "60s"
 """)
     for path in ["/who", "/page"]:

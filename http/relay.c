@@ -14,7 +14,8 @@
 struct chunker {
     h2o_ostream_t stream;
     char size[24];
-    h2o_iovec_t vecs[40]; /* 256 KiB of what is compressed, and more than a turn has */
+    h2o_iovec_t *vecs; /* in the pool; what is compressed comes in several */
+    size_t capacity;
 };
 
 static void send_chunk(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bytes, size_t count,
@@ -22,12 +23,14 @@ static void send_chunk(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bytes, 
 {
     static char end[] = "\r\n0\r\n\r\n";
     struct chunker *chunker = CONTAINER_OF(self, struct chunker, stream);
-    h2o_iovec_t *all = chunker->vecs;
     size_t n = 0, size = 0;
     for (size_t i = 0; i < count; i++)
         size += bytes[i].len;
-    if (count + 2 > COUNT(chunker->vecs))
-        all = h2o_mem_alloc_pool(&req->pool, (count + 2) * sizeof(*all));
+    if (count + 2 > chunker->capacity) {
+        chunker->capacity = (count + 2) * 2;
+        chunker->vecs = h2o_mem_alloc_pool(&req->pool, chunker->capacity * sizeof(*chunker->vecs));
+    }
+    h2o_iovec_t *all = chunker->vecs;
     if (size == 0 && count != 0) {
         all[n++] = *bytes; /* the head alone */
     } else if (count != 0) {
@@ -77,8 +80,12 @@ void http_relay_begin(struct http_request *request, struct http_relay *relay, in
     reply_start(request, status, length == UINT64_MAX ? SIZE_MAX : (size_t)length,
                 &relay->generator);
     h2o_ostream_t **slot = request->coder != NULL ? &request->coder->next : &req->_ostr_top;
-    if (chunks)
-        h2o_add_ostream(req, sizeof(struct chunker), slot)->do_send = send_chunk;
+    if (chunks) {
+        struct chunker *chunker = (void *)h2o_add_ostream(req, sizeof(*chunker), slot);
+        chunker->stream.do_send = send_chunk;
+        chunker->vecs = NULL;
+        chunker->capacity = 0;
+    }
     if (req->version >= 0x200)
         h2o_linklist_insert(&request->conn->relaying, &request->relaying);
     else

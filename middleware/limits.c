@@ -29,41 +29,49 @@ static size_t size_of(const h2o_headers_t *headers)
     return size;
 }
 
+static const struct http_problem long_query = {
+    .status = 414, .type = "uri-too-long", .title = "The address is too long"};
+static const struct http_problem large_head = {
+    .status = 431, .type = "head-too-large", .title = "The request's head is too large"};
+
+static void refuse_method(const struct limits *it, struct http_request *request)
+{
+    const struct http_problem problem = {.status = 405,
+                                         .type = "method-not-allowed",
+                                         .title = "This page does not take such requests",
+                                         .allow = it->allow.p};
+    http_problem_reply(request, &problem);
+}
+
+static void limit_body(const struct limits *it, struct http_request *request)
+{
+    uint64_t max = it->config->max_body;
+    if (max != 0 && (request->max_body == 0 || request->max_body > max))
+        request->max_body = max;
+}
+
+/* By its head; UINT64_MAX is a length that isn't announced. */
+static bool has_large_body(const struct http_request *request)
+{
+    uint64_t length = request->max_body != 0 ? http_body_length(request) : 0;
+    return length > request->max_body && length != UINT64_MAX;
+}
+
 static bool arrive(struct http_middleware *middleware, struct http_request *request)
 {
     const struct limits *it = CONTAINER_OF(middleware, struct limits, middleware);
     const struct config_limits *config = it->config;
-    const struct http_problem method = {.status = 405,
-                                        .type = "method-not-allowed",
-                                        .title = "This page does not take such requests",
-                                        .allow = it->allow.p};
-    static const struct http_problem query = {.status = 414,
-                                              .type = "uri-too-long",
-                                              .title = "The address is too long"},
-                                     headers = {.status = 431,
-                                                .type = "head-too-large",
-                                                .title = "The request's head is too large"};
-    uint64_t length;
-    if (it->methods.count != 0 && !has(&it->methods, request->method)) {
-        http_problem_reply(request, &method);
-        return false;
-    }
-    if (config->max_query != 0 && request->query.n > config->max_query) {
-        http_problem_reply(request, &query);
-        return false;
-    }
-    if (config->max_headers != 0 && size_of(request->headers) > config->max_headers) {
-        http_problem_reply(request, &headers);
-        return false;
-    }
-    if (config->max_body == 0)
+    limit_body(it, request);
+    if (it->methods.count != 0 && !has(&it->methods, request->method))
+        refuse_method(it, request);
+    else if (config->max_query != 0 && request->query.n > config->max_query)
+        http_problem_reply(request, &long_query);
+    else if (config->max_headers != 0 && size_of(request->headers) > config->max_headers)
+        http_problem_reply(request, &large_head);
+    else if (has_large_body(request))
+        http_body_refuse(request, BODY_TOO_LARGE);
+    else
         return true;
-    if (request->max_body == 0 || request->max_body > config->max_body)
-        request->max_body = config->max_body;
-    length = http_body_length(request);
-    if (length == UINT64_MAX || length <= config->max_body)
-        return true;
-    http_body_refuse(request, BODY_TOO_LARGE);
     return false;
 }
 

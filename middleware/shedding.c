@@ -22,8 +22,7 @@ struct watch {
 struct shedding {
     struct http_middleware middleware;
     const struct config_shedding *config;
-    struct watch
-        *watches[MIDDLEWARE_MAX_LOOPS]; /* owned; made by their loops, at the first request */
+    struct watch *watches[MIDDLEWARE_MAX_LOOPS]; /* owned; made at the first request, by loops */
     _Atomic uint64_t shed;
     struct shedding *next;
 };

@@ -23,9 +23,11 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/put.h"
 #include "commands/commands.h"
 #include "commands/operate.h"
 #include "commands/site.h"
+#include "observe/metrics.h"
 
 struct worker {
     struct gateway *gateway; /* borrowed */
@@ -90,6 +92,21 @@ static void admin_drain(void *arg)
     wake_main(gateway);
 }
 
+static void count_turn(void *arg, uint64_t us)
+{
+    series_observe(arg, us);
+}
+
+/* What this loop does is counted as worker->index's. */
+static void begin_counting(struct worker *worker)
+{
+    char digits[PUT_NUMBER];
+    char *end = put_number(digits, worker->index);
+    const struct str labels[] = {{digits, (size_t)(end - digits)}};
+    metrics_attach(worker->gateway->site->metrics, worker->index);
+    loop_watch(worker->loop, count_turn, metric_series(METRIC_LOOP_LAG, labels, COUNT(labels)));
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
@@ -100,6 +117,7 @@ static void *worker_main(void *arg)
     pthread_setname_np(pthread_self(), name);
 
     worker->loop = loop_create(worker->index);
+    begin_counting(worker);
     worker->client = up_client_create(site->upstreams, worker->loop, site->names);
     worker->cache = cache_client_create(site->cache, worker->client, worker->loop);
     pages_set_client(site->pages, worker->loop, worker->client, worker->cache);
@@ -274,6 +292,7 @@ static int run(struct site *site)
     operate_add(site);
     cache_control_add(site->cache, site->server);
     files_start(site->files);
+    metrics_config_loaded(site->metrics, true);
     start_workers(&gateway);
     if (gateway.admin_error != NULL) {
         dprintf(STDERR_FILENO, "gateway: %s\n", gateway.admin_error);

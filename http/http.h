@@ -24,6 +24,7 @@
 struct http_body;
 struct http_conn;
 struct http_gzip;
+struct metric_series;
 struct metrics;
 struct http_route;
 struct http_server;
@@ -59,8 +60,9 @@ struct http_request {
     struct http_server *server;
     const struct http_site *site;
     struct http_conn *conn;
-    struct http_body *body;  /* HTTP/1's; NULL: none */
-    struct http_gzip *gzip;  /* what compresses a reply bit by bit; NULL: nothing */
+    struct metric_series *active; /* where it is counted while it is served */
+    struct http_body *body;       /* HTTP/1's; NULL: none */
+    struct http_gzip *gzip;       /* what compresses a reply bit by bit; NULL: nothing */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */

@@ -54,6 +54,14 @@ static struct str protocol_name(int version)
     return version >= 0x200 ? STR("HTTP/2") : version == 0x101 ? STR("HTTP/1.1") : STR("HTTP/1.0");
 }
 
+static void count_active(struct http_request *request)
+{
+    const struct str labels[] = {metric_method(request->method), request->scheme};
+    if (request->site->is_main)
+        request->active = metric_series(METRIC_ACTIVE_REQUESTS, labels, COUNT(labels));
+    series_add(request->active, 1);
+}
+
 /* The request's memory goes: it was answered, or its client is gone. */
 static void on_dispose(void *arg)
 {
@@ -64,6 +72,7 @@ static void on_dispose(void *arg)
     if (h2o_linklist_is_linked(&request->relaying))
         h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
+    series_add(request->active, (uint64_t)-1);
     struct http_server *server = request->server;
     if (request->site->is_main && (server->access != NULL || server->metrics != NULL)) {
         const struct http_route *route = request->route;
@@ -182,9 +191,11 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
         request->method = (struct str){conn->line.p, conn->scan.method_length};
         request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
+        count_active(request);
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
         return 0;
     }
+    count_active(request);
     dispatch(request);
     return 0;
 }

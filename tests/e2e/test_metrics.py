@@ -4,6 +4,8 @@ import asyncio
 import pathlib
 import re
 import subprocess
+import threading
+import time
 
 import httpx
 import pytest
@@ -136,6 +138,151 @@ def test_what_was_asked_is_counted(gateway, origin):
     assert sample(text, "gw_build_info") == 1
     assert sample(text, "gw_metrics_dropped_total") == 0
     assert 1e6 < sample(text, "process_resident_memory_bytes") < 1e9
+
+
+def test_attempts_are_counted_by_how_they_ended(gateway, origin):
+    one = start(gateway, origin)
+    traffic(one, origin)
+    port = origin.url.rsplit(":", 1)[1]
+    attempts = "http_client_request_duration_seconds_count"
+    until(lambda: sample(scrape(one), attempts, upstream="shop", server_address="127.0.0.1", server_port=port,
+                         http_request_method="GET", http_response_status_code="200") == 23, "all attempts' ends")
+    text = scrape(one)  # 21 of pages, one of the kept page, one of the route
+    assert sample(text, attempts, upstream="shop", http_request_method="POST", http_response_status_code="200") == 1
+    assert sample(text, attempts, upstream="shop") == 24
+    refused = sample(text, attempts, upstream="lost", error_type="connection_refused", http_response_status_code="")
+    assert refused == sample(text, attempts, upstream="lost") > 0
+    assert sample(text, "http_client_open_connections", upstream="shop", http_connection_state="active") == 0
+    assert sample(text, "http_client_open_connections", upstream="shop", http_connection_state="idle") > 0
+    assert sample(text, "http_client_open_connections", upstream="lost") == 0
+    assert sample(text, "http_server_active_requests", http_request_method="GET", url_scheme="http") == 0
+    if sample(text, "gw_circuit_state", upstream="lost") == 2:
+        assert sample(text, "gw_circuit_transitions_total", upstream="lost", to="open") == 1
+    assert sample(text, "gw_circuit_transitions_total", upstream="shop") == 0
+
+
+def test_a_loop_says_how_long_its_turns_are(gateway, origin):
+    one = start(gateway, origin)
+    traffic(one, origin)
+    text = scrape(one)
+    turns = {loop: sample(text, "gw_loop_lag_seconds_count", loop=loop) for loop in ("0", "1")}
+    assert all(turns.values()) and sample(text, "gw_loop_lag_seconds_count") == sum(turns.values()) > 20
+    assert 0 < sample(text, "gw_loop_lag_seconds_sum") < 60
+
+
+def test_the_configuration_has_its_numbers(gateway, origin):
+    before = time.time()
+    text = scrape(start(gateway, origin))
+    assert sample(text, "gw_config_generation") == 1
+    assert sample(text, "gw_config_last_reload_successful") == 1
+    assert before - 1 <= sample(text, "gw_config_last_reload_success_timestamp_seconds") <= time.time() + 1
+
+
+def test_what_waits_is_seen_and_what_it_waited(gateway, origin):
+    go = threading.Event()
+    origin.serves("/a", {"until": go})
+    one = gateway(f"""
+[upstreams.shop]
+url = "{origin.url}"
+max_inflight = 1
+queue_timeout = "20s"
+timeout = "20s"
+[pages.home]
+path = "/home"
+deadline = "20s"
+[pages.home.parts.shop]
+path = "/a"
+""")
+    async def all_of_it():
+        async with httpx.AsyncClient(trust_env=False, timeout=30, base_url=one.url) as client:
+            jobs = [asyncio.ensure_future(client.get("/home")) for _ in range(4)]
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, until, lambda: sample(scrape(one), "gw_upstream_queue_depth") == 3)
+            text = scrape(one)
+            go.set()
+            await asyncio.gather(*jobs)
+            return text
+
+    text = asyncio.run(all_of_it())
+    assert sample(text, "http_server_active_requests", http_request_method="GET") == 4
+    assert sample(text, "http_client_open_connections", upstream="shop", http_connection_state="active") == 1
+    assert sample(text, "gw_upstream_queue_seconds_count", upstream="shop") is None
+    text = scrape(one)
+    assert sample(text, "gw_upstream_queue_seconds_count", upstream="shop") == 3
+    assert sample(text, "gw_upstream_queue_seconds_sum", upstream="shop") > 0
+    assert sample(text, "gw_upstream_queue_depth", upstream="shop") == 0
+    until(lambda: sample(scrape(one), "http_server_active_requests", http_request_method="GET") == 0, "the last one's end")
+
+
+def test_retries_and_hedges_are_counted(gateway, origin):
+    one = gateway(f"""
+[upstreams.shop]
+url = "{origin.url}"
+timeout = "20s"
+[upstreams.shop.retry]
+attempts = 2
+on = ["reset", "503"]
+backoff = "1ms"
+budget = 0
+budget_floor = 1
+[upstreams.shop.breaker]
+consecutive = 0
+error_share = 0
+[upstreams.slow]
+url = "{origin.url}"
+timeout = "20s"
+[upstreams.slow.hedge]
+after = "100ms"
+budget_floor = 10
+[pages.again]
+path = "/again"
+deadline = "20s"
+[pages.again.parts.shop]
+path = "/a"
+[pages.twice]
+path = "/twice"
+deadline = "20s"
+[pages.twice.parts.slow]
+path = "/b"
+""")
+    origin.serves("/a", {"status": 503}, {"body": {}})
+    origin.serves("/b", {"after": 10}, {"body": {}})
+    assert httpx.get(one.url + "/again", trust_env=False).json()["data"]["shop"] == {}
+    httpx.get(one.url + "/twice", trust_env=False, timeout=20)
+    origin.serves("/a", {"status": 503})
+    for _ in range(15):  # more than a second's and the window's ten may do
+        httpx.get(one.url + "/again", trust_env=False)
+    text = scrape(one)
+    made = sample(text, "gw_retries_total", upstream="shop", reason="503")
+    denied = sample(text, "gw_retries_denied_total", upstream="shop")
+    assert 1 < made <= 11 and made + denied == 16
+    assert sample(text, "gw_retries_total") == made
+    assert sample(text, "gw_hedges_total", upstream="slow", winner="hedge") == 1
+    attempts = "http_client_request_duration_seconds_count"
+    assert sample(text, attempts, upstream="slow", error_type="cancelled") == 1
+    assert sample(text, attempts, upstream="slow", http_response_status_code="200") == 1
+    assert sample(text, attempts, upstream="shop", http_response_status_code="503", error_type="503") == 15 + made
+
+
+def test_the_documentation_has_every_metric(gateway, origin):
+    shown = set(re.findall(r"^# TYPE (\w+) ", scrape(start(gateway, origin)), re.M))
+    table = (ROOT / "docs/operations.md").read_text().split("| Metric |")[1].split("\n\n")[0]
+    told = set()
+    for line in table.splitlines()[2:]:
+        told |= set(re.findall(r"`(\w+)`", line.split("|")[1]))
+    assert shown == told
+
+
+def test_alerts_ask_for_what_there_is(gateway, origin, tools, tmp_path):
+    rules = (ROOT / "docs/operations.md").read_text().split("```yaml\ngroups:")[1].split("```")[0]
+    file = tmp_path / "rules.yml"
+    file.write_text("groups:" + rules)
+    done = subprocess.run([tools / "promtool", "check", "rules", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shown = set(re.findall(r"^# TYPE (\w+) ", scrape(start(gateway, origin)), re.M))
+    asked = set(re.findall(r"\b((?:gw|http|process)_\w+)(?=[{\[ ])", re.sub(r"#.*", "", rules)))
+    asked = {name for name in asked if not name.startswith("http_response")}
+    assert len(asked) > 5 and all(re.sub("_(bucket|count|sum)$", "", name) in shown for name in asked), asked - shown
 
 
 def test_buckets_never_fall(gateway, origin):

@@ -132,6 +132,35 @@ static void defer_another(struct task *task)
     task_defer(loop, &again);
 }
 
+static void sleep_25_ms(struct task *task)
+{
+    (void)task;
+    usleep(25000);
+}
+
+static void note_turn(void *arg, uint64_t us)
+{
+    uint64_t *turns = arg;
+    turns[0]++;
+    turns[1] = us;
+}
+
+static void test_a_turn_is_as_long_as_its_work_not_its_wait(void **state)
+{
+    (void)state;
+    struct task slow;
+    uint64_t turns[2] = {0};
+    task_init(&slow, sleep_25_ms);
+    loop_watch(loop, note_turn, turns);
+    loop_turn(loop, 200);
+    assert_int_equal(turns[0], 1);
+    assert_true(turns[1] < 200000); /* waited for all of them, on a machine with nothing to do */
+    task_defer(loop, &slow);
+    loop_turn(loop, 1000);
+    assert_int_equal(turns[0], 2);
+    assert_true(turns[1] >= 25000);
+}
+
 static void test_a_task_runs_once_a_turn_and_may_defer_another(void **state)
 {
     (void)state;
@@ -349,6 +378,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_timer_bounds_the_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_started_after_a_long_wait_counts_from_now,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_is_as_long_as_its_work_not_its_wait, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_task_runs_once_a_turn_and_may_defer_another, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_messages_of_another_thread_arrive_in_order, setup,

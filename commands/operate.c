@@ -39,6 +39,9 @@ static void show_metrics(struct http_request *request, void *arg)
     metric_begin(&out, "gw_access_log_dropped_total", METRIC_COUNTER,
                  "Lines of the access log that were dropped.");
     metric_put(&out, "gw_access_log_dropped_total", NULL, 0, access_log_dropped(site->access));
+    metric_begin(&out, "gw_slow_log_dropped_total", METRIC_COUNTER,
+                 "Slow requests that were not told of.");
+    metric_put(&out, "gw_slow_log_dropped_total", NULL, 0, access_log_dropped(site->slow));
     metric_begin(&out, "gw_build_info", METRIC_GAUGE, "1; what runs here.");
     metric_put(&out, "gw_build_info", build, COUNT(build), 1);
     reply(request, "text/plain; version=0.0.4; charset=utf-8", &out);

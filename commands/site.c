@@ -49,6 +49,20 @@ static void open_data(struct site *site, struct diag *diag)
         diag_error(diag, config_pos(config, &config->data.dir), "%s", error);
 }
 
+static enum access_format access_format(const struct config_log *log)
+{
+    switch ((enum config_access_format)log->access_format) {
+    case ACCESS_AS_JSON:
+        return ACCESS_JSON;
+    case ACCESS_AS_COMBINED:
+        return ACCESS_COMBINED;
+    case ACCESS_AS_LOGFMT:
+        return ACCESS_LOGFMT;
+    default:
+        return log->format == LOG_JSON ? ACCESS_JSON : ACCESS_LOGFMT;
+    }
+}
+
 /* With errors in diag, the site is good for site_destroy() only. */
 static struct site *create(const char *file, bool serving, struct diag *diag)
 {
@@ -68,12 +82,16 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     if (serving && diag_errors(diag) == 0) {
         site->metrics = metrics_create(site->workers);
         errno = 0;
-        site->access = access_log_open(config->log.access.p, (enum log_format)config->log.format,
-                                       site->workers);
+        site->access =
+            access_log_open(config->log.access.p, access_format(&config->log), site->workers);
         if (site->access == NULL && errno != 0)
             diag_error(diag, config_pos(config, &config->log.access),
                        "cannot open the access log \"%s\": %s", config->log.access.p,
                        strerror(errno));
+        if (config->log.slow_ms != 0)
+            site->slow = access_log_open(
+                "stderr", config->log.format == LOG_JSON ? ACCESS_SLOW_JSON : ACCESS_SLOW_LOGFMT,
+                site->workers);
     }
     bool keeps =
         config->upload_count != 0 || config->download_count != 0 || config->certificate_count != 0;
@@ -84,6 +102,7 @@ static struct site *create(const char *file, bool serving, struct diag *diag)
     site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, site->metrics, diag);
+    http_server_log_slow(site->server, site->slow);
     site->pages = pages_create(config, site->upstreams, site->templates, site->server, diag);
     site->files = files_create(config, site->store, site->disk, site->reads, site->templates,
                                site->server, diag);
@@ -115,6 +134,7 @@ void site_destroy(struct site **site_p)
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);
     access_log_close(&site->access);
+    access_log_close(&site->slow);
     metrics_destroy(&site->metrics);
     store_close(&site->store);
     offload_destroy(&site->compute);

@@ -47,7 +47,7 @@ struct http_request {
     struct str user;   /* who http_authorize() found it to be: "token:ci", else "" */
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
-    uint64_t started_us;
+    uint64_t started_us, replied_us;    /* clock_us(); the reply's first byte, 0 = not noted */
 
     /* for the access log; whoever serves fills them in */
     const struct access_part *parts;
@@ -102,6 +102,8 @@ struct http_server *http_server_create(const struct config *config, const struct
                                        struct offload *files, struct access_log *access,
                                        struct metrics *metrics, struct diag *diag);
 void http_server_destroy(struct http_server **server);
+/* Requests that take longer than [log] slow go there, too. Before the loops run. */
+void http_server_log_slow(struct http_server *server, struct access_log *slow);
 
 /* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes
  * what is left. A literal segment beats a parameter. With HTTP_PREFIX "/shop" is that path and all

@@ -78,7 +78,9 @@ struct listener {
 struct http_server {
     const struct config *config;
     struct http_auth auth;
-    struct access_log *access;
+    struct access_log *access, *slow; /* slow: NULL = nobody is told of slow requests */
+    uint64_t slow_us;
+    bool log_referer; /* the access log's format has it */
     struct metrics *metrics;
     h2o_globalconf_t h2o;
     struct http_site main, admin, control;

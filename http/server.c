@@ -47,6 +47,8 @@ void http_log(struct http_loop *http, struct str route, const struct access_reco
     struct http_server *server = http->server;
     metrics_count(server->metrics, loop_index(http->loop), route, record);
     access_log_write(server->access, loop_index(http->loop), record);
+    if (server->slow != NULL && record->us > server->slow_us && log_get_level() <= LOG_WARN)
+        access_log_write(server->slow, loop_index(http->loop), record);
 }
 
 static struct str protocol_name(int version)
@@ -74,7 +76,8 @@ static void on_dispose(void *arg)
     body_dispose(request);
     series_add(request->active, (uint64_t)-1);
     struct http_server *server = request->server;
-    if (request->site->is_main && (server->access != NULL || server->metrics != NULL)) {
+    if (request->site->is_main &&
+        (server->access != NULL || server->metrics != NULL || server->slow != NULL)) {
         const struct http_route *route = request->route;
         struct access_record record = {
             .id = request->id,
@@ -89,6 +92,10 @@ static void on_dispose(void *arg)
             .status = request->replied ? req->res.status : 499,
             .bytes = req->bytes_sent,
             .us = clock_us() - request->started_us,
+            .reply_us = request->replied_us != 0 ? request->replied_us - request->started_us : 0,
+            .user = request->user,
+            .referer =
+                server->log_referer ? http_header(request, STR("referer")) : (struct str){NULL, 0},
             .flags = request->replied ? request->flags : "DC",
             .parts = request->parts,
             .part_count = request->part_count,
@@ -302,6 +309,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     server->config = config;
     auth_init(&server->auth, config, secret);
     server->access = access;
+    server->log_referer = config->log.access_format == ACCESS_AS_COMBINED;
     server->metrics = metrics;
     server->sweep_ms = SWEEP_MS;
     server->stalled_ms = STALLED_MS;
@@ -326,6 +334,12 @@ struct http_server *http_server_create(const struct config *config, const struct
             server->statics[server->static_count++] = mount;
     }
     return server;
+}
+
+void http_server_log_slow(struct http_server *server, struct access_log *slow)
+{
+    server->slow = slow;
+    server->slow_us = server->config->log.slow_ms * 1000;
 }
 
 void http_server_destroy(struct http_server **server_p)

@@ -359,10 +359,12 @@ void ask_cancel_all(struct page_run *run)
         it->first = NULL;
         if (it->cached != NULL) {
             part->record->attempts += cache_call_attempts(it->cached);
+            part->record->times = cache_call_times(it->cached);
             cache_call_stop(it->cached);
             continue;
         }
         part->record->attempts += up_call_attempts(it->call);
+        part->record->times = up_call_times(it->call);
         up_call_cancel(&it->call);
     }
 }

@@ -253,6 +253,7 @@ static void on_dispose(void *arg)
         passage->request->flags = "DC";
     if (passage->call != NULL) {
         passage->record->attempts = up_call_attempts(passage->call);
+        passage->record->times = up_call_times(passage->call);
         passage->record->us = (uint32_t)(clock_us() - passage->request->started_us);
         up_call_cancel(&passage->call);
     }

@@ -237,6 +237,31 @@ static void read_answer(struct attempt *attempt)
         snprintf(attempt->content_type, sizeof(attempt->content_type), "%s", content_type);
 }
 
+struct call_times attempt_times(struct attempt *attempt)
+{
+    struct call_times *times = &attempt->result.times;
+    uint32_t now = since_start(attempt->call, clock_us());
+    switch (attempt->step) {
+    case ATTEMPT_QUEUED:
+        times->queue = now;
+        break;
+    case ATTEMPT_RESOLVING:
+        times->dns = now;
+        break;
+    case ATTEMPT_IN_FLIGHT:
+        read_answer(attempt);
+        if (is_connecting(attempt))
+            *(times->connect == 0 ? &times->connect : &times->tls) = now;
+        else if (times->first_byte == 0)
+            times->first_byte = now;
+        break;
+    default: /* about to go on */
+        break;
+    }
+    times->total = now;
+    return *times;
+}
+
 /* Rises at once and falls slowly, so that one small answer among large ones changes little. */
 static void note_size(struct lane *lane, const struct attempt *attempt)
 {

@@ -482,6 +482,15 @@ unsigned up_call_attempts(const struct up_call *call)
     return call->made;
 }
 
+struct call_times up_call_times(struct up_call *call)
+{
+    struct call_times times = {.total = since_start(call, clock_us())};
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        if (attempt_runs(&call->attempts[i]))
+            times = attempt_times(&call->attempts[i]);
+    return times;
+}
+
 void up_call_resume(struct up_call *call)
 {
     for (size_t i = 0; i < COUNT(call->attempts); i++)

@@ -462,6 +462,8 @@ static inline bool attempt_runs(const struct attempt *attempt)
 {
     return attempt->step != ATTEMPT_IDLE && attempt->step != ATTEMPT_GONE;
 }
+/* Of one that runs: how far it has come. */
+struct call_times attempt_times(struct attempt *attempt);
 void attempt_set_timer(struct attempt *attempt); /* in flight: to when it ends at the latest */
 void attempt_drop(struct attempt *attempt);      /* gone while in flight: out of curl */
 void attempt_admitted(struct message *message);  /* let out of a room */

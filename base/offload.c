@@ -15,6 +15,7 @@ struct offload {
     struct offload_job *first, **last;
     unsigned queued, queue_max;
     unsigned running, idle, threads_max;
+    uint64_t refused;
     int nice; /* more than the process */
     bool ending;
     pthread_t threads[];
@@ -107,8 +108,20 @@ bool offload_submit(struct offload *offload, struct offload_job *job)
         offload->queued++;
         pthread_cond_signal(&offload->wanted);
     }
+    offload->refused += !taken;
     pthread_mutex_unlock(&offload->lock);
     return taken;
+}
+
+struct offload_stats offload_stats(struct offload *offload)
+{
+    pthread_mutex_lock(&offload->lock);
+    struct offload_stats stats = {.queued = offload->queued,
+                                  .working = offload->running - offload->idle,
+                                  .threads_max = offload->threads_max,
+                                  .refused = offload->refused};
+    pthread_mutex_unlock(&offload->lock);
+    return stats;
 }
 
 void offload_stop(struct offload *offload)

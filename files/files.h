@@ -35,6 +35,8 @@ void files_start(struct files *files);
  * are stopped: frees what their answers would have. */
 void files_loop_start(struct files *files, struct loop *loop);
 void files_loop_stop(struct files *files, struct loop *loop);
+/* gw_upload… gauges for Prometheus. Any thread. */
+void files_write_metrics(const struct files *files, struct out *out);
 /* The loops have ended, the offloads are stopped. */
 void files_destroy(struct files **files);
 

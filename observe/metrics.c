@@ -143,16 +143,16 @@ void series_add(struct metric_series *series, uint64_t n)
         add(&series->count, n);
 }
 
-void series_observe(struct metric_series *series, uint64_t value)
+void series_observe(struct metric_series *series, uint64_t us)
 {
     if (series == NULL)
         return;
     const struct metric_bounds *bounds = metric_kinds[series->metric].bounds;
     size_t bucket = 0;
-    while (bucket < bounds->count && value > bounds->at[bucket])
+    while (bucket < bounds->count && us > bounds->at[bucket])
         bucket++;
     add(&series->buckets[bucket], 1);
-    add(&series->sum, value);
+    add(&series->sum, us);
 }
 
 void metric_add(enum metric metric, uint64_t n, const struct str *labels, size_t count)
@@ -160,9 +160,9 @@ void metric_add(enum metric metric, uint64_t n, const struct str *labels, size_t
     series_add(metric_series(metric, labels, count), n);
 }
 
-void metric_observe(enum metric metric, uint64_t value, const struct str *labels, size_t count)
+void metric_observe(enum metric metric, uint64_t us, const struct str *labels, size_t count)
 {
-    series_observe(metric_series(metric, labels, count), value);
+    series_observe(metric_series(metric, labels, count), us);
 }
 
 struct str metric_method(struct str method)

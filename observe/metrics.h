@@ -33,6 +33,12 @@ enum metric {
     METRIC_RETRIES,
     METRIC_RETRIES_DENIED,
     METRIC_HEDGES,
+    METRIC_UPLOADS,
+    METRIC_UPLOAD_BYTES,
+    METRIC_DOWNLOAD_BYTES,
+    METRIC_CERTIFICATES,
+    METRIC_CERTIFICATE_DRAWING,
+    METRIC_VERIFICATIONS,
     METRIC_LOOP_LAG,
     METRICS
 };
@@ -54,10 +60,10 @@ void metrics_attach(struct metrics *metrics, unsigned index);
 struct metric_series *metric_series(enum metric metric, const struct str *labels, size_t count);
 /* NULL does nothing. Of a gauge, n may be negative: (uint64_t)-1. */
 void series_add(struct metric_series *series, uint64_t n);
-/* Of a histogram: microseconds for seconds, else bytes. */
-void series_observe(struct metric_series *series, uint64_t value);
+/* Of a histogram. */
+void series_observe(struct metric_series *series, uint64_t us);
 void metric_add(enum metric metric, uint64_t n, const struct str *labels, size_t count);
-void metric_observe(enum metric metric, uint64_t value, const struct str *labels, size_t count);
+void metric_observe(enum metric metric, uint64_t us, const struct str *labels, size_t count);
 
 /* Those of RFC 9110 and PATCH as they are, "_OTHER" for what a client may invent. A constant. */
 struct str metric_method(struct str method);

@@ -8,12 +8,11 @@
 
 enum { METRIC_MAX_LABELS = 6, METRIC_MAX_BUCKETS = 15, METRICS_TABLE = 1024 };
 
-/* Of a histogram: upper bounds, as numbers and as Prometheus reads them; +Inf comes after. */
+/* Of a histogram: upper bounds in microseconds, and as Prometheus reads them; +Inf comes after. */
 struct metric_bounds {
     const uint64_t *at;
     const char *const *text;
     size_t count;
-    bool is_micro; /* they are written as millionths */
 };
 
 struct metric_kind {

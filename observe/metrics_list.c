@@ -6,14 +6,14 @@ static const uint64_t request_us[] = {5000,   10000,  25000,   50000,   75000,  
                                       500000, 750000, 1000000, 2500000, 5000000, 7500000, 10000000};
 static const char *const request_text[] = {"0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25",
                                            "0.5",   "0.75", "1",     "2.5",  "5",     "7.5", "10"};
-static const struct metric_bounds request_bounds = {request_us, request_text, COUNT(request_us),
-                                                    true};
+static const struct metric_bounds request_bounds = {request_us, request_text, COUNT(request_us)};
 
-static const uint64_t turn_us[] = {500,   1000,  2500,   5000,   10000,
+/* For what computes. */
+static const uint64_t work_us[] = {500,   1000,  2500,   5000,   10000,
                                    25000, 50000, 100000, 250000, 1000000};
-static const char *const turn_text[] = {"0.0005", "0.001", "0.0025", "0.005", "0.01",
+static const char *const work_text[] = {"0.0005", "0.001", "0.0025", "0.005", "0.01",
                                         "0.025",  "0.05",  "0.1",    "0.25",  "1"};
-static const struct metric_bounds turn_bounds = {turn_us, turn_text, COUNT(turn_us), true};
+static const struct metric_bounds work_bounds = {work_us, work_text, COUNT(work_us)};
 
 const struct metric_kind metric_kinds[METRICS] = {
     [METRIC_REQUESTS] = {"http_server_request_duration_seconds",
@@ -63,9 +63,39 @@ const struct metric_kind metric_kinds[METRICS] = {
                        "Second attempts beside a slow first one, by which of them answered.",
                        {"upstream", "winner"},
                        NULL},
+    [METRIC_UPLOADS] = {"gw_uploads_total",
+                        METRIC_COUNTER,
+                        "What became of uploads, and of requests that bring some of one.",
+                        {"upload", "result"},
+                        NULL},
+    [METRIC_UPLOAD_BYTES] = {"gw_upload_bytes_total",
+                             METRIC_COUNTER,
+                             "Bytes that were received for uploads.",
+                             {"upload"},
+                             NULL},
+    [METRIC_DOWNLOAD_BYTES] = {"gw_download_bytes_total",
+                               METRIC_COUNTER,
+                               "Bytes of bodies that were sent for downloads.",
+                               {"download"},
+                               NULL},
+    [METRIC_CERTIFICATES] = {"gw_certificates_total",
+                             METRIC_COUNTER,
+                             "Requests for certificates, by what they came to.",
+                             {"certificate", "result"},
+                             NULL},
+    [METRIC_CERTIFICATE_DRAWING] = {"gw_certificate_drawing_seconds",
+                                    METRIC_HISTOGRAM,
+                                    "Drawing a certificate and signing it.",
+                                    {"certificate"},
+                                    &work_bounds},
+    [METRIC_VERIFICATIONS] = {"gw_certificate_verifications_total",
+                              METRIC_COUNTER,
+                              "Certificates that somebody asked about, by what they are.",
+                              {"status", "file"},
+                              NULL},
     [METRIC_LOOP_LAG] = {"gw_loop_lag_seconds",
                          METRIC_HISTOGRAM,
                          "Turns of a loop: for so long it could see nothing new.",
                          {"loop"},
-                         &turn_bounds},
+                         &work_bounds},
 };

@@ -133,7 +133,7 @@ static void write_histogram(struct out *out, const struct metric_kind *kind, str
         metric_put(out, full, labels, count + 2, so_far);
     }
     snprintf(full, sizeof(full), "%s_sum", kind->name);
-    (bounds->is_micro ? metric_put_micro : metric_put)(out, full, labels, count, sums->sum);
+    metric_put_micro(out, full, labels, count, sums->sum);
     snprintf(full, sizeof(full), "%s_count", kind->name);
     metric_put(out, full, labels, count, so_far);
 }

@@ -3,6 +3,7 @@
 import asyncio
 import pathlib
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -262,6 +263,88 @@ path = "/b"
     assert sample(text, attempts, upstream="slow", error_type="cancelled") == 1
     assert sample(text, attempts, upstream="slow", http_response_status_code="200") == 1
     assert sample(text, attempts, upstream="shop", http_response_status_code="503", error_type="503") == 15 + made
+
+
+def test_uploads_and_downloads_are_counted(gateway):
+    one = gateway("""
+[uploads.main]
+path = "/upload"
+dir = "up"
+auth = "public"
+max_size = "1MiB"
+[downloads.main]
+path = "/files"
+from = "main"
+auth = "public"
+""")
+    tus = {"Tus-Resumable": "1.0.0"}
+    stream = {**tus, "Content-Type": "application/offset+octet-stream"}
+    with httpx.Client(trust_env=False, timeout=20, base_url=one.url, headers={"Accept": "application/json"}) as client:
+        sent = client.post("/upload", files={"file": ("a.txt", b"x" * 1000)})
+        assert sent.status_code == 201
+        assert client.put("/upload/b.txt", content=b"y" * 2000).status_code == 201
+        assert client.put("/upload/c.txt", content=b"z" * (2 << 20)).status_code == 413
+        assert client.put("/upload/d.txt", content=b"z", headers={"Content-Digest": f"sha-256=:{'A' * 43}=:"}).status_code == 400
+        at = client.post("/upload", headers={**tus, "Upload-Length": "10"}).headers["location"]
+        assert client.patch(at, headers={**stream, "Upload-Offset": "0"}, content=b"12345").status_code == 204
+        assert client.patch(at, headers={**stream, "Upload-Offset": "3"}, content=b"12345").status_code == 409
+        assert client.patch(at, headers={**stream, "Upload-Offset": "5"}, content=b"67890").status_code == 204
+        gone = client.post("/upload", headers={**tus, "Upload-Length": "10"}).headers["location"]
+        assert client.delete(gone, headers=tus).status_code == 204
+        held = client.post("/upload", headers={**tus, "Upload-Length": "1000"}).headers["location"]
+        assert len(client.get(sent.json()["files"][0]["url"]).content) == 1000
+        assert client.get("/files/none").status_code == 404
+    with socket.create_connection(one.host_port) as leaver:
+        leaver.sendall(f"PATCH {held} HTTP/1.1\r\nHost: a\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\n"
+                       "Content-Type: application/offset+octet-stream\r\nContent-Length: 1000\r\n\r\nabc".encode())
+        until(lambda: sample(scrape(one), "gw_uploads_active", upload="main") == 1, "the last one's begin")
+        bytes_then = sample(scrape(one), "gw_upload_bytes_total", upload="main")
+    uploads = "gw_uploads_total"
+    until(lambda: sample(scrape(one), uploads, result="left") == 1, "the last one's end")
+    until(lambda: sample(scrape(one), "gw_uploads_active", upload="main") == 0, "the last one's end")
+    text = scrape(one)
+    told = {result: sample(text, uploads, upload="main", result=result)
+            for result in ("finished", "refused", "created", "terminated", "left", "failed")}
+    assert told == {"finished": 3, "refused": 3, "created": 3, "terminated": 1, "left": 1, "failed": None}
+    assert 3011 <= bytes_then <= sample(text, "gw_upload_bytes_total", upload="main") < 3500
+    assert sample(text, "gw_upload_stored_bytes", upload="main") >= 3010
+    assert sample(text, "gw_download_bytes_total", download="main") >= 1000
+    assert sample(text, "gw_offload_threads", pool="disk") == 4
+    assert sample(text, "gw_offload_refused_total") == sample(text, "gw_offload_queue_depth") == 0
+
+
+def test_certificates_are_counted(gateway):
+    one = gateway("""
+[register]
+url = "https://certificates.example/certificates"
+[certificates.course]
+path = "/certificate"
+template = "certificate.svg"
+open = true
+""", {"certificate.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="20mm" height="10mm">'
+                         '<text x="1" y="9" font-family="DejaVu Sans">{{name}}</text></svg>'})
+    with httpx.Client(trust_env=False, timeout=60, base_url=one.url, headers={"Accept": "application/json"}) as client:
+        pdf = client.get("/certificate?name=Ada")
+        assert pdf.status_code == 200 and client.get("/certificate?name=Ada").content == pdf.content
+        assert client.get("/certificate?name=Grace").status_code == 200
+        assert client.get("/certificate").status_code == 400
+        serial = pdf.headers["link"].split(">")[0].rsplit("/", 1)[1]
+        assert client.get(f"/certificates/{serial}").json()["status"] == "valid"
+        assert client.get("/certificates/" + "0" * len(serial)).status_code == 404
+        verified = client.post("/certificates/verify", content=pdf.content, headers={"Content-Type": "application/pdf"})
+        assert verified.json()["file"] == "unaltered", verified.text
+    made = "gw_certificates_total"
+    until(lambda: sample(scrape(one), made) == 4, "the last one's end")
+    text = scrape(one)
+    assert {result: sample(text, made, certificate="course", result=result)
+            for result in ("issued", "found", "refused", "failed", "left")} == {
+                "issued": 2, "found": 1, "refused": 1, "failed": None, "left": None}
+    assert sample(text, "gw_certificate_drawing_seconds_count", certificate="course") == 2
+    assert sample(text, "gw_certificate_drawing_seconds_sum", certificate="course") > 0
+    checks = "gw_certificate_verifications_total"
+    assert sample(text, checks, status="valid", file="") == 1
+    assert sample(text, checks, status="valid", file="unaltered") == 1
+    assert sample(text, checks, status="unknown") == 1
 
 
 def test_the_documentation_has_every_metric(gateway, origin):

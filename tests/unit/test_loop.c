@@ -287,10 +287,15 @@ static void test_a_full_offload_queue_refuses(void **state)
         taken += offload_submit(offload, &jobs[i]);
     }
     assert_in_range(taken, 2, 3); /* two wait, and one may be under way by then */
+    struct offload_stats stats = offload_stats(offload);
+    assert_int_equal(stats.refused, COUNT(jobs) - taken);
+    assert_int_equal(stats.threads_max, 1);
+    assert_in_range(stats.queued, taken - 1, 2);
     answered = 0;
     assert_int_equal(write(gate[1], "xxxx", 4), 4);
     while (answered < taken)
         loop_turn(loop, 1000);
+    assert_int_equal(offload_stats(offload).queued, 0);
     offload_destroy(&offload);
     close(gate[0]);
     close(gate[1]);

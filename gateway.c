@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "base/crash.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/put.h"
@@ -116,6 +117,7 @@ static void *worker_main(void *arg)
     snprintf(name, sizeof(name), "gw-loop-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
 
+    crash_loop_begin(worker->index);
     worker->loop = loop_create(worker->index);
     begin_counting(worker);
     worker->client = up_client_create(site->upstreams, worker->loop, site->names);
@@ -147,6 +149,7 @@ static void *worker_main(void *arg)
     up_client_destroy(&worker->client);
     pthread_barrier_wait(&gateway->stopped); /* what they said to each other has been said */
     loop_destroy(&worker->loop);
+    crash_loop_end(worker->index);
     return NULL;
 }
 
@@ -280,6 +283,7 @@ static int run(struct site *site)
     gateway.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     gateway.workers = calloc(gateway.worker_count, sizeof(*gateway.workers));
     gw_assert(signals >= 0 && gateway.wake >= 0 && gateway.workers != NULL);
+    crash_setup(gateway_version);
     raise_file_limit();
     keep_freed_memory();
 

@@ -2,6 +2,7 @@
  * timers here are a 4-ary heap of our own that bounds how long h2o's loop may wait. The heap's
  * array holds the due times beside the pointers, so sifting touches no timer but those it moves. */
 #include "base/loop.h"
+#include "base/crash.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -229,6 +230,7 @@ static uint64_t turn(struct loop *loop, int max_wait_ms, uint64_t begin_us)
         }
         h2o_timeout__do_post_callback(loop->h2o);
     }
+    crash_idle();
     uint64_t end_us = clock_us();
     if (loop->watch != NULL)
         loop->watch(loop->watch_arg, end_us - loop->now_us);

@@ -1,6 +1,7 @@
 /* A bounded queue and a few threads. Threads start one by one as jobs wait, so a process that never
  * blocks never has them. */
 #include "base/offload.h"
+#include "base/crash.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -55,6 +56,7 @@ static void *work(void *arg)
 {
     struct offload *offload = arg;
     pthread_setname_np(pthread_self(), offload->name);
+    crash_thread();
     if (offload->nice != 0) /* on Linux a thread's own; at most 19 */
         setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + offload->nice);
     pthread_mutex_lock(&offload->lock);

@@ -279,6 +279,7 @@ void issue_go_on(struct issue *issue)
     if (issue->inside) /* what a step waited for came before it returned */
         return;
     issue->inside = true;
+    http_serving(issue->request, STR(""));
     do {
         issue->resumed = false;
         next = steps[issue->step++](issue);

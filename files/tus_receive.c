@@ -167,6 +167,7 @@ static void on_got(struct http_body_reader *reader, size_t n)
 {
     struct tus *tus = CONTAINER_OF(reader, struct tus, reader);
     struct spool_file *file = &tus->partial.incoming.file;
+    http_serving(tus->request, STR(""));
     upload_count_bytes(tus->route, n);
     if (tus->size == UINT64_MAX) { /* else they are reserved already */
         uint64_t more = file->offset + n - tus->partial.record.offset;

@@ -155,6 +155,7 @@ static void got(struct http_body_reader *reader, size_t n)
     struct upload *upload = CONTAINER_OF(reader, struct upload_answer, reader)->upload;
     size_t space;
     struct str bytes = {spool_room(&upload->spool, &space), n};
+    http_serving(upload->answer->request, STR(""));
     upload_count_bytes(upload->route, n);
     if (upload->form != NULL ? form_take(upload, bytes)
                              : upload_keep(upload, upload->files[0], bytes))

@@ -61,6 +61,7 @@ struct http_request {
     const struct http_site *site;
     struct http_conn *conn;
     struct metric_series *active; /* where it is counted while it is served */
+    uint64_t crash_ticket;        /* of crash_serving() */
     struct http_body *body;       /* HTTP/1's; NULL: none */
     struct http_gzip *gzip;       /* what compresses a reply bit by bit; NULL: nothing */
     struct str forwarded[4]; /* what http_forward_header() worked out, kept for the next part */
@@ -72,6 +73,10 @@ struct http_request {
     bool replied;
     struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
 };
+
+/* The loop works on this request from here on: what a crash tells. For what goes on with a request
+ * outside of its handler. part: of a page, "" = none. */
+void http_serving(struct http_request *request, struct str part);
 
 /* -- routes ------------------------------------------------------------------------------------ */
 

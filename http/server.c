@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
+#include "base/crash.h"
 #include "http/static.h"
 #include "observe/metrics.h"
 
@@ -56,6 +57,13 @@ static struct str protocol_name(int version)
     return version >= 0x200 ? STR("HTTP/2") : version == 0x101 ? STR("HTTP/1.1") : STR("HTTP/1.0");
 }
 
+void http_serving(struct http_request *request, struct str part)
+{
+    struct str route = request->route != NULL ? http_route_pattern(request->route) : STR("");
+    request->crash_ticket =
+        crash_serving(request->crash_ticket, request->id, request->method, route, part);
+}
+
 static void count_active(struct http_request *request)
 {
     const struct str labels[] = {metric_method(request->method), request->scheme};
@@ -75,6 +83,7 @@ static void on_dispose(void *arg)
         h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
     series_add(request->active, (uint64_t)-1);
+    crash_served(request->crash_ticket);
     struct http_server *server = request->server;
     if (request->site->is_main &&
         (server->access != NULL || server->metrics != NULL || server->slow != NULL)) {
@@ -194,6 +203,7 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     (void)handler;
     guard_begun(conn);
     watch_begin(conn, request);
+    http_serving(request, STR(""));
     if (conn->scan.status != 0) { /* the guard refused the head, this is its stub */
         request->method = (struct str){conn->line.p, conn->scan.method_length};
         request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};

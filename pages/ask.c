@@ -134,6 +134,7 @@ static void deliver(struct ask *ask, struct asker *asker, const struct up_result
                     const struct cache_answer *cached, bool joined)
 {
     struct shared *shared = ask->shared;
+    http_serving(ask->run->request, asker->part->plan->config->name);
     struct answer answer = {.result = result, .shared = joined, .cached = cached};
     if (shared != NULL && shared->placement == asker->placement)
         answer.outcome = shared->outcome;

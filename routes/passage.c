@@ -158,6 +158,7 @@ static void on_head(struct up_stream *stream, int status, const struct up_header
                     size_t count)
 {
     struct passage *passage = passage_of(stream);
+    http_serving(passage->request, STR(""));
     passage->status = passage->record->status = status;
     passage->headers = headers;
     passage->header_count = count;
@@ -206,6 +207,7 @@ static void on_done(struct up_call *call, const struct up_result *result, void *
 {
     struct passage *passage = arg;
     gw_assert(call == passage->call);
+    http_serving(passage->request, STR(""));
     failure_note(passage, result);
     if (result->end == UP_ANSWERED && is_held_back(passage))
         begin(passage);

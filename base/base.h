@@ -5,6 +5,7 @@
  *   date.h     dates as HTTP has them
  *   diag.h     errors in the user's files, as file:line:column, collected and printed together
  *   log.h      operational log lines (stderr)
+ *   crash.h    what a crash tells
  *   buf.h      a growing buffer with a ceiling
  *   out.h      a response's bytes: what is written is copied once, what is referred to never
  *   json.h     JSON: bytes -> tape of positions -> values, and back

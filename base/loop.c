@@ -2,6 +2,7 @@
  * timers here are a 4-ary heap of our own that bounds how long h2o's loop may wait. The heap's
  * array holds the due times beside the pointers, so sifting touches no timer but those it moves. */
 #include "base/loop.h"
+#include "base/crash.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,7 +19,9 @@ struct loop {
     _Atomic bool stopping;
     bool leaving;
     h2o_loop_t *h2o;
-    uint64_t now_ms;   /* 0 = not looked at yet in this turn */
+    uint64_t now_us; /* 0 = not looked at yet in this turn */
+    void (*watch)(void *arg, uint64_t us);
+    void *watch_arg;
     struct slot *heap; /* from place 1 on */
     uint32_t timers, capacity;
     h2o_linklist_t tasks;
@@ -38,7 +41,7 @@ enum { ARITY = 4, LONGEST_WAIT_MS = 1000, LAG_EVERY_US = 10000 };
 
 static void receive(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages)
 {
-    (void)receiver;
+    loop_now_ms(CONTAINER_OF(receiver, struct loop, inbox)); /* before what may take its time */
     while (!h2o_linklist_is_empty(messages)) {
         struct message *message =
             H2O_STRUCT_FROM_MEMBER(struct message, queued.link, messages->next);
@@ -184,27 +187,35 @@ h2o_loop_t *loop_h2o(struct loop *loop)
 
 uint64_t loop_now_ms(struct loop *loop)
 {
-    if (loop->now_ms == 0)
-        loop->now_ms = clock_us() / 1000;
-    return loop->now_ms;
+    if (loop->now_us == 0)
+        loop->now_us = clock_us();
+    return loop->now_us / 1000;
 }
 
-static int longest_wait(struct loop *loop, int max_wait_ms)
+void loop_watch(struct loop *loop, void (*fn)(void *arg, uint64_t us), void *arg)
+{
+    loop->watch = fn;
+    loop->watch_arg = arg;
+}
+
+static int longest_wait(struct loop *loop, int max_wait_ms, uint64_t now_us)
 {
     if (!h2o_linklist_is_empty(&loop->tasks))
         return 0;
     if (loop->timers == 0)
         return max_wait_ms;
-    uint64_t now_ms = clock_us() / 1000, due_ms = loop->heap[1].due_ms;
+    uint64_t now_ms = now_us / 1000, due_ms = loop->heap[1].due_ms;
     if (due_ms <= now_ms)
         return 0;
     return due_ms - now_ms < (uint64_t)max_wait_ms ? (int)(due_ms - now_ms) : max_wait_ms;
 }
 
-void loop_turn(struct loop *loop, int max_wait_ms)
+/* From one moment to another, which is the next turn's first: a look at the clock at each end is
+ * all that a turn needs. */
+static uint64_t turn(struct loop *loop, int max_wait_ms, uint64_t begin_us)
 {
-    int wait_ms = longest_wait(loop, max_wait_ms);
-    loop->now_ms = 0; /* who asks after the wait looks anew */
+    int wait_ms = longest_wait(loop, max_wait_ms, begin_us);
+    loop->now_us = 0; /* who asks after the wait looks anew */
     h2o_evloop_run(loop->h2o, wait_ms);
     /* What starts in this round runs in a later one: a timer of 0 ms can't starve the sockets. */
     uint64_t round_ms = loop_now_ms(loop);
@@ -225,13 +236,24 @@ void loop_turn(struct loop *loop, int max_wait_ms)
         }
         h2o_timeout__do_post_callback(loop->h2o);
     }
+    crash_idle();
+    uint64_t end_us = clock_us();
+    if (loop->watch != NULL)
+        loop->watch(loop->watch_arg, end_us - loop->now_us);
+    return end_us;
+}
+
+void loop_turn(struct loop *loop, int max_wait_ms)
+{
+    turn(loop, max_wait_ms, clock_us());
 }
 
 void loop_run(struct loop *loop)
 {
+    uint64_t now_us = clock_us();
     loop->leaving = false;
     while (!loop->leaving && !atomic_load_explicit(&loop->stopping, memory_order_acquire))
-        loop_turn(loop, LONGEST_WAIT_MS);
+        now_us = turn(loop, LONGEST_WAIT_MS, now_us);
 }
 
 void loop_leave(struct loop *loop)

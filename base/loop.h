@@ -30,6 +30,10 @@ bool loop_stopping(struct loop *loop);
 /* One turn, waiting at most max_wait_ms. For tests and one-shot commands. */
 void loop_turn(struct loop *loop, int max_wait_ms);
 
+/* fn hears, on the loop's thread, how long each turn took from when its wait was over. Before
+ * loop_run(). */
+void loop_watch(struct loop *loop, void (*fn)(void *arg, uint64_t us), void *arg);
+
 /* Monotonic milliseconds, as of when the wait for sockets ended: one look at the clock a turn, made
  * when it is first asked for. */
 uint64_t loop_now_ms(struct loop *loop);

@@ -1,6 +1,7 @@
 /* A bounded queue and a few threads. Threads start one by one as jobs wait, so a process that never
  * blocks never has them. */
 #include "base/offload.h"
+#include "base/crash.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +16,7 @@ struct offload {
     struct offload_job *first, **last;
     unsigned queued, queue_max;
     unsigned running, idle, threads_max;
+    uint64_t refused;
     int nice; /* more than the process */
     bool ending;
     pthread_t threads[];
@@ -54,6 +56,7 @@ static void *work(void *arg)
 {
     struct offload *offload = arg;
     pthread_setname_np(pthread_self(), offload->name);
+    crash_thread();
     if (offload->nice != 0) /* on Linux a thread's own; at most 19 */
         setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + offload->nice);
     pthread_mutex_lock(&offload->lock);
@@ -107,8 +110,20 @@ bool offload_submit(struct offload *offload, struct offload_job *job)
         offload->queued++;
         pthread_cond_signal(&offload->wanted);
     }
+    offload->refused += !taken;
     pthread_mutex_unlock(&offload->lock);
     return taken;
+}
+
+struct offload_stats offload_stats(struct offload *offload)
+{
+    pthread_mutex_lock(&offload->lock);
+    struct offload_stats stats = {.queued = offload->queued,
+                                  .working = offload->running - offload->idle,
+                                  .threads_max = offload->threads_max,
+                                  .refused = offload->refused};
+    pthread_mutex_unlock(&offload->lock);
+    return stats;
 }
 
 void offload_stop(struct offload *offload)

@@ -19,6 +19,13 @@ void offload_stop(struct offload *offload);
 /* Stops it, when that wasn't done yet, and frees it. */
 void offload_destroy(struct offload **offload);
 
+/* Any thread. */
+struct offload_stats {
+    unsigned queued, working, threads_max;
+    uint64_t refused; /* jobs, so far */
+};
+struct offload_stats offload_stats(struct offload *offload);
+
 /* Embed it. The submitter owns it again when done() is called. */
 struct offload_job {
     void (*work)(struct offload_job *job); /* on an offload thread */

@@ -98,6 +98,8 @@ struct cache_call *cache_call_start(struct cache_client *client, h2o_mem_pool_t 
 const struct cache_answer *cache_call_stand_in(struct cache_call *call);
 /* Attempts of its flight so far, as up_call_attempts(); 0 for who joined. */
 unsigned cache_call_attempts(const struct cache_call *call);
+/* Likewise up_call_times(). */
+struct call_times cache_call_times(const struct cache_call *call);
 /* Ends it at any moment, without its callback; its memory is the pool's. A flight that nobody waits
  * for any more ends too. */
 void cache_call_release(struct cache_call **call);

@@ -163,6 +163,11 @@ unsigned cache_call_attempts(const struct cache_call *call)
     return flight_attempts(call);
 }
 
+struct call_times cache_call_times(const struct cache_call *call)
+{
+    return flight_times(call);
+}
+
 void cache_call_stop(struct cache_call *call)
 {
     if (call->waiter != NULL)

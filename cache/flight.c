@@ -409,12 +409,24 @@ void flight_leave(struct cache_call *call)
         waiter_free(waiter);
 }
 
-unsigned flight_attempts(const struct cache_call *call)
+/* Who began it is of its loop; others can't look. */
+static struct up_call *own_call(const struct cache_call *call)
 {
     const struct waiter *waiter = call->waiter;
-    if (waiter == NULL || waiter->has_joined || waiter->flight == NULL)
-        return 0;
-    return up_call_attempts(waiter->flight->up); /* who began it is of its loop */
+    return waiter == NULL || waiter->has_joined || waiter->flight == NULL ? NULL
+                                                                          : waiter->flight->up;
+}
+
+unsigned flight_attempts(const struct cache_call *call)
+{
+    const struct up_call *up = own_call(call);
+    return up != NULL ? up_call_attempts(up) : 0;
+}
+
+struct call_times flight_times(const struct cache_call *call)
+{
+    struct up_call *up = own_call(call);
+    return up != NULL ? up_call_times(up) : (struct call_times){.total = 0};
 }
 
 void flights_end(struct cache_client *client)

@@ -105,6 +105,7 @@ void flight_leave(struct cache_call *call);
 /* Who asks from now on doesn't get the answer to what was asked before. */
 void flight_outdate(struct cache *cache, struct cache_key key);
 unsigned flight_attempts(const struct cache_call *call);
+struct call_times flight_times(const struct cache_call *call);
 void flights_end(struct cache_client *client);
 void landing_unref(struct landing **landing);
 /* call.c: the flight of a call has landed; on the call's loop. NULL: with nothing for it. */

@@ -6,6 +6,7 @@
 #include <strings.h>
 #include "base/text.h"
 #include "certificates/issue_internal.h"
+#include "observe/metrics.h"
 
 /* -- who may ----------------------------------------------------------------------------------- */
 
@@ -278,6 +279,7 @@ void issue_go_on(struct issue *issue)
     if (issue->inside) /* what a step waited for came before it returned */
         return;
     issue->inside = true;
+    http_serving(issue->request, STR(""));
     do {
         issue->resumed = false;
         next = steps[issue->step++](issue);
@@ -340,9 +342,24 @@ void issue_work_dropped(struct offload_job *job)
     h2o_mem_release_shared(work);
 }
 
+static void count_result(const struct issue *issue)
+{
+    bool failed =
+        !issue->issued && issue->request->replied && issue->request->h2o->res.status >= 500;
+    const struct str labels[] = {issue->section->config->name,
+                                 issue->issued && issue->work != NULL && issue->work->found
+                                     ? STR("found")
+                                 : issue->issued            ? STR("issued")
+                                 : !issue->request->replied ? STR("left")
+                                 : failed                   ? STR("failed")
+                                                            : STR("refused")};
+    metric_add(METRIC_CERTIFICATES, 1, labels, COUNT(labels));
+}
+
 static void issue_dispose(void *p)
 {
     struct issue *issue = p;
+    count_result(issue);
     input_fini(&issue->input);
     if (issue->work == NULL)
         return;

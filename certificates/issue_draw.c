@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include "base/text.h"
 #include "certificates/issue_internal.h"
+#include "observe/metrics.h"
 
 /* -- copies for a thread ----------------------------------------------------------------------- */
 
@@ -80,6 +81,12 @@ static enum issue_next refuse_value(struct issue *issue, const struct draw_probl
                         fault.detail);
 }
 
+static void count_drawing(const struct section *section, uint64_t us)
+{
+    const struct str labels[] = {section->config->name};
+    metric_observe(METRIC_CERTIFICATE_DRAWING, us, labels, COUNT(labels));
+}
+
 static enum issue_next judge(struct issue *issue, enum draw_result drawn,
                              const struct draw_problem *problem)
 {
@@ -94,17 +101,20 @@ static void draw_work(struct offload_job *job)
 {
     struct issue_work *work = CONTAINER_OF(job, struct issue_work, job);
     const struct section *section = work->section;
+    uint64_t began_us = clock_us();
     work->drawn = cert_template_draw(section->template, &work->drawing, &work->pdf, &work->problem);
     if (work->drawn == DRAW_OK && section->signer != NULL && !issue_sign_here(work))
         work->drawn = DRAW_FAILED;
     if (work->drawn == DRAW_OK && section->authority == NULL)
         sha256(work->pdf.p, work->pdf.n, work->sha256);
+    work->drawing_us = clock_us() - began_us;
 }
 
 static void draw_done(struct offload_job *job)
 {
     struct issue_work *work = CONTAINER_OF(job, struct issue_work, job);
     struct issue *issue = work->issue;
+    count_drawing(work->section, work->drawing_us);
     if (issue != NULL) {
         enum issue_next next = judge(issue, work->drawn, &work->problem);
         if (next != ISSUE_NEXT) {
@@ -156,7 +166,10 @@ static enum issue_next draw_here(struct issue *issue)
 enum issue_next issue_draw(struct issue *issue)
 {
     const struct section *section = issue->section;
-    return section->heavy                ? draw_on_thread(issue)
-           : section->config->registered ? draw_here(issue)
-                                         : draw_into_reply(issue);
+    if (section->heavy)
+        return draw_on_thread(issue);
+    uint64_t began_us = clock_us();
+    enum issue_next next = section->config->registered ? draw_here(issue) : draw_into_reply(issue);
+    count_drawing(section, clock_us() - began_us);
+    return next;
 }

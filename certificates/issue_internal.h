@@ -89,6 +89,7 @@ struct issue {
     bool by_link;         /* a signed link let it in */
     bool prefetch;        /* nobody has asked for it yet */
     bool must_find;       /* it is in the register already */
+    bool issued;          /* it was replied with */
     unsigned rounds;      /* between finding and keeping */
     struct input input;
     struct field_value *values;
@@ -110,6 +111,7 @@ struct issue_work {
     struct buf pdf;
     uint8_t sha256[32], signed_sha256[32];
     enum draw_result drawn;
+    uint64_t drawing_us; /* how long it took */
     struct draw_problem problem;
     struct pdf_hole hole;
     struct cms cms;

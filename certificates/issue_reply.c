@@ -75,6 +75,7 @@ enum issue_next issue_reply(struct issue *issue)
         out_init(&issue->out, request->pool, 1);
         out_refer(&issue->out, pdf.p, pdf.n);
     }
+    issue->issued = true;
     http_reply(request, 200, "application/pdf", &issue->out);
     return ISSUE_OVER;
 }

@@ -9,6 +9,7 @@
 #include "base/embed.h"
 #include "certificates/record_json.h"
 #include "crypto/crypto.h"
+#include "observe/metrics.h"
 
 EMBED(verify_page_html, "certificates/verify_page.html");
 EMBED(verify_page_css, "certificates/verify_page.css");
@@ -218,6 +219,10 @@ void verify_page_reply(struct http_request *request, const struct verify_page *p
 {
     h2o_mem_pool_t *pool = request->pool;
     int status = answer->file == FILE_NONE && answer->record == NULL ? 404 : 200;
+    const struct str labels[] = {str_from(standing_name(standing_of(answer->record))),
+                                 answer->file != FILE_NONE ? str_from(file_state_name(answer->file))
+                                                           : STR("")};
+    metric_add(METRIC_VERIFICATIONS, 1, labels, COUNT(labels));
     struct json_object *root = record_json(pool, answer->serial, answer->record);
     struct json_value fields = json_get(json_from_object(root), STR("fields"));
     if (answer->file != FILE_NONE) {

@@ -29,6 +29,32 @@ static void show_upstreams(struct http_request *request, void *arg)
     reply(request, "application/json", &out);
 }
 
+static void write_offloads(const struct site *site, struct out *out)
+{
+    const struct {
+        struct str name;
+        struct offload_stats stats;
+    } pools[] = {{STR("names"), offload_stats(site->names)},
+                 {STR("reads"), offload_stats(site->reads)},
+                 {STR("disk"), offload_stats(site->disk)},
+                 {STR("compute"), offload_stats(site->compute)}};
+    static const char *const names[] = {"gw_offload_queue_depth", "gw_offload_working",
+                                        "gw_offload_threads", "gw_offload_refused_total"};
+    static const char *const helps[] = {"Jobs that wait for a thread.", "Threads that work.",
+                                        "Threads that there may be.",
+                                        "Jobs that were refused because too many waited."};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        metric_begin(out, names[i], i < 3 ? METRIC_GAUGE : METRIC_COUNTER, helps[i]);
+        for (size_t j = 0; j < COUNT(pools); j++) {
+            const struct offload_stats *stats = &pools[j].stats;
+            const uint64_t values[] = {stats->queued, stats->working, stats->threads_max,
+                                       stats->refused};
+            const struct str labels[] = {STR("pool"), pools[j].name};
+            metric_put(out, names[i], labels, COUNT(labels), values[i]);
+        }
+    }
+}
+
 static void show_metrics(struct http_request *request, void *arg)
 {
     const struct site *site = arg;
@@ -40,10 +66,15 @@ static void show_metrics(struct http_request *request, void *arg)
     upstreams_write_metrics(site->upstreams, &out);
     cache_write_metrics(site->cache, &out);
     middleware_write_metrics(site->middleware, &out);
+    files_write_metrics(site->files, &out);
+    write_offloads(site, &out);
     metrics_write_process(&out);
     metric_begin(&out, "gw_access_log_dropped_total", METRIC_COUNTER,
                  "Lines of the access log that were dropped.");
     metric_put(&out, "gw_access_log_dropped_total", NULL, 0, access_log_dropped(site->access));
+    metric_begin(&out, "gw_slow_log_dropped_total", METRIC_COUNTER,
+                 "Slow requests that were not told of.");
+    metric_put(&out, "gw_slow_log_dropped_total", NULL, 0, access_log_dropped(site->slow));
     metric_begin(&out, "gw_build_info", METRIC_GAUGE, "1; what runs here.");
     metric_put(&out, "gw_build_info", build, COUNT(build), 1);
     reply(request, "text/plain; version=0.0.4; charset=utf-8", &out);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "commands/operate.h"
+#include "observe/metrics.h"
 
 /* A request that waits. In its pool. */
 struct asker {
@@ -165,6 +166,7 @@ static void end(struct reload *reload, bool good)
 {
     reload->good = good;
     reload->done = true;
+    metrics_config_loaded(workers_site(reload->workers)->metrics, good);
     if (good) {
         const struct config *config = workers_site(reload->workers)->config;
         reload->generation++;

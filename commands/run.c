@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "base/crash.h"
 #include "base/log.h"
 #include "commands/commands.h"
 #include "commands/operate.h"
@@ -23,6 +24,7 @@
 #include "commands/watch.h"
 #include "commands/workers.h"
 #include "http/inherit.h"
+#include "observe/metrics.h"
 
 struct gateway {
     struct workers *workers;
@@ -215,6 +217,7 @@ static int run(struct site *site, bool watches)
     const char *error = NULL;
     int code = COMMAND_DONE;
     gw_assert(gateway.signals >= 0 && gateway.wake >= 0);
+    crash_setup(gateway_version);
     raise_file_limit();
     keep_freed_memory();
     inherit_sockets();
@@ -231,6 +234,7 @@ static int run(struct site *site, bool watches)
     log_take_stderr();
     gateway.reload = reload_create(wake_main, &gateway);
     reload_prepare(gateway.reload, site);
+    metrics_config_loaded(site->metrics, true);
     gateway.workers = workers_start(site, &hooks, &error);
     reload_start(gateway.reload, gateway.workers);
     inherit_close_rest();

@@ -50,6 +50,20 @@ static void open_data(struct site *site, struct diag *diag)
         diag_error(diag, config_pos(config, &config->data.dir), "%s", error);
 }
 
+static enum access_format access_format(const struct config_log *log)
+{
+    switch ((enum config_access_format)log->access_format) {
+    case ACCESS_AS_JSON:
+        return ACCESS_JSON;
+    case ACCESS_AS_COMBINED:
+        return ACCESS_COMBINED;
+    case ACCESS_AS_LOGFMT:
+        return ACCESS_LOGFMT;
+    default:
+        return log->format == LOG_JSON ? ACCESS_JSON : ACCESS_LOGFMT;
+    }
+}
+
 /* What goes on from site to site: what was counted, and the access log unless it is another one. */
 static void open_observers(struct site *site, const struct site *before, struct diag *diag)
 {
@@ -57,13 +71,18 @@ static void open_observers(struct site *site, const struct site *before, struct 
     const struct config_log *log = &config->log, *old = before ? &before->config->log : NULL;
     site->metrics = before != NULL ? before->metrics : metrics_create(site->workers);
     site->owns_metrics = before == NULL;
-    if (before != NULL && str_eq(log->access, old->access) && log->format == old->format) {
+    if (log->slow_ms != 0)
+        site->slow = access_log_open(
+            "stderr", log->format == LOG_JSON ? ACCESS_SLOW_JSON : ACCESS_SLOW_LOGFMT,
+            site->workers);
+    if (before != NULL && str_eq(log->access, old->access) &&
+        access_format(log) == access_format(old)) {
         site->access = before->access;
         return;
     }
     site->owns_access = true;
     errno = 0;
-    site->access = access_log_open(log->access.p, (enum log_format)log->format, site->workers);
+    site->access = access_log_open(log->access.p, access_format(log), site->workers);
     if (site->access == NULL && errno != 0)
         diag_error(diag, config_pos(config, &log->access), "cannot open the access log \"%s\": %s",
                    log->access.p, strerror(errno));
@@ -113,6 +132,7 @@ static struct site *create(const char *file, bool serving, const struct site *be
     site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, site->metrics, diag);
+    http_server_log_slow(site->server, site->slow);
     const struct middleware_needs passed = {.config = config,
                                             .upstreams = site->upstreams,
                                             .server = site->server,
@@ -152,6 +172,7 @@ void site_destroy(struct site **site_p)
     template_set_destroy(&site->templates);
     if (site->owns_access)
         access_log_close(&site->access);
+    access_log_close(&site->slow);
     if (site->owns_metrics)
         metrics_destroy(&site->metrics);
     store_close(&site->store);

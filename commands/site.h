@@ -23,8 +23,8 @@ struct site {
     struct config *config;
     unsigned workers; /* loops that will serve it */
     struct offload *names, *reads, *disk, *compute;
-    struct access_log *access; /* NULL when off or not serving */
-    struct metrics *metrics;   /* NULL when not serving */
+    struct access_log *access, *slow; /* NULL when off or not serving */
+    struct metrics *metrics;          /* NULL when not serving */
     bool owns_access, owns_metrics;
     struct secret secret;
     struct store *store; /* NULL when nothing needs it, or when not serving */

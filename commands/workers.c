@@ -12,7 +12,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "base/crash.h"
 #include "base/log.h"
+#include "base/put.h"
+#include "observe/metrics.h"
 
 struct worker {
     struct workers *all; /* borrowed */
@@ -178,6 +181,21 @@ static void run(struct worker *worker)
     }
 }
 
+static void count_turn(void *arg, uint64_t us)
+{
+    series_observe(arg, us);
+}
+
+/* What this loop does is counted as worker->index's, whatever site it serves. */
+static void begin_counting(struct worker *worker)
+{
+    char digits[PUT_NUMBER];
+    char *end = put_number(digits, worker->index);
+    const struct str labels[] = {{digits, (size_t)(end - digits)}};
+    metrics_attach(worker->all->newest->site->metrics, worker->index);
+    loop_watch(worker->loop, count_turn, metric_series(METRIC_LOOP_LAG, labels, COUNT(labels)));
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
@@ -186,7 +204,9 @@ static void *worker_main(void *arg)
     snprintf(name, sizeof(name), "gw-loop-%u", worker->index);
     pthread_setname_np(pthread_self(), name);
 
+    crash_loop_begin(worker->index);
     worker->loop = loop_create(worker->index);
+    begin_counting(worker);
     worker->duty = &all->newest->duties[worker->index];
     duty_begin(worker->duty);
     worker->http = http_loop_create(all->newest->site->server, worker->loop);
@@ -203,6 +223,7 @@ static void *worker_main(void *arg)
         duty_end(&tenure->duties[worker->index]);
     pthread_barrier_wait(&all->stopped); /* what they said to each other has been said */
     loop_destroy(&worker->loop);
+    crash_loop_end(worker->index);
     return NULL;
 }
 

@@ -85,10 +85,19 @@ struct config_admin {   /* [admin] */
     struct str control; /* "unix:/path"; "" = off */
 };
 
-struct config_log {    /* [log] */
-    uint8_t level;     /* enum log_level of base/log.h */
-    uint8_t format;    /* enum log_format: "logfmt" or "json", for both logs */
-    struct str access; /* "stdout", "off" or a file's path */
+enum config_access_format {
+    ACCESS_AS_FORMAT,
+    ACCESS_AS_LOGFMT,
+    ACCESS_AS_JSON,
+    ACCESS_AS_COMBINED
+};
+
+struct config_log {        /* [log] */
+    uint8_t level;         /* enum log_level of base/log.h */
+    uint8_t format;        /* enum log_format: "logfmt" or "json", for both logs */
+    struct str access;     /* "stdout", "off" or a file's path */
+    uint8_t access_format; /* enum config_access_format */
+    uint64_t slow_ms;      /* requests that take longer are told on stderr; 0 = none */
 };
 
 struct config_tls {                 /* [upstreams.NAME.tls] */

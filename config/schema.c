@@ -14,6 +14,7 @@
 /* Of static char tables; NULL ends each. */
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"logfmt", "json", NULL};
+static const char *const access_formats[] = {"", "logfmt", "json", "combined", NULL};
 static const char *const access_words[] = {"stdout", "off", NULL};
 static const char *const tls_versions[] = {"1.2", "1.3", NULL};
 static const char *const client_certificates[] = {"off", "optional", "required", NULL};
@@ -126,6 +127,10 @@ static const struct schema_key log_keys[] = {
      .doc = "logfmt or json, for both logs"},
     {"access", VALUE_STRING, RULE_NOT_EMPTY | RULE_PATH, AT(access), .fallback = "\"stdout\"",
      .words = access_words, .doc = "\"stdout\", \"off\" or a file's path"},
+    {"access_format", VALUE_WORD, AT(access_format), .fallback = "\"\"", .words = access_formats,
+     .doc = "of the access log: \"\" = format; logfmt, json or combined (Apache's, nginx's)"},
+    {"slow", VALUE_DURATION, AT(slow_ms), .fallback = "\"0s\"", .max = HOURS(1),
+     .doc = "requests that take longer are logged with what their parts waited for; 0 = none"},
 };
 #undef AT
 

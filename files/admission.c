@@ -213,6 +213,14 @@ void ticket_release(struct ticket *ticket)
     *ticket = (struct ticket){0};
 }
 
+struct storage_use storage_use(struct storage *storage)
+{
+    pthread_mutex_lock(&storage->lock);
+    struct storage_use use = {storage->under_way, storage->bytes};
+    pthread_mutex_unlock(&storage->lock);
+    return use;
+}
+
 void storage_uncount(struct storage *storage, struct str owner, uint64_t bytes)
 {
     pthread_mutex_lock(&storage->lock);

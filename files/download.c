@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "files/download_internal.h"
 #include "files/storage.h"
+#include "observe/metrics.h"
 
 /* Of the request, while its file is opened. */
 struct opening {
@@ -50,12 +51,27 @@ static void on_record(struct http_request *request, int error, const struct reco
                   opening);
 }
 
+/* A request, to its end: then it is known how much was sent. */
+struct sent {
+    const struct download *download;
+    const struct http_request *request;
+};
+
+static void count_sent(void *memory)
+{
+    const struct sent *sent = memory;
+    const struct str labels[] = {sent->download->config->name};
+    metric_add(METRIC_DOWNLOAD_BYTES, sent->request->h2o->bytes_sent, labels, COUNT(labels));
+}
+
 static void serve(struct http_request *request, void *arg)
 {
     struct download *download = arg;
     struct str rest = request->params[download->rest];
     if (!http_authorize(request, (enum config_auth)download->config->auth, HTTP_MAY_READ))
         return;
+    struct sent *sent = h2o_mem_alloc_shared(request->pool, sizeof(*sent), count_sent);
+    *sent = (struct sent){download, request};
     if (download->store == NULL)
         directory_serve(request, download, rest);
     else if (rest.n == 0 && download->config->listing)

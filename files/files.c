@@ -8,6 +8,7 @@
 #include "files/download.h"
 #include "files/lock.h"
 #include "files/page.h"
+#include "observe/metrics.h"
 
 enum {
     EXPIRE_EVERY_MS = 60 * 1000,
@@ -131,6 +132,25 @@ void files_loop_stop(struct files *files, struct loop *loop)
     }
 }
 
+/* -- counting -------------------------------------------------------------------------------- */
+
+void upload_count(const struct upload_route *route, const char *result)
+{
+    const struct str labels[] = {route->config->name, str_from(result)};
+    metric_add(METRIC_UPLOADS, 1, labels, COUNT(labels));
+}
+
+void upload_count_refusal(const struct upload_route *route, const struct http_request *request)
+{
+    upload_count(route, request->h2o->res.status < 500 ? "refused" : "failed");
+}
+
+void upload_count_bytes(const struct upload_route *route, size_t n)
+{
+    const struct str labels[] = {route->config->name};
+    metric_add(METRIC_UPLOAD_BYTES, n, labels, COUNT(labels));
+}
+
 /* -- mounting -------------------------------------------------------------------------------- */
 
 static struct str without_slash(struct str path)
@@ -212,6 +232,22 @@ struct files *files_create(const struct config *config, struct store *store, str
 void files_loops_ended(void)
 {
     lock_free_undelivered();
+}
+
+void files_write_metrics(const struct files *files, struct out *out)
+{
+    static const char *const names[] = {"gw_uploads_active", "gw_upload_stored_bytes"};
+    static const char *const helps[] = {"Uploads that are being received.",
+                                        "Bytes that are kept or reserved, as quotas count them."};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        metric_begin(out, names[i], METRIC_GAUGE, helps[i]);
+        for (size_t j = 0; j < files->upload_count; j++) {
+            const struct upload_route *route = &files->uploads[j].route;
+            const struct storage_use use = storage_use(route->storage);
+            const struct str labels[] = {STR("upload"), route->config->name};
+            metric_put(out, names[i], labels, COUNT(labels), i == 0 ? use.under_way : use.bytes);
+        }
+    }
 }
 
 void files_destroy(struct files **files_p)

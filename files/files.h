@@ -37,6 +37,8 @@ void files_loop_start(struct files *files, struct loop *loop);
 void files_loop_stop(struct files *files, struct loop *loop);
 /* No loop of the process runs any more, or will: what was on its way to one is freed. */
 void files_loops_ended(void);
+/* gw_upload… gauges for Prometheus. Any thread. */
+void files_write_metrics(const struct files *files, struct out *out);
 /* The loops have ended, the offloads are stopped. */
 void files_destroy(struct files **files);
 

@@ -20,6 +20,15 @@ struct upload_route {
 /* The item's id or name in "PATH/{item}": request->params[0]. */
 enum { ITEM_PARAM = 0 };
 
+/* -- files.c: what is counted, on a loop ------------------------------------------------------ */
+
+/* result: "created" or "terminated" (resumable ones), "finished", "refused" (4xx), "failed" (5xx),
+ * "left". */
+void upload_count(const struct upload_route *route, const char *result);
+/* Refused or failed, by the status that it was answered with. */
+void upload_count_refusal(const struct upload_route *route, const struct http_request *request);
+void upload_count_bytes(const struct upload_route *route, size_t n);
+
 /* -- upload.c: forms and raw bodies ----------------------------------------------------------- */
 
 /* POST PATH: multipart/form-data, or anything else as one raw body. PUT PATH or PATH/{name}: raw.

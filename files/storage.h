@@ -74,6 +74,13 @@ void ticket_release(struct ticket *ticket);
 /* Bytes of a record that was removed by other means (an expired partial upload). */
 void storage_uncount(struct storage *storage, struct str owner, uint64_t bytes);
 
+/* How many places are taken; bytes recorded or reserved. Any thread. */
+struct storage_use {
+    uint32_t under_way;
+    uint64_t bytes;
+};
+struct storage_use storage_use(struct storage *storage);
+
 /* -- receiving --------------------------------------------------------------------------------- */
 
 /* A file of this request. */

@@ -166,6 +166,8 @@ void tus_loop_stop(const struct upload_route *route)
 static void on_dispose(void *arg)
 {
     struct tus *tus = *(struct tus **)arg;
+    if (tus->request != NULL && tus->receiving) /* not answered */
+        upload_count(tus->route, "left");
     tus->request = NULL;
     if (--tus->refs == 0) /* its work is over */
         free(tus);
@@ -205,6 +207,8 @@ static void refuse_and_end(struct tus *tus, const struct http_problem *problem)
 static void on_removed(struct partial *partial)
 {
     struct tus *tus = CONTAINER_OF(partial, struct tus, partial);
+    if (partial->result == STORAGE_OK && tus->method == HTTP_DELETE)
+        upload_count(tus->route, "terminated");
     if (partial->result == STORAGE_OK && tus->request != NULL) {
         http_reply(tus->request, 204, NULL, NULL);
         tus->request = NULL;
@@ -397,6 +401,7 @@ static void on_created(struct partial *partial)
         return;
     }
     tus_keep(tus);
+    upload_count(tus->route, "created");
     if (tus->request == NULL) { /* nobody knows its id */
         partial_terminate(partial, on_removed);
     } else if (tus->has_body || tus->size == 0) {

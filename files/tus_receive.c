@@ -50,6 +50,7 @@ static void on_finished(struct partial *partial)
         tus_refuse_result(tus, partial->result);
         give_up(tus);
     } else {
+        upload_count(tus->route, "finished");
         tus_answer(tus);
         tus_end(tus);
     }
@@ -66,8 +67,10 @@ void tus_finish(struct tus *tus)
 
 static void refuse_body(struct tus *tus)
 {
-    if (tus->request != NULL)
+    if (tus->request != NULL) {
         http_body_refuse(tus->request, tus->how);
+        upload_count_refusal(tus->route, tus->request);
+    }
     tus->request = NULL;
 }
 
@@ -164,6 +167,8 @@ static void on_got(struct http_body_reader *reader, size_t n)
 {
     struct tus *tus = CONTAINER_OF(reader, struct tus, reader);
     struct spool_file *file = &tus->partial.incoming.file;
+    http_serving(tus->request, STR(""));
+    upload_count_bytes(tus->route, n);
     if (tus->size == UINT64_MAX) { /* else they are reserved already */
         uint64_t more = file->offset + n - tus->partial.record.offset;
         enum storage_result result = ticket_reserve(&tus->ticket, more);

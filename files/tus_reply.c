@@ -155,10 +155,18 @@ void tus_refuse_method(struct http_request *request, bool item)
 
 /* -- why not -- */
 
+/* Of what brings bytes, or would. */
+static void count_refusal(const struct tus *tus)
+{
+    if (tus->request != NULL && (tus->method & (HTTP_POST | HTTP_PATCH)) != 0)
+        upload_count_refusal(tus->route, tus->request);
+}
+
 void tus_refuse(struct tus *tus, const struct http_problem *problem)
 {
     if (tus->request != NULL)
         http_problem_reply(tus->request, problem);
+    count_refusal(tus);
     tus->request = NULL;
 }
 
@@ -170,5 +178,6 @@ void tus_refuse_result(struct tus *tus, enum storage_result result)
     }
     if (tus->request != NULL)
         upload_refuse(tus->request, result);
+    count_refusal(tus);
     tus->request = NULL;
 }

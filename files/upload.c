@@ -17,6 +17,7 @@
 struct upload_answer {
     struct http_body_reader reader;
     struct http_request *request;
+    const struct upload_route *route;
     struct upload *upload; /* NULL: over */
 };
 
@@ -96,9 +97,16 @@ void upload_fail(struct upload *upload, enum storage_result result)
     upload_refuse(upload_end(upload), result);
 }
 
-static void client_left(void *p)
+/* The request's memory goes: it was answered, or the client left. */
+static void request_over(void *p)
 {
     struct upload_answer *answer = p;
+    if (answer->upload != NULL || !answer->request->replied)
+        upload_count(answer->route, "left");
+    else if (answer->request->h2o->res.status < 400)
+        upload_count(answer->route, "finished");
+    else
+        upload_count_refusal(answer->route, answer->request);
     if (answer->upload != NULL)
         upload_end(answer->upload);
 }
@@ -151,6 +159,8 @@ static void got(struct http_body_reader *reader, size_t n)
     struct upload *upload = CONTAINER_OF(reader, struct upload_answer, reader)->upload;
     size_t space;
     struct str bytes = {spool_room(&upload->spool, &space), n};
+    http_serving(upload->answer->request, STR(""));
+    upload_count_bytes(upload->route, n);
     if (upload->form != NULL ? form_take(upload, bytes)
                              : upload_keep(upload, upload->files[0], bytes))
         spool_push(&upload->spool, n);
@@ -292,14 +302,17 @@ static bool admit(struct http_request *request, struct upload_route *route, bool
     uint64_t length = http_body_length(request), bytes = length == UINT64_MAX ? 0 : length;
     if (length != UINT64_MAX && length > largest_body(route->config, is_form)) {
         upload_refuse_size(request, route->config);
+        upload_count_refusal(route, request);
         return false;
     }
     if (is_form)
         bytes = bytes > UPLOAD_FORM_SLACK ? bytes - UPLOAD_FORM_SLACK : 0;
     enum storage_result result =
         ticket_take(ticket_r, route->storage, upload_owner(request), bytes);
-    if (result != STORAGE_OK)
+    if (result != STORAGE_OK) {
         upload_refuse(request, result);
+        upload_count_refusal(route, request);
+    }
     return result == STORAGE_OK;
 }
 
@@ -358,8 +371,8 @@ static struct upload *create(struct http_request *request, struct upload_route *
     upload->spool.last = all_written;
 
     struct upload_answer *answer =
-        h2o_mem_alloc_shared(request->pool, sizeof(*answer), client_left);
-    *answer = (struct upload_answer){{room, got, end}, request, upload};
+        h2o_mem_alloc_shared(request->pool, sizeof(*answer), request_over);
+    *answer = (struct upload_answer){{room, got, end}, request, route, upload};
     upload->answer = answer;
     return upload;
 }

@@ -25,6 +25,7 @@ struct chain;
 struct http_body;
 struct http_conn;
 struct http_gzip;
+struct metric_series;
 struct metrics;
 struct http_reign;
 struct http_route;
@@ -49,7 +50,7 @@ struct http_request {
     struct str params[HTTP_MAX_PARAMS]; /* decoded path parameters, in the route's order */
     const struct http_route *route;     /* NULL: nothing matched */
     uint64_t max_body;                  /* of the body, whatever its reader allows; 0 = no limit */
-    uint64_t started_us;
+    uint64_t started_us, replied_us;    /* clock_us(); the reply's first byte, 0 = not noted */
 
     /* for the access log; whoever serves fills them in */
     const struct access_part *parts;
@@ -68,8 +69,10 @@ struct http_request {
     const struct http_site *site;
     struct http_reign *reign; /* that it came under */
     struct http_conn *conn;
-    struct http_body *body;  /* HTTP/1's; NULL: none */
-    struct http_gzip *gzip;  /* what compresses a reply bit by bit; NULL: nothing */
+    struct metric_series *active; /* where it is counted while it is served */
+    uint64_t crash_ticket;        /* of crash_serving() */
+    struct http_body *body;       /* HTTP/1's; NULL: none */
+    struct http_gzip *gzip;       /* what compresses a reply bit by bit; NULL: nothing */
     struct str forwarded[5]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */
@@ -85,6 +88,10 @@ struct http_request {
     h2o_ostream_t *coder;   /* what does so; NULL: nothing */
     struct str csrf_cookie; /* that a token was made for, maybe one that the reply sets */
 };
+
+/* The loop works on this request from here on: what a crash tells. For what goes on with a request
+ * outside of its handler. part: of a page, "" = none. */
+void http_serving(struct http_request *request, struct str part);
 
 /* -- routes ------------------------------------------------------------------------------------ */
 
@@ -115,6 +122,8 @@ struct http_server *http_server_create(const struct config *config, const struct
                                        struct offload *files, struct access_log *access,
                                        struct metrics *metrics, struct diag *diag);
 void http_server_destroy(struct http_server **server);
+/* Requests that take longer than [log] slow go there, too. Before the loops run. */
+void http_server_log_slow(struct http_server *server, struct access_log *slow);
 
 /* pattern: "/product/{id}": literal segments and whole-segment parameters; "/assets/{*rest}" takes
  * what is left. A literal segment beats a parameter. With HTTP_PREFIX "/shop" is that path and all

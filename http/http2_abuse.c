@@ -69,7 +69,7 @@ void http_abuse(struct http_conn *conn, enum abuse kind)
 {
     struct http_loop *http = conn->http;
     uint64_t now_ms = loop_now_ms(http->loop);
-    metrics_count_abuse(http->server->metrics, loop_index(http->loop), str_from(kinds[kind].name));
+    metric_add(METRIC_ABUSE, 1, &(struct str){kinds[kind].name, strlen(kinds[kind].name)}, 1);
     if (http->abuse_told_ms != 0 && now_ms - http->abuse_told_ms < TELL_EVERY_MS) {
         http->abuse_untold++;
         return;

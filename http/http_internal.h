@@ -106,7 +106,9 @@ struct listener {
 struct http_server {
     const struct config *config;
     struct http_auth auth;
-    struct access_log *access;
+    struct access_log *access, *slow; /* slow: NULL = nobody is told of slow requests */
+    uint64_t slow_us;
+    bool log_referer; /* the access log's format has it */
     struct metrics *metrics;
     struct http_site sites[SITES];
     struct http_middleware *middleware; /* all of them, owned */

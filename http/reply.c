@@ -99,6 +99,8 @@ void reply_start(struct http_request *request, int status, size_t length,
     h2o_req_t *req = request->h2o;
     gw_assert(req != NULL && !request->replied);
     request->replied = true;
+    if (request->server->slow != NULL)
+        request->replied_us = clock_us();
     watch_end(request->conn);
     add_server(request);
     chain_reply(request, status);

@@ -279,6 +279,7 @@ bool route_reads_body(const struct http_route *route)
 
 void route_run(struct http_request *request)
 {
+    http_serving(request, STR(""));
     request->route->handler(request, request->route->arg);
 }
 

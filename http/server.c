@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
+#include "base/crash.h"
 #include "http/static.h"
 #include "observe/metrics.h"
 
@@ -41,11 +42,28 @@ void http_log(struct http_loop *http, struct str route, const struct access_reco
     struct http_server *server = http->server;
     metrics_count(server->metrics, loop_index(http->loop), route, record);
     access_log_write(server->access, loop_index(http->loop), record);
+    if (server->slow != NULL && record->us > server->slow_us && log_get_level() <= LOG_WARN)
+        access_log_write(server->slow, loop_index(http->loop), record);
 }
 
 static struct str protocol_name(int version)
 {
     return version >= 0x200 ? STR("HTTP/2") : version == 0x101 ? STR("HTTP/1.1") : STR("HTTP/1.0");
+}
+
+void http_serving(struct http_request *request, struct str part)
+{
+    struct str route = request->route != NULL ? http_route_pattern(request->route) : STR("");
+    request->crash_ticket =
+        crash_serving(request->crash_ticket, request->id, request->method, route, part);
+}
+
+static void count_active(struct http_request *request)
+{
+    const struct str labels[] = {metric_method(request->method), request->scheme};
+    if (request->site->is_main)
+        request->active = metric_series(METRIC_ACTIVE_REQUESTS, labels, COUNT(labels));
+    series_add(request->active, 1);
 }
 
 /* The request's memory goes: it was answered, or its client is gone. */
@@ -57,8 +75,11 @@ static void on_dispose(void *arg)
     if (h2o_linklist_is_linked(&request->relaying))
         h2o_linklist_unlink(&request->relaying);
     body_dispose(request);
+    series_add(request->active, (uint64_t)-1);
+    crash_served(request->crash_ticket);
     struct http_server *server = request->server;
-    if (request->site->is_main && (server->access != NULL || server->metrics != NULL)) {
+    if (request->site->is_main &&
+        (server->access != NULL || server->metrics != NULL || server->slow != NULL)) {
         const struct http_route *route = request->route;
         struct access_record record = {
             .id = request->id,
@@ -74,6 +95,9 @@ static void on_dispose(void *arg)
             .status = request->replied ? req->res.status : 499,
             .bytes = req->bytes_sent,
             .us = clock_us() - request->started_us,
+            .reply_us = request->replied_us != 0 ? request->replied_us - request->started_us : 0,
+            .referer =
+                server->log_referer ? http_header(request, STR("referer")) : (struct str){NULL, 0},
             .flags = request->replied ? request->flags : "DC",
             .parts = request->parts,
             .part_count = request->part_count,
@@ -178,13 +202,16 @@ static int on_request(h2o_handler_t *handler, h2o_req_t *req)
     (void)handler;
     guard_begun(conn);
     watch_begin(conn, request);
+    http_serving(request, STR(""));
     if (conn->scan.status != 0) { /* the guard refused the head, this is its stub */
         request->method = (struct str){conn->line.p, conn->scan.method_length};
         request->target = (struct str){conn->line.p + request->method.n, conn->scan.target_length};
         request->host = (struct str){"", 0};
+        count_active(request);
         problem_reply_status(request, conn->scan.status, conn->scan.reason);
         return 0;
     }
+    count_active(request);
     dispatch(request);
     return 0;
 }
@@ -245,6 +272,7 @@ struct http_server *http_server_create(const struct config *config, const struct
     auth_init(&server->auth, config, secret);
     h2o_mem_init_pool(&server->chains);
     server->access = access;
+    server->log_referer = config->log.access_format == ACCESS_AS_COMBINED;
     server->metrics = metrics;
     sending_setup(server);
     server->linger_ms = LINGER_MS;
@@ -263,6 +291,12 @@ struct http_server *http_server_create(const struct config *config, const struct
             server->statics[server->static_count++] = mount;
     }
     return server;
+}
+
+void http_server_log_slow(struct http_server *server, struct access_log *slow)
+{
+    server->slow = slow;
+    server->slow_us = server->config->log.slow_ms * 1000;
 }
 
 void http_server_destroy(struct http_server **server_p)
@@ -399,8 +433,7 @@ bool http_tls_reload(struct http_server *server, struct diag *diag)
 
 void http_write_metrics(struct http_server *server, struct out *out)
 {
-    if (server->tls != NULL)
-        tls_write_metrics(server->tls, out);
+    tls_write_metrics(server->tls, out);
 }
 
 /* -- a loop ----------------------------------------------------------------------------------- */

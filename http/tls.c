@@ -205,18 +205,19 @@ void tls_write_metrics(struct tls *tls, struct out *out)
                                          [TLS_TIMEOUT] = {"timeout", 7}};
     static const char handshakes[] = "gw_tls_handshakes_total",
                       expiry[] = "gw_tls_certificate_expiry_timestamp_seconds";
-    struct tls_set *set = tls_current(tls);
+    struct tls_set *set = tls != NULL ? tls_current(tls) : NULL;
     metric_begin(out, handshakes, METRIC_COUNTER, "Handshakes of clients, by how they ended.");
-    for (size_t i = 0; i < TLS_RESULTS; i++) {
+    for (size_t i = 0; tls != NULL && i < TLS_RESULTS; i++) {
         const struct str labels[] = {STR("result"), results[i]};
         metric_put(out, handshakes, labels, COUNT(labels),
                    atomic_load_explicit(&tls->handshakes[i], memory_order_relaxed));
     }
     metric_begin(out, expiry, METRIC_GAUGE, "When a listener's certificate ends.");
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; set != NULL && i < set->count; i++) {
         const struct str labels[] = {STR("name"), set->certificates[i].config->name};
         int64_t end = set->certificates[i].expires_s;
         metric_put(out, expiry, labels, COUNT(labels), end > 0 ? (uint64_t)end : 0);
     }
-    tls_set_release(set);
+    if (set != NULL)
+        tls_set_release(set);
 }

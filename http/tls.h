@@ -31,6 +31,7 @@ void tls_follow(struct tls *tls, struct tls *before);
 bool tls_reload(struct tls *tls, struct diag *diag);
 /* A line of the log for each certificate: its names, its end. Any thread. */
 void tls_log(struct tls *tls);
+/* NULL: names without samples. */
 void tls_write_metrics(struct tls *tls, struct out *out);
 
 /* -- a connection ------------------------------------------------------------------------------ */

@@ -76,9 +76,8 @@ static bool arrive(struct http_middleware *middleware, struct http_request *requ
 
 void shedding_write_metrics(const struct shedding *first, struct out *out)
 {
-    if (first != NULL)
-        metric_begin(out, "gw_shed_total", METRIC_COUNTER,
-                     "Requests turned away because too many waited.");
+    metric_begin(out, "gw_shed_total", METRIC_COUNTER,
+                 "Requests turned away because too many waited.");
     for (const struct shedding *it = first; it != NULL; it = it->next) {
         const struct str labels[] = {STR("middleware"), str_from(it->middleware.name)};
         metric_put(out, "gw_shed_total", labels, COUNT(labels),

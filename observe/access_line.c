@@ -1,195 +1,41 @@
-/* A request's record as one line, JSON or logfmt.
+/* A request's record as one line, JSON or logfmt; of a slow one with what each part waited for.
  *
  * This runs once a request on the loop, so it is written by hand: the caller reserves the longest
  * line the record could become, and from there on bytes are stored without looking at what is
- * left. Nearly every value is plain ASCII and is checked and copied eight bytes at a time. */
-#include "observe/access_line.h"
-#include "base/text.h"
+ * left. */
+#include "observe/access_text.h"
+#include "base/put.h"
 
-/* A byte of a value becomes at most \u00xx. */
-enum { ESCAPED_MAX = 6 };
 /* Keys, punctuation and numbers of a line, and of one part; see the longest of them below. */
-enum { LINE_FRAME_MAX = 320, PART_FRAME_MAX = 224 };
+enum { LINE_FRAME_MAX = 384, PART_FRAME_MAX = 224 };
+/* A slow one's part has so many more keys, which repeat its name in logfmt. */
+enum { SLOW_KEYS_MAX = 2 + ACCESS_PHASES, SLOW_KEY_MAX = 36 };
 
-/* -- numbers and time ------------------------------------------------------------------------ */
+#define PUT(at, literal) put_str((at), STR(literal))
 
-static char *put_text(char *at, const char *p, size_t n)
+/* As `gateway explain --run` heads its columns. */
+static const char *const phase_names[ACCESS_PHASES] = {"queue", "dns",        "connect",
+                                                       "tls",   "first_byte", "receive"};
+
+uint32_t access_phases(const struct access_part *part, uint32_t lengths_r[ACCESS_PHASES])
 {
-    memcpy(at, p, n);
-    return at + n;
-}
-
-#define PUT(at, literal) put_text((at), "" literal, sizeof(literal) - 1)
-
-static char *put_number(char *at, uint64_t value)
-{
-    char digits[20];
-    char *p = digits + sizeof(digits);
-    do {
-        *--p = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    return put_text(at, p, (size_t)(digits + sizeof(digits) - p));
-}
-
-/* The lowest `width` decimal digits of value, zeros in front. */
-static char *put_digits(char *at, unsigned value, unsigned width)
-{
-    for (unsigned i = width; i-- > 0; value /= 10)
-        at[i] = (char)('0' + value % 10);
-    return at + width;
-}
-
-static char *put_ms(char *at, uint64_t us)
-{
-    at = put_number(at, us / 1000);
-    *at++ = '.';
-    return put_digits(at, (unsigned)(us % 1000), 3);
-}
-
-void access_stamp_set(struct access_stamp *stamp, struct timespec now)
-{
-    char *at = stamp->text;
-    if (now.tv_sec != stamp->second || *at == '\0') {
-        struct tm tm;
-        gmtime_r(&now.tv_sec, &tm);
-        at = put_digits(at, (unsigned)tm.tm_year + 1900, 4);
-        *at++ = '-';
-        at = put_digits(at, (unsigned)tm.tm_mon + 1, 2);
-        *at++ = '-';
-        at = put_digits(at, (unsigned)tm.tm_mday, 2);
-        *at++ = 'T';
-        at = put_digits(at, (unsigned)tm.tm_hour, 2);
-        *at++ = ':';
-        at = put_digits(at, (unsigned)tm.tm_min, 2);
-        *at++ = ':';
-        put_digits(at, (unsigned)tm.tm_sec, 2);
-        stamp->second = now.tv_sec;
+    const struct call_times *times = &part->times;
+    const uint32_t ends[ACCESS_PHASES] = {times->queue, times->dns,        times->connect,
+                                          times->tls,   times->first_byte, times->total};
+    uint32_t before = 0;
+    memset(lengths_r, 0, ACCESS_PHASES * sizeof(*lengths_r));
+    for (size_t i = 0; i < ACCESS_PHASES; i++) {
+        if (ends[i] <= before)
+            continue;
+        lengths_r[i] = ends[i] - before;
+        before = ends[i];
     }
-    at = stamp->text + sizeof("2026-11-22T09:30:00") - 1;
-    *at++ = '.';
-    at = put_digits(at, (unsigned)(now.tv_nsec / 1000000), 3);
-    *at = 'Z';
-}
-
-/* -- values ---------------------------------------------------------------------------------- */
-
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* High bit of each byte of x that equals b; bytes after the first such may be wrong. */
-static uint64_t equals(uint64_t x, uint8_t b)
-{
-    uint64_t difference = x ^ EACH_BYTE(b);
-    return (difference - EACH_BYTE(1)) & ~difference;
-}
-
-/* Nonzero when any of the eight bytes is a control character, not ASCII, a quote or a backslash. */
-static uint64_t special(uint64_t x)
-{
-    return (x | (x - EACH_BYTE(0x20)) | (x + EACH_BYTE(1)) | equals(x, '"') | equals(x, '\\')) &
-           EACH_BYTE(0x80);
-}
-
-static bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-/* What a terminal or a line reader might act on: C0 and C1 controls, the line and paragraph
- * separators, and what turns the direction of text around. */
-static bool is_hazard(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x2028 && code <= 0x202e) ||
-           (code >= 0x2066 && code <= 0x2069);
-}
-
-static char *put_unicode_escape(char *at, uint32_t code)
-{
-    at = PUT(at, "\\u");
-    for (int shift = 12; shift >= 0; shift -= 4)
-        *at++ = "0123456789abcdef"[code >> shift & 15];
-    return at;
-}
-
-/* One character that is not plain; *p_r moves past it. */
-static char *put_special(char *at, const char **p_r, const char *end)
-{
-    static const char short_escapes[128] = {
-        ['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    const char *p = *p_r;
-    size_t length = utf8_length(p, end);
-    uint32_t code = length != 0 ? utf8_decode(p, length) : 0xfffd;
-    *p_r += length != 0 ? length : 1;
-    if (code < 0x80 && short_escapes[code] != 0) {
-        *at++ = '\\';
-        *at++ = short_escapes[code];
-        return at;
+    if (times->first_byte == 0) { /* no answer: all that is left was waiting for it */
+        lengths_r[ACCESS_PHASES - 2] = lengths_r[ACCESS_PHASES - 1];
+        lengths_r[ACCESS_PHASES - 1] = 0;
     }
-    if (length == 0 || is_hazard(code))
-        return put_unicode_escape(at, code);
-    return put_text(at, p, length);
-}
-
-static char *put_escaped(char *at, struct str value)
-{
-    const char *p = value.p, *end = value.p + value.n;
-    while (p != end) {
-        uint64_t x;
-        while (end - p >= (ptrdiff_t)sizeof(x)) {
-            memcpy(&x, p, sizeof(x));
-            if (special(x))
-                break;
-            memcpy(at, &x, sizeof(x));
-            at += sizeof(x);
-            p += sizeof(x);
-        }
-        for (int i = 0; i < (int)sizeof(x) && p != end; i++) {
-            if (is_plain((unsigned char)*p))
-                *at++ = *p++;
-            else
-                at = put_special(at, &p, end);
-        }
-    }
-    return at;
-}
-
-static char *put_quoted(char *at, struct str value)
-{
-    *at++ = '"';
-    at = put_escaped(at, value);
-    *at++ = '"';
-    return at;
-}
-
-static bool is_bare(struct str value)
-{
-    const char *p = value.p, *end = value.p + value.n;
-    for (uint64_t x; end - p >= (ptrdiff_t)sizeof(x); p += sizeof(x)) {
-        memcpy(&x, p, sizeof(x));
-        if (special(x) || ((equals(x, ' ') | equals(x, '=')) & EACH_BYTE(0x80)))
-            return false;
-    }
-    for (; p != end; p++) {
-        if (!is_plain((unsigned char)*p) || *p == ' ' || *p == '=')
-            return false;
-    }
-    return true;
-}
-
-static char *put_logfmt_value(char *at, struct str value)
-{
-    return is_bare(value) ? put_text(at, value.p, value.n) : put_quoted(at, value);
-}
-
-/* At most ACCESS_VALUE_MAX bytes, never ending inside a character. */
-static struct str cut(struct str value)
-{
-    if (value.n <= ACCESS_VALUE_MAX)
-        return value;
-    size_t n = ACCESS_VALUE_MAX;
-    for (int back = 0; back < 3 && utf8_is_continuation(value.p[n]); back++)
-        n--;
-    return (struct str){value.p, n};
+    uint32_t whole = part->us > part->begin_us ? part->us - part->begin_us : 0;
+    return times->total != 0 && whole > times->total ? whole - times->total : 0;
 }
 
 /* -- lines ----------------------------------------------------------------------------------- */
@@ -199,17 +45,21 @@ static size_t value_bound(struct str value)
     return ESCAPED_MAX * (value.n < ACCESS_VALUE_MAX ? value.n : ACCESS_VALUE_MAX);
 }
 
-size_t access_line_bound(const struct access_record *r)
+size_t access_line_bound(enum access_format format, const struct access_record *r)
 {
+    bool slow = format == ACCESS_SLOW_LOGFMT || format == ACCESS_SLOW_JSON;
     size_t bound = LINE_FRAME_MAX + value_bound(r->id) + value_bound(r->client) +
                    value_bound(r->user) + value_bound(r->method) + value_bound(r->path) +
                    value_bound(r->host) + value_bound(r->protocol) + value_bound(r->route) +
-                   value_bound(r->user_agent) + value_bound(str_from(r->flags));
+                   value_bound(r->user_agent) + value_bound(str_from(r->flags)) +
+                   value_bound(r->referer);
     for (size_t i = 0; i < r->part_count; i++) {
         const struct access_part *part = &r->parts[i];
         /* logfmt repeats the name in each of a part's six keys: no more than escaping could add */
         bound += PART_FRAME_MAX + value_bound(part->name) + value_bound(str_from(part->state)) +
                  value_bound(str_from(part->error));
+        if (slow)
+            bound += SLOW_KEYS_MAX * (SLOW_KEY_MAX + value_bound(part->name));
     }
     return bound;
 }
@@ -220,19 +70,41 @@ static char *json_field(char *at, struct str key, struct str value)
 {
     if (value.n == 0)
         return at;
-    at = put_text(at, key.p, key.n);
-    return put_quoted(at, cut(value));
+    at = put_str(at, key);
+    return put_quoted(at, access_cut(value));
 }
 
-static char *json_part(char *at, const struct access_part *part)
+static char *json_phases(char *at, const struct access_part *part)
+{
+    uint32_t lengths[ACCESS_PHASES], earlier = access_phases(part, lengths);
+    at = PUT(at, ",\"begin\":");
+    at = put_ms(at, part->begin_us);
+    if (earlier != 0) {
+        at = PUT(at, ",\"earlier\":");
+        at = put_ms(at, earlier);
+    }
+    for (size_t i = 0; i < ACCESS_PHASES; i++) {
+        if (lengths[i] == 0)
+            continue;
+        at = PUT(at, ",\"");
+        at = put_str(at, str_from(phase_names[i]));
+        at = PUT(at, "\":");
+        at = put_ms(at, lengths[i]);
+    }
+    return at;
+}
+
+static char *json_part(char *at, const struct access_part *part, bool slow)
 {
     at = PUT(at, "{\"name\":");
-    at = put_quoted(at, cut(part->name));
+    at = put_quoted(at, access_cut(part->name));
     at = JSON_FIELD(at, "state", str_from(part->state));
     if (part->status != 0) {
         at = PUT(at, ",\"status\":");
         at = put_number(at, (unsigned)part->status);
     }
+    if (slow)
+        at = json_phases(at, part);
     at = PUT(at, ",\"ms\":");
     at = put_ms(at, part->us);
     at = PUT(at, ",\"bytes\":");
@@ -244,11 +116,13 @@ static char *json_part(char *at, const struct access_part *part)
     return at;
 }
 
-static char *json_line(char *at, struct str ts, const struct access_record *r)
+static char *json_line(char *at, struct str ts, const struct access_record *r, bool slow)
 {
     at = PUT(at, "{\"ts\":\"");
-    at = put_text(at, ts.p, ts.n);
+    at = put_str(at, ts);
     *at++ = '"';
+    if (slow)
+        at = PUT(at, ",\"level\":\"warn\",\"msg\":\"slow request\"");
     at = JSON_FIELD(at, "id", r->id);
     at = JSON_FIELD(at, "client", r->client);
     at = JSON_FIELD(at, "user", r->user);
@@ -263,6 +137,10 @@ static char *json_line(char *at, struct str ts, const struct access_record *r)
     at = put_number(at, r->bytes);
     at = PUT(at, ",\"ms\":");
     at = put_ms(at, r->us);
+    if (slow && r->reply_us != 0) {
+        at = PUT(at, ",\"reply_ms\":");
+        at = put_ms(at, r->reply_us);
+    }
     at = JSON_FIELD(at, "flags", str_from(r->flags));
     at = JSON_FIELD(at, "ua", r->user_agent);
     if (r->part_count != 0) {
@@ -270,7 +148,7 @@ static char *json_line(char *at, struct str ts, const struct access_record *r)
         for (size_t i = 0; i < r->part_count; i++) {
             if (i != 0)
                 *at++ = ',';
-            at = json_part(at, &r->parts[i]);
+            at = json_part(at, &r->parts[i], slow);
         }
         *at++ = ']';
     }
@@ -283,8 +161,8 @@ static char *logfmt_field(char *at, struct str key, struct str value)
 {
     if (value.n == 0)
         return at;
-    at = put_text(at, key.p, key.n);
-    return put_logfmt_value(at, cut(value));
+    at = put_str(at, key);
+    return put_logfmt_value(at, access_cut(value));
 }
 
 /* " part.NAME" once, as a key: names are the configuration's and plain, but a key that isn't would
@@ -299,18 +177,41 @@ static char *logfmt_part_prefix(char *at, struct str name)
     return at;
 }
 
-static char *logfmt_part(char *at, const struct access_part *part)
+#define AGAIN(at, key) PUT(put_str((at), prefix), key)
+
+static char *logfmt_phases(char *at, struct str prefix, const struct access_part *part)
+{
+    uint32_t lengths[ACCESS_PHASES], earlier = access_phases(part, lengths);
+    at = AGAIN(at, ".begin=");
+    at = put_ms(at, part->begin_us);
+    if (earlier != 0) {
+        at = AGAIN(at, ".earlier=");
+        at = put_ms(at, earlier);
+    }
+    for (size_t i = 0; i < ACCESS_PHASES; i++) {
+        if (lengths[i] == 0)
+            continue;
+        at = AGAIN(at, ".");
+        at = put_str(at, str_from(phase_names[i]));
+        *at++ = '=';
+        at = put_ms(at, lengths[i]);
+    }
+    return at;
+}
+
+static char *logfmt_part(char *at, const struct access_part *part, bool slow)
 {
     char *start = at;
-    at = logfmt_part_prefix(at, cut(part->name));
-    size_t prefix = (size_t)(at - start);
-#define AGAIN(at, key) PUT(put_text((at), start, prefix), key)
+    at = logfmt_part_prefix(at, access_cut(part->name));
+    struct str prefix = {start, (size_t)(at - start)};
     at = PUT(at, ".state=");
-    at = put_logfmt_value(at, cut(str_from(part->state)));
+    at = put_logfmt_value(at, access_cut(str_from(part->state)));
     if (part->status != 0) {
         at = AGAIN(at, ".status=");
         at = put_number(at, (unsigned)part->status);
     }
+    if (slow)
+        at = logfmt_phases(at, prefix, part);
     at = AGAIN(at, ".ms=");
     at = put_ms(at, part->us);
     at = AGAIN(at, ".bytes=");
@@ -319,16 +220,17 @@ static char *logfmt_part(char *at, const struct access_part *part)
     at = put_number(at, part->attempts);
     if (part->error) {
         at = AGAIN(at, ".error=");
-        at = put_logfmt_value(at, cut(str_from(part->error)));
+        at = put_logfmt_value(at, access_cut(str_from(part->error)));
     }
-#undef AGAIN
     return at;
 }
 
-static char *logfmt_line(char *at, struct str ts, const struct access_record *r)
+static char *logfmt_line(char *at, struct str ts, const struct access_record *r, bool slow)
 {
     at = PUT(at, "ts=");
-    at = put_text(at, ts.p, ts.n);
+    at = put_str(at, ts);
+    if (slow)
+        at = PUT(at, " level=warn msg=\"slow request\"");
     at = LOGFMT_FIELD(at, "id", r->id);
     at = LOGFMT_FIELD(at, "client", r->client);
     at = LOGFMT_FIELD(at, "user", r->user);
@@ -343,17 +245,29 @@ static char *logfmt_line(char *at, struct str ts, const struct access_record *r)
     at = put_number(at, r->bytes);
     at = PUT(at, " ms=");
     at = put_ms(at, r->us);
+    if (slow && r->reply_us != 0) {
+        at = PUT(at, " reply_ms=");
+        at = put_ms(at, r->reply_us);
+    }
     at = LOGFMT_FIELD(at, "flags", str_from(r->flags));
     at = LOGFMT_FIELD(at, "ua", r->user_agent);
     for (size_t i = 0; i < r->part_count; i++)
-        at = logfmt_part(at, &r->parts[i]);
+        at = logfmt_part(at, &r->parts[i], slow);
     *at++ = '\n';
     return at;
 }
 
-char *access_line_write(char *at, enum log_format format, const struct access_stamp *stamp,
+char *access_line_write(char *at, enum access_format format, const struct access_stamp *stamp,
                         const struct access_record *record)
 {
     struct str ts = {stamp->text, sizeof(stamp->text) - 1};
-    return format == LOG_JSON ? json_line(at, ts, record) : logfmt_line(at, ts, record);
+    switch (format) {
+    case ACCESS_COMBINED:
+        return access_combined_write(at, ts, record);
+    case ACCESS_JSON:
+    case ACCESS_SLOW_JSON:
+        return json_line(at, ts, record, format == ACCESS_SLOW_JSON);
+    default:
+        return logfmt_line(at, ts, record, format == ACCESS_SLOW_LOGFMT);
+    }
 }

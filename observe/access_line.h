@@ -17,10 +17,10 @@ struct access_stamp {
 void access_stamp_set(struct access_stamp *stamp, struct timespec now);
 
 /* No line of this record is longer, whatever its values hold. */
-size_t access_line_bound(const struct access_record *record);
+size_t access_line_bound(enum access_format format, const struct access_record *record);
 /* Writes the line with its line feed to `at`, which has room for access_line_bound() bytes, and
  * returns its end. */
-char *access_line_write(char *at, enum log_format format, const struct access_stamp *stamp,
+char *access_line_write(char *at, enum access_format format, const struct access_stamp *stamp,
                         const struct access_record *record);
 
 #endif

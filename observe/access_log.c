@@ -52,7 +52,8 @@ struct piece {
 struct access_log {
     int fd;
     char *path; /* owned; NULL: fd is stdout's */
-    enum log_format format;
+    enum access_format format;
+    const char *name; /* for log_event() */
     pthread_t writer;
     sem_t wake, finished;
     _Atomic bool sleeping;
@@ -110,7 +111,7 @@ void access_log_write(struct access_log *log, unsigned index, const struct acces
         return;
     gw_assert(index < log->ring_count);
     struct ring *ring = &log->rings[index];
-    char *line = ring_reserve(ring, access_line_bound(record));
+    char *line = ring_reserve(ring, access_line_bound(log->format, record));
     if (!line) {
         atomic_fetch_add_explicit(&ring->dropped, 1, memory_order_relaxed);
         return;
@@ -222,7 +223,13 @@ static void discard(struct access_log *log, size_t at, size_t count)
 
 static ssize_t write_vecs(struct access_log *log, size_t at, size_t count)
 {
-    ssize_t n = writev(log->fd, log->vecs + at, (int)(count - at < IOV_MAX ? count - at : IOV_MAX));
+    /* Others write lines there too: what a pipe takes as one piece, they can't come into. */
+    const char *first = log->vecs[at].iov_base;
+    const char *line_end =
+        log->fd == STDERR_FILENO ? memchr(first, '\n', log->vecs[at].iov_len) : NULL;
+    ssize_t n = line_end != NULL ? write(log->fd, first, (size_t)(line_end + 1 - first))
+                                 : writev(log->fd, log->vecs + at,
+                                          (int)(count - at < IOV_MAX ? count - at : IOV_MAX));
     if (n < 0 && errno == EAGAIN) {
         poll(&(struct pollfd){.fd = log->fd, .events = POLLOUT}, 1, -1);
         n = 0;
@@ -238,7 +245,7 @@ static void report(struct access_log *log, int error)
     if (dropped == log->reported ||
         (log->reported != 0 && !closing && now - log->reported_us < REPORT_EVERY_US))
         return;
-    log_event(LOG_WARN, "access log lines lost", "lines=%llu cause=%s",
+    log_event(LOG_WARN, "access log lines lost", "log=%s lines=%llu cause=%s", log->name,
               (unsigned long long)(dropped - log->reported),
               error != 0 ? log_quote(str_from(strerror(error))) : "full");
     log->reported = dropped;
@@ -368,7 +375,7 @@ bool access_log_reopen(struct access_log *log)
     return error == 0;
 }
 
-struct access_log *access_log_open(const char *to, enum log_format format, unsigned loops)
+struct access_log *access_log_open(const char *to, enum access_format format, unsigned loops)
 {
     if (strcmp(to, "off") == 0)
         return NULL;
@@ -379,7 +386,9 @@ struct access_log *access_log_open(const char *to, enum log_format format, unsig
     memset(log, 0, size);
     log->format = format;
     log->ring_count = loops;
-    log->fd = STDOUT_FILENO;
+    bool on_stderr = strcmp(to, "stderr") == 0;
+    log->name = format >= ACCESS_SLOW_LOGFMT ? "slow" : "access";
+    log->fd = on_stderr ? STDERR_FILENO : STDOUT_FILENO;
     log->vecs = calloc(2 * loops + 1, sizeof(*log->vecs));
     log->pieces = calloc(2 * loops + 1, sizeof(*log->pieces));
     gw_assert(log->vecs && log->pieces);
@@ -387,7 +396,7 @@ struct access_log *access_log_open(const char *to, enum log_format format, unsig
     sem_init(&log->finished, 0, 0);
 
     int error = 0;
-    if (strcmp(to, "stdout") != 0) {
+    if (!on_stderr && strcmp(to, "stdout") != 0) {
         log->path = strdup(to);
         log->fd = open_file(to);
     }
@@ -413,7 +422,8 @@ void access_log_close(struct access_log **log_ref)
     sem_post(&log->wake);
     if (!wait_at_most(&log->finished, CLOSE_MS)) {
         /* The writer hangs in a write that nothing short of a signal ends: it keeps the log. */
-        log_event(LOG_WARN, "access log closed with lines unwritten", "waited_ms=%d", CLOSE_MS);
+        log_event(LOG_WARN, "access log closed with lines unwritten", "log=%s waited_ms=%d",
+                  log->name, CLOSE_MS);
         pthread_detach(log->writer);
         return;
     }

@@ -25,6 +25,12 @@
  *     part.promo.bytes=1131 part.promo.attempts=1 part.recco.state=timeout part.recco.ms=800.114
  *     part.recco.bytes=0 part.recco.attempts=1 part.recco.error=http_response_timeout
  *
+ * Or Apache's and nginx's combined format (access_combined.c), which knows no parts. The log of
+ * slow requests has the same fields and after "ts" level=warn msg="slow request", reply_ms (when
+ * the reply began), and of each part "begin" (of its call, from the page's start), "earlier" (what
+ * calls took that came before the one that decided), and the phases of that one: queue, dns,
+ * connect, tls, first_byte, receive; its end is "ms". Phases that took no time are left out.
+ *
  * No byte of a client can end a line or begin a field: values are escaped as JSON strings (RFC 8259
  * section 7), in logfmt between quotes when they hold anything but plain ASCII without blank,
  * quote, backslash and '='. Control characters, line separators and bidirectional overrides become
@@ -35,6 +41,12 @@
 #include "base/base.h"
 #include "base/log.h"
 
+/* Microseconds since a call's start at which each phase of the attempt that decided was over; 0 =
+ * phase not reached or not needed (a kept-alive connection has no dns, connect, tls). */
+struct call_times {
+    uint32_t queue, dns, connect, tls, first_byte, total;
+};
+
 struct access_part {
     struct str name;
     const char *state; /* "ok", "timeout", … */
@@ -43,17 +55,26 @@ struct access_part {
     uint32_t us;       /* from the page's start to the part's end */
     uint64_t bytes;
     unsigned attempts;
+    uint32_t begin_us;       /* from the page's start to the moment in which its inputs were in */
+    struct call_times times; /* of the call that decided */
 };
+
+/* How long each phase of that call took: queue, dns, connect, tls, wait for the first byte,
+ * receive; and what calls took that came before it: those of an `each`, or what a fallback stands
+ * in for. */
+enum { ACCESS_PHASES = 6 };
+uint32_t access_phases(const struct access_part *part, uint32_t lengths_r[ACCESS_PHASES]);
 
 /* Whether a page was sent with all that belongs to it. */
 enum page_completed { PAGE_NONE /* it was no page */, PAGE_COMPLETE, PAGE_DEGRADED };
 
 struct access_record {
-    struct str id, client, user /* who it was found to be */, method,
-        path /* with query, as received */, host, protocol, route, user_agent;
+    struct str id, client, method, path /* with query, as received */, host, protocol, route,
+        user_agent, user /* who it was found to be */, referer;
     int status;        /* 499: the client left */
     uint64_t bytes;    /* of the body sent */
     uint64_t us;       /* from the head's arrival to the last byte's hand-over */
+    uint64_t reply_us; /* to the reply's first; 0 = not known */
     const char *flags; /* "NR", "DC", "UT", …: conventions; "" or NULL = none */
     const struct access_part *parts;
     size_t part_count;
@@ -65,9 +86,18 @@ struct access_record {
 
 struct access_log;
 
-/* to: "stdout", "off" (returns NULL) or a path (opened for append, 0640). NULL with errno set when
- * the file can't be opened. `loops`: how many rings. */
-struct access_log *access_log_open(const char *to, enum log_format format, unsigned loops);
+enum access_format {
+    ACCESS_LOGFMT,
+    ACCESS_JSON,
+    ACCESS_COMBINED,
+    ACCESS_SLOW_LOGFMT,
+    ACCESS_SLOW_JSON
+};
+
+/* to: "stdout", "stderr" (beside log_event()'s lines: one write a line), "off" (returns NULL) or a
+ * path (opened for append, 0640). NULL with errno set when the file can't be opened. `loops`: how
+ * many rings. */
+struct access_log *access_log_open(const char *to, enum access_format format, unsigned loops);
 /* After the last access_log_write(). Writes what is left and ends the thread. When that takes more
  * than two seconds (a pipe that nobody reads) it is given up, logged, and the thread left to the
  * process's end. */

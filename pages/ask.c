@@ -134,6 +134,7 @@ static void deliver(struct ask *ask, struct asker *asker, const struct up_result
                     const struct cache_answer *cached, bool joined)
 {
     struct shared *shared = ask->shared;
+    http_serving(ask->run->request, asker->part->plan->config->name);
     struct answer answer = {.result = result, .shared = joined, .cached = cached};
     if (shared != NULL && shared->placement == asker->placement)
         answer.outcome = shared->outcome;
@@ -360,10 +361,12 @@ void ask_cancel_all(struct page_run *run)
         it->first = NULL;
         if (it->cached != NULL) {
             part->record->attempts += cache_call_attempts(it->cached);
+            part->record->times = cache_call_times(it->cached);
             cache_call_stop(it->cached);
             continue;
         }
         part->record->attempts += up_call_attempts(it->call);
+        part->record->times = up_call_times(it->call);
         up_call_cancel(&it->call);
     }
 }

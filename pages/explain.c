@@ -213,33 +213,13 @@ void page_print_plan(const struct page *page, struct http_request *request, FILE
 
 /* -- a run ------------------------------------------------------------------------------------- */
 
-enum { PHASES = 6, BAR = 40 };
-
-/* How long each phase took, in the order of the columns: queue, dns, connect, tls, wait for the
- * first byte, receive. */
-static void phase_lengths(const struct up_times *times, uint32_t lengths_r[PHASES])
-{
-    const uint32_t ends[PHASES] = {times->queue, times->dns,        times->connect,
-                                   times->tls,   times->first_byte, times->total};
-    uint32_t before = 0;
-    memset(lengths_r, 0, PHASES * sizeof(*lengths_r));
-    for (size_t i = 0; i < PHASES; i++) {
-        if (ends[i] <= before)
-            continue;
-        lengths_r[i] = ends[i] - before;
-        before = ends[i];
-    }
-    if (times->first_byte == 0) { /* no answer: all that is left was waiting for it */
-        lengths_r[PHASES - 2] = lengths_r[PHASES - 1];
-        lengths_r[PHASES - 1] = 0;
-    }
-}
+enum { BAR = 40 };
 
 static void print_phases(const struct part_run *part, FILE *to)
 {
-    uint32_t lengths[PHASES];
-    phase_lengths(&part->times, lengths);
-    for (size_t i = 0; i < PHASES; i++) {
+    uint32_t lengths[ACCESS_PHASES];
+    access_phases(part->record, lengths);
+    for (size_t i = 0; i < ACCESS_PHASES; i++) {
         if (lengths[i] != 0)
             fprintf(to, "  %10.1f", lengths[i] / 1000.0);
         else
@@ -251,19 +231,22 @@ static void print_phases(const struct part_run *part, FILE *to)
 /* scale_us: how long the whole bar is. */
 static void print_bar(const struct part_run *part, uint32_t scale_us, FILE *to)
 {
-    static const char letters[PHASES] = {'q', 'd', 'c', 't', 'f', 'r'};
+    static const char letters[ACCESS_PHASES] = {'q', 'd', 'c', 't', 'f', 'r'};
     char bar[BAR + 1];
     memset(bar, ' ', BAR);
     bar[BAR] = '\0';
-    uint32_t lengths[PHASES];
-    phase_lengths(&part->times, lengths);
-    uint64_t at = part->times.total < part->record->us ? part->record->us - part->times.total : 0;
-    for (uint64_t x = (uint64_t)part->began_us * BAR / scale_us; x < at * BAR / scale_us; x++)
-        if (x < BAR && part->times.total != 0)
+    uint32_t lengths[ACCESS_PHASES];
+    access_phases(part->record, lengths);
+    uint64_t at = part->record->times.total < part->record->us
+                      ? part->record->us - part->record->times.total
+                      : 0;
+    for (uint64_t x = (uint64_t)part->record->begin_us * BAR / scale_us; x < at * BAR / scale_us;
+         x++)
+        if (x < BAR && part->record->times.total != 0)
             bar[x] = '.'; /* calls that came before: of an each, of what a fallback stands in for */
-    if (part->times.total == 0)
-        at = part->began_us;
-    for (size_t i = 0; i < PHASES; i++) {
+    if (part->record->times.total == 0)
+        at = part->record->begin_us;
+    for (size_t i = 0; i < ACCESS_PHASES; i++) {
         uint64_t end = at + lengths[i];
         for (uint64_t x = at * BAR / scale_us; x < end * BAR / scale_us && x < BAR; x++)
             bar[x] = letters[i];
@@ -271,7 +254,7 @@ static void print_bar(const struct part_run *part, uint32_t scale_us, FILE *to)
     }
     /* a call that was cut has no phases, only an end */
     for (uint64_t x = at * BAR / scale_us; x < (uint64_t)part->record->us * BAR / scale_us; x++)
-        if (x < BAR && part->times.total == 0)
+        if (x < BAR && part->record->times.total == 0)
             bar[x] = '.';
     fprintf(to, "  |%s|\n", bar);
 }

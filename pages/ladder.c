@@ -28,7 +28,7 @@ void ladder_count(struct part_run *part, const struct answer *answer)
         part->record->error = answer->failed->error;
         part->detail = answer->failed->detail;
     }
-    part->times = result->times;
+    part->record->times = result->times;
     part->hedged |= result->hedged;
     if (result->retry_in_ms > part->retry_in_ms)
         part->retry_in_ms = result->retry_in_ms;

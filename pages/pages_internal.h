@@ -249,8 +249,6 @@ struct part_run {
                                    are those of the first that failed */
     struct str detail;          /* of a failure */
     struct json_value value;
-    struct up_times times; /* of the call that decided */
-    uint32_t began_us;     /* from the page's start to the moment in which its inputs were in */
     enum part_state state;
     enum part_state failed; /* what its own calls ended in, before anything stood in for it */
     enum part_rung rung;

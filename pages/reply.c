@@ -162,7 +162,7 @@ static struct str failure_detail(const struct page_run *run, const struct part_r
     switch (part->state) {
     case PART_TIMEOUT:
         text_printf(&text, "gave no response within %u ms",
-                    (part->record->us - part->began_us) / 1000);
+                    (part->record->us - part->record->begin_us) / 1000);
         break;
     case PART_OPEN:
         text_printf(&text, "was not asked: its service has failed too often");

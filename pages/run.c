@@ -320,7 +320,7 @@ static void begin(struct part_run *part)
     struct page_run *run = part->run;
     run->waiting &= ~bit_of(part);
     if (plan->awaits != 0) {
-        part->began_us = (uint32_t)(clock_us() - run->started_us);
+        part->record->begin_us = (uint32_t)(clock_us() - run->started_us);
         if (plan->when.parts != 0 && !write_when_holds(part)) {
             skip(part, SKIP_WHEN);
             return;

@@ -83,6 +83,7 @@ void failure_note(struct passage *passage, const struct up_result *result)
     record->state = state_name(result);
     record->error = result->error;
     record->status = result->status;
+    record->times = result->times;
     record->us = (uint32_t)(clock_us() - passage->request->started_us);
     record->bytes = result->wire_bytes;
     record->attempts = result->attempts;
@@ -98,6 +99,7 @@ void failure_note_answer(struct passage *passage)
 {
     struct access_part *record = passage->record;
     record->state = record->status >= 500 ? "error" : "ok";
+    record->times = up_call_times(passage->call);
     record->us = (uint32_t)(clock_us() - passage->request->started_us);
     record->attempts = up_call_attempts(passage->call);
 }

@@ -158,6 +158,7 @@ static void on_head(struct up_stream *stream, int status, const struct up_header
                     size_t count)
 {
     struct passage *passage = passage_of(stream);
+    http_serving(passage->request, STR(""));
     passage->status = passage->record->status = status;
     passage->headers = headers;
     passage->header_count = count;
@@ -206,6 +207,7 @@ static void on_done(struct up_call *call, const struct up_result *result, void *
 {
     struct passage *passage = arg;
     gw_assert(call == passage->call);
+    http_serving(passage->request, STR(""));
     failure_note(passage, result);
     if (result->end == UP_ANSWERED && is_held_back(passage))
         begin(passage);
@@ -253,6 +255,7 @@ static void on_dispose(void *arg)
         passage->request->flags = "DC";
     if (passage->call != NULL) {
         passage->record->attempts = up_call_attempts(passage->call);
+        passage->record->times = up_call_times(passage->call);
         passage->record->us = (uint32_t)(clock_us() - passage->request->started_us);
         up_call_cancel(&passage->call);
     }

@@ -91,6 +91,7 @@ static void wait_in_queue(struct attempt *attempt)
 {
     uint64_t timeout_ms = attempt->lane->upstream->config->queue_timeout_ms;
     uint64_t left_ms = left_before_deadline(attempt);
+    attempt->queued_us = clock_us();
     attempt->step = ATTEMPT_QUEUED;
     timer_start(attempt->lane->client->loop, &attempt->timer,
                 left_ms < timeout_ms ? left_ms : timeout_ms);
@@ -101,7 +102,7 @@ void attempt_start(struct attempt *attempt)
     struct up_call *call = attempt->call;
     struct slots *slots = &call->lane->upstream->slots;
     attempt->lane = call->lane;
-    attempt->began_ms = 0;
+    attempt->began_ms = attempt->added_us = 0;
     attempt->posted = attempt->has_slot = attempt->cut = attempt->new_connection = false;
     attempt->head_complete = attempt->sent = false;
     attempt->flow = (struct flow){.told = false};
@@ -184,8 +185,11 @@ void attempt_admitted(struct message *message)
         timer_stop(client->loop, &attempt->timer); /* queue_timeout */
         attempt->has_slot = true;
     }
+    uint64_t at_us = clock_us();
     *(was_queued ? &attempt->result.times.queue : &attempt->result.times.dns) =
-        since_start(attempt->call, clock_us());
+        since_start(attempt->call, at_us);
+    if (was_queued)
+        count_queued(attempt, at_us);
     attempt->step = was_queued ? ATTEMPT_ADMITTED : ATTEMPT_RESOLVED;
     h2o_linklist_insert(&client->going, &attempt->waiting);
     task_defer(client->loop, &client->task);
@@ -231,6 +235,31 @@ static void read_answer(struct attempt *attempt)
     curl_easy_getinfo(easy, CURLINFO_CONTENT_TYPE, &content_type);
     if (content_type != NULL) /* curl's own text goes with the handle's next call */
         snprintf(attempt->content_type, sizeof(attempt->content_type), "%s", content_type);
+}
+
+struct call_times attempt_times(struct attempt *attempt)
+{
+    struct call_times *times = &attempt->result.times;
+    uint32_t now = since_start(attempt->call, clock_us());
+    switch (attempt->step) {
+    case ATTEMPT_QUEUED:
+        times->queue = now;
+        break;
+    case ATTEMPT_RESOLVING:
+        times->dns = now;
+        break;
+    case ATTEMPT_IN_FLIGHT:
+        read_answer(attempt);
+        if (is_connecting(attempt))
+            *(times->connect == 0 ? &times->connect : &times->tls) = now;
+        else if (times->first_byte == 0)
+            times->first_byte = now;
+        break;
+    default: /* about to go on */
+        break;
+    }
+    times->total = now;
+    return *times;
 }
 
 /* Rises at once and falls slowly, so that one small answer among large ones changes little. */
@@ -349,6 +378,7 @@ static void on_timer(struct timer *timer)
     case ATTEMPT_QUEUED:
         if (!slots_leave(&up->slots, attempt))
             break; /* a slot comes in this very moment */
+        count_queued(attempt, clock_us());
         if (left_before_deadline(attempt) == 0)
             time_out(attempt, "http_response_timeout", "no slot was free in time");
         else
@@ -413,6 +443,7 @@ void attempt_cancel(struct attempt *attempt)
     case ATTEMPT_QUEUED:
         waits_for_message = !slots_leave(&up->slots, attempt);
         attempt->has_slot = waits_for_message;
+        count_queued(attempt, clock_us());
         break;
     case ATTEMPT_RESOLVING:
         waits_for_message = !endpoints_leave(up, attempt);

@@ -66,8 +66,11 @@ enum breaker_answer breaker_ask(struct breaker *breaker, uint64_t now_us)
             break;
         }
         uint64_t probing = (word & ~(uint64_t)(PROBING - 1)) | PROBING | BREAKER_HALF_OPEN;
-        if (atomic_compare_exchange_weak(&breaker->state, &word, probing))
+        bool was_open = state_of(word) == BREAKER_OPEN;
+        if (atomic_compare_exchange_weak(&breaker->state, &word, probing)) {
+            atomic_fetch_add(&breaker->half_opened, was_open);
             return BREAKER_PROBE;
+        }
     }
 }
 
@@ -119,6 +122,7 @@ static bool report_probe(struct breaker *breaker, uint64_t word, enum breaker_re
     if (report == REPORT_GOOD && good_of(word) + 1 >= breaker->limits->probes) {
         atomic_store(&breaker->consecutive, 0);
         atomic_store(&breaker->state, word_of(BREAKER_CLOSED, now_us));
+        atomic_fetch_add(&breaker->closed, 1);
         return true;
     }
     uint64_t next = word & ~(uint64_t)PROBING;

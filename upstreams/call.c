@@ -3,7 +3,7 @@
  *                turn    has a slot   ended well   ended badly   timer
  *   STARTED      ask
  *   TRYING               watch        settle       try_again     hedge
- *   HEDGED               count        settle       wait_for_other
+ *   HEDGED               count_second settle       wait_for_other
  *   RESTING                                                      ask
  *
  *   ask             the breaker; then an attempt -> TRYING, or the call is over -> DONE
@@ -111,7 +111,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     bool has_body = request->body.p != NULL || (call->stream != NULL && call->stream->read != NULL);
     call->repeatable = request->repeatable || (request->method == NULL && !has_body);
     call->wants_headers = request->wants_headers || call->stream != NULL;
-    call->was_read = false;
+    call->was_read = call->hedging = false;
     call->may_hedge = call->repeatable && call->stream == NULL &&
                       (up->rules.hedge_by_p95 || up->rules.hedge_after_ms != 0);
     call->method = request->method == NULL && has_body ? "GET" : request->method;
@@ -198,14 +198,24 @@ static void drop(struct attempt *attempt, enum breaker_report verdict)
 {
     if (!attempt_runs(attempt))
         return;
+    uint64_t at_us = clock_us();
+    count_attempt(attempt, verdict == REPORT_BAD ? "http_response_timeout" : "cancelled", at_us);
     attempt_cancel(attempt);
-    report(attempt, verdict, clock_us());
+    report(attempt, verdict, at_us);
+}
+
+static void end_hedge(struct up_call *call, struct str winner)
+{
+    if (call->hedging)
+        count_hedge(call->lane->upstream, winner);
+    call->hedging = false;
 }
 
 static void finish(struct up_call *call)
 {
     struct up_result *result = &call->best->result;
     timer_stop(call->lane->client->loop, &call->timer);
+    end_hedge(call, STR("none"));
     for (size_t i = 0; i < COUNT(call->attempts); i++)
         drop(&call->attempts[i], REPORT_NOTHING);
     call->step = CALL_DONE;
@@ -263,6 +273,12 @@ static void count(struct up_call *call, struct attempt *unused)
     (void)unused;
     if (call->made++ == 0)
         window_count(&call->lane->upstream->window, COUNT_CALLS, now_us(call));
+}
+
+static void count_second(struct up_call *call, struct attempt *second)
+{
+    call->hedging = true;
+    count(call, second);
 }
 
 static void watch(struct up_call *call, struct attempt *first)
@@ -333,8 +349,12 @@ static bool may_try_again(struct up_call *call, uint64_t *wait_us_r)
         return false; /* nobody said how long it may take; not for hours */
     look_at_usual(lane, at_us);
     *wait_us_r = wait_us;
-    return backoff_fits(at_us, wait_us, lane->median_us, deadline_us) &&
-           budget_take(&up->window, COUNT_RETRIES, limits->budget, limits->budget_floor, at_us);
+    if (!backoff_fits(at_us, wait_us, lane->median_us, deadline_us))
+        return false;
+    bool allowed =
+        budget_take(&up->window, COUNT_RETRIES, limits->budget, limits->budget_floor, at_us);
+    allowed ? count_retry(up, &best->result) : count_retry_denied(up);
+    return allowed;
 }
 
 static void try_again(struct up_call *call, struct attempt *failed)
@@ -345,6 +365,7 @@ static void try_again(struct up_call *call, struct attempt *failed)
         finish(call);
         return;
     }
+    end_hedge(call, STR("none"));
     call->step = CALL_RESTING;
     call->may_hedge = false;
     timer_start(call->lane->client->loop, &call->timer, (wait_us + 999) / 1000);
@@ -353,6 +374,7 @@ static void try_again(struct up_call *call, struct attempt *failed)
 static void settle(struct up_call *call, struct attempt *winner)
 {
     struct lane *lane = call->lane;
+    end_hedge(call, winner->is_hedge ? STR("hedge") : STR("first"));
     if (winner->is_hedge) {
         /* The first one would have taken at least as long as it had. Left out, it would make the
          * percentile that hedging goes by fall with each hedge. */
@@ -374,7 +396,7 @@ typedef void step_fn(struct up_call *call, struct attempt *attempt);
 static step_fn *const steps[][CALL_EVENTS] = {
     [CALL_STARTED] = {[TURN] = ask},
     [CALL_TRYING] = {[BEGAN] = watch, [GOOD] = settle, [BAD] = try_again, [TIMER] = hedge},
-    [CALL_HEDGED] = {[BEGAN] = count, [GOOD] = settle, [BAD] = wait_for_other},
+    [CALL_HEDGED] = {[BEGAN] = count_second, [GOOD] = settle, [BAD] = wait_for_other},
     [CALL_RESTING] = {[TIMER] = ask},
 };
 
@@ -432,6 +454,7 @@ void call_attempt_over(struct attempt *attempt)
     bool is_good =
         verdict == REPORT_GOOD && !rules_try_again(&lane->upstream->rules, &attempt->result);
     report(attempt, verdict, at_us);
+    count_attempt(attempt, NULL, at_us);
     if (verdict == REPORT_GOOD)
         latency_add(&lane->latency,
                     took_us(attempt, attempt->flow.told ? attempt->flow.told_us : at_us), at_us);
@@ -459,6 +482,15 @@ unsigned up_call_attempts(const struct up_call *call)
     return call->made;
 }
 
+struct call_times up_call_times(struct up_call *call)
+{
+    struct call_times times = {.total = since_start(call, clock_us())};
+    for (size_t i = 0; i < COUNT(call->attempts); i++)
+        if (attempt_runs(&call->attempts[i]))
+            times = attempt_times(&call->attempts[i]);
+    return times;
+}
+
 void up_call_resume(struct up_call *call)
 {
     for (size_t i = 0; i < COUNT(call->attempts); i++)
@@ -483,6 +515,7 @@ void up_call_cancel(struct up_call **call_p)
         struct attempt *attempt = &call->attempts[i];
         drop(attempt, is_late && had_its_time(attempt, at_us) ? REPORT_BAD : REPORT_NOTHING);
     }
+    end_hedge(call, STR("none"));
     h2o_linklist_unlink(&call->all);
     call->step = CALL_GONE;
     free_when_gone(call);

@@ -60,6 +60,7 @@ void lane_add(struct lane *lane, struct attempt *attempt)
     attempt->handle = handle;
     handle_prepare(handle, lane, attempt);
     lane->busy++;
+    count_here(&lane->transfers, 1);
     lane->streaming += attempt->call->stream != NULL;
     gw_assert(curl_multi_add_handle(lane->multi, handle->easy) == CURLM_OK);
 }
@@ -70,6 +71,7 @@ void lane_remove(struct lane *lane, struct attempt *attempt, bool failed)
     attempt->handle = NULL;
     handle->attempt = NULL;
     lane->busy--;
+    count_here(&lane->transfers, -1);
     lane->streaming -= attempt->call->stream != NULL;
     if (h2o_linklist_is_linked(&attempt->waiting)) /* stirred, or dropped */
         h2o_linklist_unlink(&attempt->waiting);

@@ -41,7 +41,10 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     struct handle *handle = arg;
     if (handle->attempt->step == ATTEMPT_GONE || !attempt_connects(handle->attempt))
         return CURL_SOCKET_BAD;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0)
+        sockets_opened(handle->attempt->lane, fd);
+    return fd;
 }
 
 /* Of a kept-alive connection curl says nothing when the answer's first bytes are there before it

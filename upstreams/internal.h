@@ -7,6 +7,7 @@
  *   endpoints.c what they come to now; which one an attempt gets
  *   checks.c    each of them asked now and then whether it is well
  *   status.c    all of this for people: `GET /upstreams`
+ *   metrics.c   and for Prometheus
  *   client.c    a loop's curl multis and pools; the turn's work in one task
  *   sockets.c   curl's sockets: which are watched, which are idle, which are held
  *   handle.c    curl's easy handles, one for each attempt in flight
@@ -31,6 +32,7 @@
 #include <curl/curl.h>
 #include <h2o/linklist.h>
 #include <openssl/ssl.h>
+#include "observe/metrics.h"
 #include "upstreams/policy.h"
 #include "upstreams/upstreams.h"
 
@@ -214,6 +216,8 @@ void rules_read(struct rules *rules, const struct config *config, const struct c
                 struct diag *diag);
 /* Whether what an attempt came to is among what is tried again. */
 bool rules_try_again(const struct rules *rules, const struct up_result *result);
+/* Which of them: the word, or the status in digits, into `text_r` when that has to be made. */
+struct str rules_reason(const struct up_result *result, char text_r[4]);
 
 /* -- upstreams ----------------------------------------------------------------------------------
  */
@@ -225,7 +229,9 @@ struct upstream {
     CURLU *curl_url; /* scheme://host[:port]/: what curl connects to. Only read: any thread */
     bool is_tls;
     char *socket_path; /* unix socket; or NULL */
-    char *prefix;      /* "" or "/v1": goes before each target */
+    char *server;      /* host of the URL, or the socket's path */
+    char server_port[sizeof("65535")];
+    char *prefix; /* "" or "/v1": goes before each target */
     size_t prefix_length;
     char *lines; /* "\r\nName: value" for each header that every request has; see request.c */
     size_t lines_length;
@@ -290,6 +296,13 @@ struct lane {
     uint32_t idle_count;
     uint32_t busy;              /* handles in the multi */
     uint32_t streaming;         /* of them streamed calls' */
+    _Atomic uint32_t transfers; /* in the multi, for others to read */
+    _Atomic uint32_t sockets;   /* that are open, likewise */
+    struct {                    /* where the last plain GET was counted */
+        int status;
+        const char *error;
+        struct metric_series *series;
+    } counted;
     long max_connects;          /* what the multi was told last */
     uint32_t answer_size;       /* bytes that an answer takes lately, headers included */
     struct latency latency;     /* of answers, as this loop saw them */
@@ -338,6 +351,8 @@ void sockets_close(struct up_client *client); /* after the multis are gone */
  * up_client, since a connection outlives the handle that opened it. */
 int sockets_watch(CURL *easy, curl_socket_t fd, int what, void *lane, void *unused);
 int sockets_close_one(void *client, curl_socket_t fd);
+/* curl has a new one, for a call. */
+void sockets_opened(struct lane *lane, curl_socket_t fd);
 /* A streamed call's transfer is over and its connection perhaps back with curl, which doesn't say
  * so of one that was paused to the end. */
 void sockets_adopt(struct lane *lane, struct attempt *attempt);
@@ -423,7 +438,8 @@ struct attempt {
     uint64_t began_ms;         /* when it had its slot, on the loop's clock */
     uint64_t deadline_ms;   /* of the attempt, likewise; of a streamed one until its head is in */
     uint64_t connect_by_ms; /* when new_connection */
-    uint64_t added_us;      /* clock_us() of the handing over to curl */
+    uint64_t added_us;      /* clock_us() of the handing over to curl; 0 = not yet */
+    uint64_t queued_us;     /* of the standing in the queue */
     h2o_linklist_t waiting; /* in the one list where it waits in this step */
     struct message message;
     uint64_t retry_after_us; /* what the answer's Retry-After says */
@@ -446,6 +462,8 @@ static inline bool attempt_runs(const struct attempt *attempt)
 {
     return attempt->step != ATTEMPT_IDLE && attempt->step != ATTEMPT_GONE;
 }
+/* Of one that runs: how far it has come. */
+struct call_times attempt_times(struct attempt *attempt);
 void attempt_set_timer(struct attempt *attempt); /* in flight: to when it ends at the latest */
 void attempt_drop(struct attempt *attempt);      /* gone while in flight: out of curl */
 void attempt_admitted(struct message *message);  /* let out of a room */
@@ -498,6 +516,7 @@ struct up_call {
     bool once;      /* curl must not send it anew, though a kept-alive connection ended under it */
     bool was_read;  /* some of a streamed call's body: it can't be tried again */
     bool may_hedge; /* it has had no second attempt beside the first */
+    bool hedging;   /* it had one, and neither has won yet */
     unsigned made, retries; /* attempts that got a slot; retries that were decided */
     struct lane *lane;
     up_done_fn *done;
@@ -557,6 +576,23 @@ bool is_target(struct str target);
 struct checks *checks_create(struct up_client *client);
 void checks_destroy(struct checks **checks);
 void check_ended(struct check *check, CURLcode code); /* curl is done with it */
+
+/* -- metrics.c: what loops count of calls --------------------------------------------------------
+ */
+
+/* It got a slot, or gave up. */
+void count_queued(const struct attempt *attempt, uint64_t at_us);
+/* It is over, after it had a slot. error: NULL = that of its result. */
+void count_attempt(struct attempt *attempt, const char *error, uint64_t at_us);
+void count_retry(const struct upstream *up, const struct up_result *failed);
+void count_retry_denied(const struct upstream *up);
+void count_hedge(const struct upstream *up, struct str winner);
+/* For the loop's own numbers that other threads read. */
+static inline void count_here(_Atomic uint32_t *number, int n)
+{
+    uint32_t before = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, before + (uint32_t)n, memory_order_relaxed);
+}
 
 /* -- outcomes ------------------------------------------------------------------------------------
  */

@@ -62,8 +62,8 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN }; /* as gw
 struct breaker {
     const struct config_breaker *limits;
     _Atomic uint64_t state; /* private to breaker.c: enum breaker_state and what goes with it */
-    _Atomic uint32_t consecutive; /* failures, while closed */
-    _Atomic uint32_t opened;      /* how often, ever */
+    _Atomic uint32_t consecutive;                 /* failures, while closed */
+    _Atomic uint32_t opened, half_opened, closed; /* how often, ever */
 };
 void breaker_init(struct breaker *breaker, const struct config_breaker *limits);
 

@@ -3,6 +3,8 @@
  * number. */
 #include "upstreams/internal.h"
 
+#include <stdio.h>
+
 static const struct {
     const char *word;
     enum reason reason;
@@ -79,6 +81,17 @@ void rules_read(struct rules *rules, const struct config *config, const struct c
     *rules = (struct rules){.reasons = 0};
     read_retry_on(rules, config, &up->retry.on, diag);
     read_hedge_after(rules, config, up, diag);
+}
+
+struct str rules_reason(const struct up_result *result, char text_r[4])
+{
+    if (result->end == UP_ANSWERED)
+        return (struct str){text_r, (size_t)snprintf(text_r, 4, "%d", result->status % 1000)};
+    uint8_t reason = outcome_meaning(result).reason;
+    for (size_t i = 0; i < COUNT(reasons); i++)
+        if (reason == reasons[i].reason)
+            return str_from(reasons[i].word);
+    return STR("");
 }
 
 bool rules_try_again(const struct rules *rules, const struct up_result *result)

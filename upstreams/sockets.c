@@ -22,6 +22,7 @@ enum { EVENTS = 256 };
 struct watch {
     struct lane *lane;
     uint8_t wanted, armed;
+    bool is_counted;         /* in lane.sockets */
     struct attempt *held_by; /* wanted for nothing, but in use: its transfer is paused */
 };
 
@@ -141,9 +142,18 @@ void sockets_adopt(struct lane *lane, struct attempt *attempt)
     watch_idle(lane->client, fd);
 }
 
+void sockets_opened(struct lane *lane, curl_socket_t fd)
+{
+    *watch_of(lane->client, fd) = (struct watch){.lane = lane, .is_counted = true};
+    count_here(&lane->sockets, 1);
+}
+
 int sockets_close_one(void *arg, curl_socket_t fd)
 {
     struct up_client *client = arg;
+    const struct watch *watch = watch_of(client, fd);
+    if (watch->is_counted)
+        count_here(&watch->lane->sockets, -1);
     *watch_of(client, fd) = (struct watch){0}; /* close() takes it out of the epoll set */
     return close(fd);
 }

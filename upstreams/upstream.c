@@ -3,6 +3,7 @@
  * afterwards, but for the slots and the names, which guard themselves. */
 #include "upstreams/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
 #include <h2o/memory.h>
@@ -117,8 +118,9 @@ static const char *read_http_url(struct upstreams *ups, struct upstream *up, str
     char *port = sure_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
     if (up->config->addresses.count == 0)
         address_of_url(ups, up, host, (uint16_t)strtoul(port, NULL, 10));
+    snprintf(up->server_port, sizeof(up->server_port), "%s", port);
+    up->server = host;
     free(port);
-    free(host);
 
     up->prefix = sure_part(url, CURLUPART_PATH, 0);
     strip_slashes(up->prefix);
@@ -143,6 +145,7 @@ static const char *read_unix_url(struct upstreams *ups, struct upstream *up, str
         return "the path of a unix socket has at most 107 bytes";
     up->url = copy(text.p, text.n);
     up->socket_path = copy(text.p + 5, text.n - 5);
+    up->server = copy(text.p + 5, text.n - 5);
     address_of_url(ups, up, text.p, 0);
     up->prefix = copy("", 0);
     curl_url_set(up->curl_url, CURLUPART_URL, "http://localhost/", 0);
@@ -399,6 +402,7 @@ void upstreams_destroy(struct upstreams **ups_p)
         free(up->stream_lines);
         X509_STORE_free(up->trusted);
         free(up->url);
+        free(up->server);
         free(up->prefix);
         free(up->socket_path);
     }

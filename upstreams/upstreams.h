@@ -21,6 +21,7 @@
 #include "base/loop.h"
 #include "base/offload.h"
 #include "config/config.h"
+#include "observe/observe.h"
 
 struct upstreams;
 struct upstream;
@@ -118,12 +119,6 @@ enum up_end {
     UP_OPEN      /* the upstream's breaker is open: nothing was asked */
 };
 
-/* Microseconds since up_call_start() at which each phase of the attempt that decided was over; 0 =
- * phase not reached or not needed (a kept-alive connection has no dns, connect, tls). */
-struct up_times {
-    uint32_t queue, dns, connect, tls, first_byte, total;
-};
-
 struct up_result {
     enum up_end end;
     const char *error; /* RFC 9209 error token ("connection_refused"); NULL when UP_ANSWERED */
@@ -134,13 +129,13 @@ struct up_result {
     const struct up_header *headers; /* when wanted, or streamed; as long as body. As they came:
                                         Content-Encoding and Content-Length are the coded body's */
     size_t header_count;
-    uint64_t wire_bytes;  /* of the body, as it came */
-    unsigned attempts;    /* that got a slot, retries and hedges included; 0 = UP_SHED, UP_OPEN,
-                             or the deadline passed in the queue */
-    bool hedged;          /* the answer is the second call's */
-    bool reused;          /* a kept-alive connection */
-    uint32_t retry_in_ms; /* UP_OPEN: until the breaker tries again; 0 = it is trying */
-    struct up_times times;
+    uint64_t wire_bytes;     /* of the body, as it came */
+    unsigned attempts;       /* that got a slot, retries and hedges included; 0 = UP_SHED, UP_OPEN,
+                                or the deadline passed in the queue */
+    bool hedged;             /* the answer is the second call's */
+    bool reused;             /* a kept-alive connection */
+    uint32_t retry_in_ms;    /* UP_OPEN: until the breaker tries again; 0 = it is trying */
+    struct call_times times; /* since up_call_start() */
 };
 
 typedef void up_done_fn(struct up_call *call, const struct up_result *result, void *arg);
@@ -151,6 +146,9 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
                               up_done_fn *done, void *arg);
 /* Before done(): how many attempts it has made so far, as up_result counts them. */
 unsigned up_call_attempts(const struct up_call *call);
+/* Likewise, how far it has come: what its last attempt is waiting for counts as taking until now.
+ */
+struct call_times up_call_times(struct up_call *call);
 /* Of a streamed call that paused: bytes of the answer can be taken again, or there are some of the
  * request's body. What follows from it happens at the end of the turn. Nothing does when the call
  * isn't paused, or over but not released. */

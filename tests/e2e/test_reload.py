@@ -122,6 +122,9 @@ def test_with_an_error_the_old_one_stays(site):
     (event,) = site.events("configuration not reloaded: the old one stays")
     assert 'unknown key "timeot"' in event["why"] and event["level"] == "error"
     assert (status(one.url + "/one"), status(one.url + "/two")) == (200, 404)
+    numbers = httpx.get(one.admin + "/metrics", trust_env=False).text
+    assert "\ngw_config_last_reload_successful 0\n" in numbers
+    assert "\ngw_config_generation 1\n" in numbers
 
     site.write("this is not TOML")
     one.process.send_signal(signal.SIGHUP)
@@ -130,6 +133,9 @@ def test_with_an_error_the_old_one_stays(site):
     assert site.reload().status_code == 422
     assert status(one.url + "/one") == 200
     assert site.reload(site.header() + site.pages("/two")).status_code == 200
+    numbers = httpx.get(one.admin + "/metrics", trust_env=False).text
+    assert "\ngw_config_last_reload_successful 1\n" in numbers
+    assert "\ngw_config_generation 2\n" in numbers
 
 
 def test_an_address_that_is_taken_changes_nothing(site):

@@ -177,8 +177,9 @@ int main(int argc, char **argv)
         .admin = {.listen = str_from(argc > 2 ? argv[2] : ""),
                   .control = str_from(argc > 3 ? argv[3] : "")},
     };
-    struct access_log *access =
-        getenv("ACCESS_LOG") != NULL ? access_log_open(getenv("ACCESS_LOG"), LOG_LOGFMT, 1) : NULL;
+    struct access_log *access = getenv("ACCESS_LOG") != NULL
+                                    ? access_log_open(getenv("ACCESS_LOG"), ACCESS_LOGFMT, 1)
+                                    : NULL;
     log_setup(LOG_INFO, LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
     struct http_server *server = http_server_create(&config, NULL, NULL, access, NULL, diag);

@@ -48,12 +48,12 @@ static struct access_record full_record(void)
     };
 }
 
-static struct str format_line(enum log_format format, const struct access_record *record)
+static struct str format_line(enum access_format format, const struct access_record *record)
 {
     static char line[1 << 20];
     struct access_stamp stamp = {0};
     access_stamp_set(&stamp, moment);
-    size_t bound = access_line_bound(record);
+    size_t bound = access_line_bound(format, record);
     assert_true(bound < sizeof(line));
     memset(line + bound, 'x', 1);
     char *end = access_line_write(line, format, &stamp, record);
@@ -62,7 +62,7 @@ static struct str format_line(enum log_format format, const struct access_record
     return (struct str){line, (size_t)(end - line)};
 }
 
-static void check_line(enum log_format format, const struct access_record *record,
+static void check_line(enum access_format format, const struct access_record *record,
                        const char *expected)
 {
     struct str line = format_line(format, record);
@@ -76,7 +76,7 @@ static void test_every_field_has_its_place(void **state)
     (void)state;
     struct access_record record = full_record();
     check_line(
-        LOG_JSON, &record,
+        ACCESS_JSON, &record,
         "{\"ts\":\"" MOMENT "\",\"id\":\"7f3c\",\"client\":\"203.0.113.7\","
         "\"user\":\"basic:ada\",\"method\":\"GET\",\"path\":\"/?user=7\",\"host\":\"shop.example\","
         "\"protocol\":\"HTTP/2\",\"route\":\"home\",\"status\":200,\"bytes\":3412,"
@@ -85,7 +85,7 @@ static void test_every_field_has_its_place(void **state)
         "\"bytes\":1131,\"attempts\":1},"
         "{\"name\":\"recco\",\"state\":\"timeout\",\"ms\":800.114,\"bytes\":0,"
         "\"attempts\":2,\"error\":\"http_response_timeout\"}]}\n");
-    check_line(LOG_LOGFMT, &record,
+    check_line(ACCESS_LOGFMT, &record,
                "ts=" MOMENT " id=7f3c client=203.0.113.7 user=basic:ada method=GET "
                "path=\"/?user=7\" host=shop.example protocol=HTTP/2 route=home status=200 "
                "bytes=3412 ms=800.901 "
@@ -99,9 +99,9 @@ static void test_a_field_without_a_value_is_left_out(void **state)
 {
     (void)state;
     struct access_record record = {.status = 400, .us = 7, .flags = ""};
-    check_line(LOG_JSON, &record,
+    check_line(ACCESS_JSON, &record,
                "{\"ts\":\"" MOMENT "\",\"status\":400,\"bytes\":0,\"ms\":0.007}\n");
-    check_line(LOG_LOGFMT, &record, "ts=" MOMENT " status=400 bytes=0 ms=0.007\n");
+    check_line(ACCESS_LOGFMT, &record, "ts=" MOMENT " status=400 bytes=0 ms=0.007\n");
 }
 
 static void test_no_byte_ends_a_line_or_begins_a_field(void **state)
@@ -142,10 +142,10 @@ static void test_no_byte_ends_a_line_or_begins_a_field(void **state)
                  "{\"ts\":\"" MOMENT "\",\"path\":\"%s\",\"status\":200,\"bytes\":0,"
                  "\"ms\":0.000}\n",
                  cases[i].json);
-        check_line(LOG_JSON, &record, expected);
+        check_line(ACCESS_JSON, &record, expected);
         snprintf(expected, sizeof(expected), "ts=" MOMENT " path=%s status=200 bytes=0 ms=0.000\n",
                  cases[i].logfmt);
-        check_line(LOG_LOGFMT, &record, expected);
+        check_line(ACCESS_LOGFMT, &record, expected);
     }
 }
 
@@ -154,10 +154,10 @@ static void test_a_part_name_cannot_break_a_key(void **state)
     (void)state;
     struct access_part part = {.name = STR("a b=\"\n"), .state = "ok"};
     struct access_record record = {.parts = &part, .part_count = 1};
-    check_line(LOG_LOGFMT, &record,
+    check_line(ACCESS_LOGFMT, &record,
                "ts=" MOMENT " status=0 bytes=0 ms=0.000 part.a_b___.state=ok "
                "part.a_b___.ms=0.000 part.a_b___.bytes=0 part.a_b___.attempts=0\n");
-    check_line(LOG_JSON, &record,
+    check_line(ACCESS_JSON, &record,
                "{\"ts\":\"" MOMENT "\",\"status\":0,\"bytes\":0,\"ms\":0.000,\"parts\":["
                "{\"name\":\"a b=\\\"\\n\",\"state\":\"ok\",\"ms\":0.000,\"bytes\":0,"
                "\"attempts\":0}]}\n");
@@ -182,7 +182,7 @@ static void test_a_value_is_cut_between_characters(void **state)
         for (size_t k = 0; k < cases[i].count; k++)
             memcpy(value + k * unit, cases[i].unit, unit);
         struct access_record record = {.path = {value, unit * cases[i].count}};
-        struct str line = format_line(LOG_JSON, &record);
+        struct str line = format_line(ACCESS_JSON, &record);
         const char *after = memmem(line.p, line.n, "\",\"status\"", 10);
         size_t start = sizeof("{\"ts\":\"" MOMENT "\",\"path\":\"") - 1;
         assert_non_null(after);
@@ -214,6 +214,9 @@ static void test_the_longest_line_stays_within_its_bound(void **state)
                                    .protocol = value,
                                    .route = value,
                                    .user_agent = value,
+                                   .user = value,
+                                   .referer = value,
+                                   .reply_us = UINT64_MAX,
                                    .status = -1,
                                    .bytes = UINT64_MAX,
                                    .us = UINT64_MAX,
@@ -221,10 +224,20 @@ static void test_the_longest_line_stays_within_its_bound(void **state)
                                    .parts = &part,
                                    .part_count = 1};
     /* format_line() checks the bound. */
-    struct str json = format_line(LOG_JSON, &record);
+    struct str json = format_line(ACCESS_JSON, &record);
     assert_true(json.n > 12 * 6 * 2048);
-    struct str logfmt = format_line(LOG_LOGFMT, &record);
+    struct str logfmt = format_line(ACCESS_LOGFMT, &record);
     assert_true(logfmt.n > 17 * 2048);
+    part.begin_us = UINT32_MAX / 2; /* of what can't be, each phase is as long as it gets */
+    part.times = (struct call_times){.queue = 1,
+                                     .dns = 2,
+                                     .connect = 3,
+                                     .tls = 4,
+                                     .first_byte = UINT32_MAX / 4,
+                                     .total = UINT32_MAX / 2 - 1};
+    assert_true(format_line(ACCESS_SLOW_JSON, &record).n > json.n);
+    assert_true(format_line(ACCESS_SLOW_LOGFMT, &record).n > logfmt.n + 8 * 2048);
+    assert_true(format_line(ACCESS_COMBINED, &record).n > 7 * 4 * 2048);
 }
 
 static void test_time_moves_on(void **state)
@@ -254,7 +267,7 @@ static void test_time_moves_on(void **state)
 static void test_off_is_no_log(void **state)
 {
     (void)state;
-    struct access_log *log = access_log_open("off", LOG_JSON, 1);
+    struct access_log *log = access_log_open("off", ACCESS_JSON, 1);
     assert_null(log);
     access_log_write(log, 0, &(struct access_record){0});
     assert_int_equal(access_log_dropped(log), 0);
@@ -264,9 +277,9 @@ static void test_off_is_no_log(void **state)
 static void test_a_file_that_cannot_be_opened_says_why(void **state)
 {
     (void)state;
-    assert_null(access_log_open("/nowhere/access.log", LOG_JSON, 1));
+    assert_null(access_log_open("/nowhere/access.log", ACCESS_JSON, 1));
     assert_int_equal(errno, ENOENT);
-    assert_null(access_log_open("/", LOG_JSON, 1));
+    assert_null(access_log_open("/", ACCESS_JSON, 1));
     assert_int_equal(errno, EISDIR);
 }
 
@@ -329,7 +342,7 @@ static void test_loops_lose_nothing_up_to_the_close(void **state)
     (void)state;
     enum { LOOPS = 4, LINES = 1500 }; /* a loop's fit into its ring, if nobody reads at all */
     char *path = temporary_path();
-    struct access_log *log = access_log_open(path, LOG_LOGFMT, LOOPS);
+    struct access_log *log = access_log_open(path, ACCESS_LOGFMT, LOOPS);
     assert_non_null(log);
     pthread_t threads[LOOPS];
     struct writer writers[LOOPS];
@@ -356,7 +369,7 @@ static void test_laps_of_the_ring_lose_nothing(void **state)
     (void)state;
     enum { LINES = 40000 }; /* some ten laps */
     char *path = temporary_path();
-    struct access_log *log = access_log_open(path, LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open(path, ACCESS_LOGFMT, 1);
     for (unsigned i = 0; i < LINES; i++) {
         char id[32];
         snprintf(id, sizeof(id), "0.%u", i);
@@ -397,7 +410,7 @@ static void test_bursts_after_quiet_find_the_whole_ring(void **state)
 {
     (void)state;
     char *path = temporary_path();
-    struct access_log *log = access_log_open(path, LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open(path, ACCESS_LOGFMT, 1);
     char agent[2000];
     memset(agent, 'a', sizeof(agent));
     struct access_record burst = {.user_agent = {agent, sizeof(agent)}, .status = 200};
@@ -424,7 +437,7 @@ static void test_a_line_is_written_without_a_close(void **state)
     (void)state;
     char *path = temporary_path();
     struct stat st;
-    struct access_log *log = access_log_open(path, LOG_JSON, 2);
+    struct access_log *log = access_log_open(path, ACCESS_JSON, 2);
     /* Several naps: each line finds the writer asleep or about to be. */
     off_t size = 0;
     for (int i = 0; i < 20; i++) {
@@ -494,7 +507,7 @@ static void test_a_full_ring_drops_whole_lines_and_counts_them(void **state)
     int kept = dup(STDOUT_FILENO);
     fflush(stdout);
     struct named_pipe p = open_pipe();
-    struct access_log *log = access_log_open(p.path, LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open(p.path, ACCESS_LOGFMT, 1);
     assert_non_null(log);
     close(p.ends[1]);
     check_full_ring(log, p.ends[0]);
@@ -511,7 +524,7 @@ static void test_a_full_ring_on_a_nonblocking_stdout(void **state)
     fcntl(p.ends[1], F_SETFL, O_WRONLY | O_NONBLOCK);
     dup2(p.ends[1], STDOUT_FILENO);
     close(p.ends[1]);
-    struct access_log *log = access_log_open("stdout", LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open("stdout", ACCESS_LOGFMT, 1);
     assert_non_null(log);
     check_full_ring(log, p.ends[0]);
     dup2(kept, STDOUT_FILENO);
@@ -522,7 +535,7 @@ static void test_closing_does_not_wait_for_a_reader_that_never_reads(void **stat
 {
     (void)state;
     struct named_pipe p = open_pipe();
-    struct access_log *log = access_log_open(p.path, LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open(p.path, ACCESS_LOGFMT, 1);
     struct writer writer = {.log = log, .lines = 2000, .padding = 256};
     write_lines(&writer);
     static struct access_log *abandoned; /* stays reachable: the thread still holds it */
@@ -538,7 +551,7 @@ static void test_closing_does_not_wait_for_a_reader_that_never_reads(void **stat
 static void test_a_destination_that_fails_costs_lines_only(void **state)
 {
     (void)state;
-    struct access_log *log = access_log_open("/dev/full", LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open("/dev/full", ACCESS_LOGFMT, 1);
     assert_non_null(log);
     struct writer writer = {.log = log, .lines = 100};
     write_lines(&writer);
@@ -548,7 +561,7 @@ static void test_a_destination_that_fails_costs_lines_only(void **state)
     access_log_close(&log);
 
     struct named_pipe p = open_pipe();
-    log = access_log_open(p.path, LOG_LOGFMT, 1);
+    log = access_log_open(p.path, ACCESS_LOGFMT, 1);
     close(p.ends[0]);
     writer.log = log;
     write_lines(&writer);
@@ -564,7 +577,7 @@ static void test_a_line_torn_by_a_full_disk_does_not_spoil_the_next(void **state
     (void)state;
     static const char line[] = "ts=" MOMENT " id=x status=200 bytes=0 ms=0.000\n";
     char *path = temporary_path();
-    struct access_log *log = access_log_open(path, LOG_LOGFMT, 1);
+    struct access_log *log = access_log_open(path, ACCESS_LOGFMT, 1);
     struct access_record record = {.id = STR("x"), .status = 200};
     struct rlimit before;
     getrlimit(RLIMIT_FSIZE, &before);
@@ -598,7 +611,7 @@ static void test_a_line_longer_than_the_ring_is_dropped(void **state)
     static struct access_part many[10000];
     for (size_t i = 0; i < COUNT(many); i++)
         many[i] = parts[0];
-    struct access_log *log = access_log_open("/dev/null", LOG_JSON, 1);
+    struct access_log *log = access_log_open("/dev/null", ACCESS_JSON, 1);
     access_log_write(log, 0, &(struct access_record){.parts = many, .part_count = COUNT(many)});
     assert_int_equal(access_log_dropped(log), 1);
     access_log_close(&log);

@@ -194,6 +194,8 @@ static void same_config(const struct config *a, const struct config *b)
     assert_int_equal(a->log.level, b->log.level);
     assert_int_equal(a->log.format, b->log.format);
     same_str(a->log.access, b->log.access);
+    assert_int_equal(a->log.access_format, b->log.access_format);
+    assert_int_equal(a->log.slow_ms, b->log.slow_ms);
     assert_int_equal(a->upstream_count, b->upstream_count);
     for (size_t i = 0; i < a->upstream_count; i++)
         same_upstream(&a->upstreams[i], &b->upstreams[i]);
@@ -249,6 +251,7 @@ static const char everything[] =
     "[tls.certificates.a]\ncertificate = 'a.pem'\nkey = '/a.key'\n"
     "[admin]\nlisten = ''\ncontrol = 'unix:${GATEWAY_DATA:-data}/c.sock'\n"
     "[log]\nlevel = '${GW_LEVEL:-debug}'\nformat = 'json'\naccess = 'a$${b}.log'\n"
+    "access_format = 'combined'\nslow = '3s'\n"
     "[upstreams.z]\nurl = 'http://u:${GW_PASSWORD}@z/'\ntimeout = '1001ms'\nmax_body = '1537'\n"
     "forward_headers = []\n"
     "[upstreams.z.set_headers]\nX-Two = '2'\nAuthorization = 'Bearer ${GW_TOKEN}'\n"
@@ -345,7 +348,9 @@ static void test_every_value_is_printed_and_no_secret(void **state)
         "\n[tls.certificates.a]\ncertificate = \"" DIR "/a.pem\"\n",
         "\nlisten  = \"\" ",
         "\ncontrol = \"unix:${GATEWAY_DATA:-data}/c.sock\" ",
-        "\naccess = \"" DIR "/a$${b}.log\" ",
+        "\naccess        = \"" DIR "/a$${b}.log\" ",
+        "\naccess_format = \"combined\" ",
+        "\nslow          = \"3s\" ",
         "\nurl                 = \"http://u:${GW_PASSWORD}@z/\" ",
         "\nmax_body            = \"1537B\" ",
         "\nforward_headers     = [] ",

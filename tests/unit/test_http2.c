@@ -175,7 +175,7 @@ static int setup(void **state)
     };
     strcpy(it.log, "/tmp/test_http2.XXXXXX");
     close(mkstemp(it.log));
-    it.access = access_log_open(it.log, LOG_LOGFMT, 1);
+    it.access = access_log_open(it.log, ACCESS_LOGFMT, 1);
     it.diag = diag_create();
     it.server = http_server_create(&it.config, NULL, NULL, it.access, NULL, it.diag);
     it.server->linger_ms = LINGER_MS;

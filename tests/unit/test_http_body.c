@@ -300,7 +300,7 @@ static int setup(void **state)
     sem_init(&it.arrived, 0, 0);
     sem_init(&it.gone, 0, 0);
     sem_init(&it.idle, 0, 0);
-    it.access = access_log_open(it.log, LOG_LOGFMT, 1);
+    it.access = access_log_open(it.log, ACCESS_LOGFMT, 1);
     it.diag = diag_create();
     it.server = http_server_create(&it.config, NULL, NULL, it.access, NULL, it.diag);
     for (size_t i = 0; i < COUNT(routes); i++)

@@ -195,7 +195,7 @@ static void start(uint32_t max_connections)
     sem_init(&it.arrived, 0, 0);
     sem_init(&it.gone, 0, 0);
     sem_init(&it.idle, 0, 0);
-    it.access = access_log_open(it.log, LOG_LOGFMT, 1);
+    it.access = access_log_open(it.log, ACCESS_LOGFMT, 1);
     it.diag = diag_create();
     it.server = http_server_create(&it.config, NULL, NULL, it.access, NULL, it.diag);
     http_route_add(it.server, "home", HTTP_GET, STR("/"), hello, NULL, at, it.diag);

@@ -161,6 +161,35 @@ static void defer_another(struct task *task)
     task_defer(loop, &again);
 }
 
+static void sleep_25_ms(struct task *task)
+{
+    (void)task;
+    usleep(25000);
+}
+
+static void note_turn(void *arg, uint64_t us)
+{
+    uint64_t *turns = arg;
+    turns[0]++;
+    turns[1] = us;
+}
+
+static void test_a_turn_is_as_long_as_its_work_not_its_wait(void **state)
+{
+    (void)state;
+    struct task slow;
+    uint64_t turns[2] = {0};
+    task_init(&slow, sleep_25_ms);
+    loop_watch(loop, note_turn, turns);
+    loop_turn(loop, 200);
+    assert_int_equal(turns[0], 1);
+    assert_true(turns[1] < 200000); /* waited for all of them, on a machine with nothing to do */
+    task_defer(loop, &slow);
+    loop_turn(loop, 1000);
+    assert_int_equal(turns[0], 2);
+    assert_true(turns[1] >= 25000);
+}
+
 static void test_a_task_runs_once_a_turn_and_may_defer_another(void **state)
 {
     (void)state;
@@ -287,10 +316,15 @@ static void test_a_full_offload_queue_refuses(void **state)
         taken += offload_submit(offload, &jobs[i]);
     }
     assert_in_range(taken, 2, 3); /* two wait, and one may be under way by then */
+    struct offload_stats stats = offload_stats(offload);
+    assert_int_equal(stats.refused, COUNT(jobs) - taken);
+    assert_int_equal(stats.threads_max, 1);
+    assert_in_range(stats.queued, taken - 1, 2);
     answered = 0;
     assert_int_equal(write(gate[1], "xxxx", 4), 4);
     while (answered < taken)
         loop_turn(loop, 1000);
+    assert_int_equal(offload_stats(offload).queued, 0);
     offload_destroy(&offload);
     close(gate[0]);
     close(gate[1]);
@@ -379,6 +413,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_timer_bounds_the_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_started_after_a_long_wait_counts_from_now,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_is_as_long_as_its_work_not_its_wait, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_a_task_runs_once_a_turn_and_may_defer_another, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_messages_of_another_thread_arrive_in_order, setup,

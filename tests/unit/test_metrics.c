@@ -149,6 +149,69 @@ static void test_clients_cannot_make_labels(void **state)
            "5");
 }
 
+static void test_a_thread_counts_where_it_is_attached(void **state)
+{
+    struct fixture *f = *state;
+    const struct str labels[] = {STR("shop"), STR("timeout")};
+    metric_add(METRIC_RETRIES, 1, labels, 2); /* nowhere */
+    assert_null(metric_series(METRIC_RETRIES, labels, 2));
+    metrics_attach(f->metrics, 0);
+    metric_add(METRIC_RETRIES, 1, labels, 2);
+    struct metric_series *series = metric_series(METRIC_RETRIES, labels, 2);
+    metrics_attach(f->metrics, 1);
+    metric_add(METRIC_RETRIES, 3, labels, 2);
+    series_add(series, 1);
+    metrics_attach(NULL, 0);
+    metric_add(METRIC_RETRIES, 1, labels, 2);
+    expect(f, "gw_retries_total{upstream=\"shop\",reason=\"timeout\"}", "5");
+}
+
+static void test_a_gauge_falls_too(void **state)
+{
+    struct fixture *f = *state;
+    const struct str labels[] = {STR("GET"), STR("http")};
+    metrics_attach(f->metrics, 0);
+    metric_add(METRIC_ACTIVE_REQUESTS, 1, labels, 2);
+    metrics_attach(f->metrics, 1); /* what began on one loop may end on another */
+    metric_add(METRIC_ACTIVE_REQUESTS, (uint64_t)-1, labels, 2);
+    metric_add(METRIC_ACTIVE_REQUESTS, 2, labels, 2);
+    metrics_attach(NULL, 0);
+    expect(f, "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"}", "2");
+}
+
+static void test_histograms_have_bounds_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+    const struct str labels[] = {STR("0")};
+    metrics_attach(f->metrics, 0);
+    metric_observe(METRIC_LOOP_LAG, 400, labels, 1);
+    metric_observe(METRIC_LOOP_LAG, 2000000, labels, 1);
+    metrics_attach(NULL, 0);
+    expect(f, "gw_loop_lag_seconds_bucket{loop=\"0\",le=\"0.0005\"}", "1");
+    expect(f, "gw_loop_lag_seconds_bucket{loop=\"0\",le=\"1\"}", "1");
+    expect(f, "gw_loop_lag_seconds_bucket{loop=\"0\",le=\"+Inf\"}", "2");
+    expect(f, "gw_loop_lag_seconds_sum{loop=\"0\"}", "2.000400");
+    assert_null(strstr(f->text, "loop=\"0\",le=\"10\""));
+}
+
+static void test_the_configuration(void **state)
+{
+    struct fixture *f = *state;
+    unsigned long long at;
+    expect(f, "gw_config_generation", "0");
+    metrics_config_loaded(f->metrics, true);
+    metrics_config_loaded(f->metrics, true);
+    expect(f, "gw_config_generation", "2");
+    expect(f, "gw_config_last_reload_successful", "1");
+    metrics_config_loaded(f->metrics, false);
+    expect(f, "gw_config_generation", "2");
+    expect(f, "gw_config_last_reload_successful", "0");
+    static const char name[] = "\ngw_config_last_reload_success_timestamp_seconds ";
+    assert_int_equal(sscanf(strstr(f->text, name) + sizeof(name) - 1, "%llu", &at), 1);
+    uint64_t now = (uint64_t)clock_unix_ms() / 1000;
+    assert_in_range(at, now - 60, now + 1);
+}
+
 static void test_there_is_a_limit(void **state)
 {
     struct fixture *f = *state;
@@ -214,10 +277,13 @@ static void test_the_process(void **state)
 static void test_closed_connections_are_counted_by_kind(void **state)
 {
     struct fixture *f = *state;
-    metrics_count_abuse(NULL, 0, STR("pings"));
-    metrics_count_abuse(f->metrics, 0, STR("pings"));
-    metrics_count_abuse(f->metrics, 1, STR("pings"));
-    metrics_count_abuse(f->metrics, 1, STR("resets"));
+    const struct str pings = STR("pings"), resets = STR("resets");
+    metrics_attach(f->metrics, 0);
+    metric_add(METRIC_ABUSE, 1, &pings, 1);
+    metrics_attach(f->metrics, 1);
+    metric_add(METRIC_ABUSE, 1, &pings, 1);
+    metric_add(METRIC_ABUSE, 1, &resets, 1);
+    metrics_attach(NULL, 0);
     expect(f, "gw_abuse_closed_total{kind=\"pings\"}", "2");
     expect(f, "gw_abuse_closed_total{kind=\"resets\"}", "1");
 }
@@ -229,6 +295,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_loops_are_added_up, begin, end),
         cmocka_unit_test_setup_teardown(test_parts_and_pages, begin, end),
         cmocka_unit_test_setup_teardown(test_clients_cannot_make_labels, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_thread_counts_where_it_is_attached, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_gauge_falls_too, begin, end),
+        cmocka_unit_test_setup_teardown(test_histograms_have_bounds_of_their_own, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_configuration, begin, end),
         cmocka_unit_test_setup_teardown(test_there_is_a_limit, begin, end),
         cmocka_unit_test_setup_teardown(test_values_are_escaped, begin, end),
         cmocka_unit_test_setup_teardown(test_the_process, begin, end),

@@ -203,7 +203,7 @@ static void test_stories(void **state)
         for (size_t j = 0; j < COUNT(begins); j++) {
             struct guarded guarded = {0};
             uint64_t now_us = begins[j];
-            uint32_t opened = 0;
+            uint32_t opened = 0, closed = 0;
             print_message("%s\n", j == 0 ? stories[i].what : "  ... later");
             breaker_init(&guarded.breaker, stories[i].limits);
             for (const struct step *step = stories[i].steps; step->event != END; step++) {
@@ -211,8 +211,14 @@ static void test_stories(void **state)
                 for (unsigned n = 0; n < (step->times != 0 ? step->times : 1); n++)
                     take_step(&guarded, step, now_us);
                 opened += step->event & TURN && step->then == BREAKER_OPEN;
+                closed += step->event & TURN && step->then == BREAKER_CLOSED;
             }
+            uint32_t half_opened = atomic_load(&guarded.breaker.half_opened);
             assert_int_equal(atomic_load(&guarded.breaker.opened), opened);
+            assert_int_equal(atomic_load(&guarded.breaker.closed), closed);
+            /* what is closed, or open once more, was half open before */
+            assert_true(half_opened + 1 >= opened && half_opened >= closed);
+            assert_true(half_opened <= opened);
         }
 }
 

@@ -84,7 +84,7 @@ void loop_post(struct loop *loop, struct message *message);
 /* -- how late the loop is -------------------------------------------------------------------- */
 
 /* Microseconds that what becomes ready waits for its turn, as last measured, and when that was (0 =
- * never). Who asks has it measured anew, though not within 10 ms: by a message of the loop to
+ * never). Who asks has it measured anew 10 ms later: by a timer, and a message of the loop to
  * itself, which waits among all sockets that are ready. */
 uint64_t loop_lag_us(struct loop *loop, uint64_t *when_us_r);
 

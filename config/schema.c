@@ -605,7 +605,7 @@ static const struct schema_key rate_limit_keys[] = {
 
 #define AT(field) .offset = offsetof(struct config_shedding, field)
 static const struct schema_key shedding_keys[] = {
-    {"target", VALUE_DURATION, AT(target_ms), .fallback = "\"20ms\"", .min = 1, .max = SECONDS(10),
+    {"target", VALUE_DURATION, AT(target_ms), .fallback = "\"20ms\"", .min = 5, .max = SECONDS(10),
      .doc = "how long requests may wait for their turn on a loop"},
     {"interval", VALUE_DURATION, AT(interval_ms), .fallback = "\"100ms\"",
      .min = 20, .max = SECONDS(10), .doc = "when all wait longer for so long, more are turned away"},

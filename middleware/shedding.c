@@ -1,7 +1,6 @@
 /* [shedding.NAME]: when requests wait too long for their turn, some are turned away at once, so
- * that the others don't wait. What is measured is the wait itself, on each loop of its own: how
- * long after it was written a message of the loop to itself is read, which stands in the same line
- * as the sockets of clients (loop_lag_us()). codel.h decides. */
+ * that the others don't wait. What is measured is the wait itself, on each loop of its own, by
+ * what stands in the same line as the sockets of clients (loop_lag_us()). codel.h decides. */
 #include "middleware/internal.h"
 
 #include <stdatomic.h>

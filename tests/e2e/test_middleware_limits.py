@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from gateway import command
-from scripted import Origin
 
 LIMITED = """
 [limits.small]
@@ -29,19 +28,16 @@ middleware = ["limits.small"]
 
 
 @pytest.fixture
-def start(gateway, tmp_path):
-    running = []
+def start(gateway, origin, tmp_path):
+    def handler(exchange):
+        exchange.body()  # all of it, or the connection's end
+        exchange.answer(b"" if exchange.method == "HEAD" else b"fine")
+        return True
 
     def begin(limits):
-        upstream = Origin().start()
-        running.append(upstream)
-        for path in ("/api", "/free"):
-            upstream.serves(path, {"body": b"fine"})
-        return gateway(LIMITED.format(limits=limits, url=upstream.url), env={"GATEWAY_DATA": str(tmp_path / "data")})
+        return gateway(LIMITED.format(limits=limits, url=origin(handler).url), env={"GATEWAY_DATA": str(tmp_path / "data")})
 
-    yield begin
-    for one in running:
-        one.stop()
+    return begin
 
 
 def client(http2=False):

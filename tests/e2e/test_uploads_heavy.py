@@ -152,8 +152,8 @@ def test_a_gigabyte_needs_no_memory(one, big_file, way):
         assert digest_of_download(one, file["id"]) == digest
     if not SANITIZED and way != "http2":
         assert memory.own < 12 << 10 and reading.own < 12 << 10, "KiB of its own"
-        assert memory.peak < 32 << 10, "KiB resident during a gigabyte's upload"
-        assert reading.peak < 32 << 10, "KiB resident during its download"
+        assert memory.peak < 36 << 10, "KiB resident during a gigabyte's upload"
+        assert reading.peak < 36 << 10, "KiB resident during its download"
     if way == "http2" and not SANITIZED:  # the spilled file's pages are the kernel's to take back
         assert one.status("RssAnon") < 24 << 10
     assert httpx.delete(f"{one.url}/upload/{file['id']}").status_code == 204

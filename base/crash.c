@@ -86,7 +86,9 @@ uint64_t crash_serving(uint64_t ticket, struct str id, struct str method, struct
     }
     if (slot->route.n == 0)
         copy(&slot->route, route);
-    copy(&slot->part, part);
+    slot->part.n = 0;
+    if (part.n != 0)
+        copy(&slot->part, part);
     serving->current = ticket;
     return ticket;
 }

@@ -129,6 +129,7 @@ static struct site *create(const char *file, bool serving, const struct site *be
         open_data(site, diag);
     site->templates = template_set_create(config->templates_dir.p);
     site->upstreams = upstreams_create(config, diag);
+    site->tracing = tracing_create(config, site->upstreams, diag);
     site->cache = cache_create(config, serving, site->disk, diag);
     site->server = http_server_create(config, serving && keeps ? &site->secret : NULL, site->reads,
                                       site->access, site->metrics, diag);
@@ -168,6 +169,7 @@ void site_destroy(struct site **site_p)
     http_server_destroy(&site->server);
     middleware_destroy(&site->middleware);
     cache_destroy(&site->cache);
+    tracing_destroy(&site->tracing);
     upstreams_destroy(&site->upstreams);
     template_set_destroy(&site->templates);
     if (site->owns_access)

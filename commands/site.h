@@ -7,6 +7,7 @@
 #include "cache/cache.h"
 #include "base/offload.h"
 #include "certificates/certificates.h"
+#include "commands/traces.h"
 #include "config/config.h"
 #include "crypto/crypto.h"
 #include "files/files.h"
@@ -29,6 +30,7 @@ struct site {
     struct secret secret;
     struct store *store; /* NULL when nothing needs it, or when not serving */
     struct upstreams *upstreams;
+    struct tracing *tracing; /* NULL when off */
     struct cache *cache;
     struct template_set *templates;
     struct http_server *server;

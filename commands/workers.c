@@ -17,12 +17,15 @@
 #include "base/put.h"
 #include "observe/metrics.h"
 
+enum { SEND_TRACES_MS = 1000 };
+
 struct worker {
     struct workers *all; /* borrowed */
     unsigned index;
     pthread_t thread;
     struct loop *loop; /* owned by its thread, as is what follows */
     struct http_loop *http;
+    struct traces *traces;
     struct duty *duty;   /* that requests come under */
     struct duty *ending; /* what to end between two turns */
     struct message drain;
@@ -34,6 +37,7 @@ struct duty {
     struct worker *worker; /* borrowed */
     struct up_client *client;
     struct cache_client *cache;
+    struct exporter *exporter; /* NULL: no spans are exported */
     bool begun, ended;
     struct duty *next_ending;
     struct message adopt, end;
@@ -82,6 +86,7 @@ static void duty_begin(struct duty *duty)
     middleware_set_client(site->middleware, loop, duty->client);
     certificates_set_client(site->certificates, loop, duty->client);
     files_loop_start(site->files, loop);
+    duty->exporter = exporter_create(site->tracing, duty->worker->traces, duty->client);
 }
 
 /* Not within a turn: who is destroyed here may turn the loop. */
@@ -92,6 +97,7 @@ static void duty_end(struct duty *duty)
     if (!duty->begun || duty->ended)
         return;
     duty->ended = true;
+    exporter_destroy(&duty->exporter);
     files_loop_stop(site->files, loop);
     certificates_set_client(site->certificates, loop, NULL);
     middleware_set_client(site->middleware, loop, NULL);
@@ -196,6 +202,14 @@ static void begin_counting(struct worker *worker)
     loop_watch(worker->loop, count_turn, metric_series(METRIC_LOOP_LAG, labels, COUNT(labels)));
 }
 
+/* What was recorded last, as far as the collector takes it before long. */
+static void send_traces(struct worker *worker)
+{
+    uint64_t until_us = clock_us() + SEND_TRACES_MS * 1000;
+    while (traces_flush(worker->traces) && clock_us() < until_us)
+        loop_turn(worker->loop, SEND_TRACES_MS / 20);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
@@ -207,6 +221,7 @@ static void *worker_main(void *arg)
     crash_loop_begin(worker->index);
     worker->loop = loop_create(worker->index);
     begin_counting(worker);
+    worker->traces = traces_create(worker->loop);
     worker->duty = &all->newest->duties[worker->index];
     duty_begin(worker->duty);
     worker->http = http_loop_create(all->newest->site->server, worker->loop);
@@ -214,14 +229,17 @@ static void *worker_main(void *arg)
         start_admin(worker);
     pthread_barrier_wait(&all->started);
     run(worker);
+    send_traces(worker);
 
     pthread_barrier_wait(&all->stopped); /* nobody runs; the main thread stops the offloads */
     pthread_barrier_wait(&all->stopped);
     loop_turn(worker->loop, 0);
     http_loop_destroy(&worker->http);
+    traces_serve(worker->traces, NULL, NULL, NULL);
     for (struct tenure *tenure = all->newest; tenure != NULL; tenure = tenure->before)
         duty_end(&tenure->duties[worker->index]);
     pthread_barrier_wait(&all->stopped); /* what they said to each other has been said */
+    traces_destroy(&worker->traces);
     loop_destroy(&worker->loop);
     crash_loop_end(worker->index);
     return NULL;

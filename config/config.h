@@ -168,6 +168,28 @@ struct config_upstream { /* [upstreams.NAME] */
     struct config_health health;
 };
 
+enum config_sampler {
+    SAMPLER_ALWAYS_ON,
+    SAMPLER_ALWAYS_OFF,
+    SAMPLER_RATIO,
+    SAMPLER_PARENT_ON,
+    SAMPLER_PARENT_OFF,
+    SAMPLER_PARENT_RATIO
+};
+
+struct config_traces {   /* [traces] */
+    bool enabled;        /* an endpoint does the same */
+    struct str endpoint; /* the collector's URL; "" = spans aren't exported */
+    struct str service_name;
+    struct str resource_attributes;   /* "name=value,name=value" */
+    uint8_t sampler;                  /* enum config_sampler */
+    struct str sampler_arg;           /* "0.01" */
+    struct str propagators;           /* "tracecontext,baggage" */
+    struct config_pairs headers;      /* [traces.headers]: sent with each batch */
+    struct config_upstream collector; /* made of endpoint and headers, else with every default;
+                                         url "" = none */
+};
+
 enum config_method { METHOD_GET, METHOD_POST };
 
 struct config_cache {            /* [cache] */
@@ -449,6 +471,7 @@ struct config {
     struct config_server_tls tls;
     struct config_admin admin;
     struct config_log log;
+    struct config_traces traces;
     struct config_upstream *upstreams;
     size_t upstream_count;
     struct config_page *pages;

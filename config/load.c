@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_FILE = 1 << 20, MAX_NAME = 64 };
+enum { MAX_FILE = 1 << 20, MAX_NAME = 64, COLLECTOR_ATTEMPTS = 3 };
 
 struct str config_copy(h2o_mem_pool_t *pool, struct str s)
 {
@@ -334,6 +334,33 @@ static struct config *create(const char *file, const char *dir)
     return config;
 }
 
+/* The collector is an upstream as any other, of which only the URL is said, elsewhere. */
+static void read_collector(struct reader *r)
+{
+    struct config_traces *traces = &r->config->traces;
+    struct config_upstream *collector = &traces->collector;
+    const struct schema_section *section = schema_root.sections;
+    if (traces->endpoint.n == 0)
+        return;
+    while (!str_eq(str_from(section->name), STR("upstreams")))
+        section++;
+    struct reader quiet = *r;
+    quiet.diag = r->silent; /* the missing URL */
+    read_section(&quiet, section, NULL, collector);
+    collector->name = STR("traces.collector"); /* which no section can have */
+    collector->url = traces->endpoint;
+    collector->set_headers = traces->headers;
+    collector->retry.attempts = COLLECTOR_ATTEMPTS;
+    struct place *places = r->config->private->places;
+    struct pos at = {0};
+    for (size_t i = 0; i < r->config->private->place_count; i++) {
+        if (places[i].field == &traces->endpoint)
+            at = places[i].at;
+        if (places[i].field == &collector->url)
+            places[i].at = at; /* read after it */
+    }
+}
+
 /* doc->root may be NULL: then everything is as if the file were empty. */
 static void fill(struct config *config, const struct toml_doc *doc, struct diag *diag)
 {
@@ -341,6 +368,7 @@ static void fill(struct config *config, const struct toml_doc *doc, struct diag 
     struct diag *silent = diag_create();
     struct reader r = {config, &config->private->pool, diag, silent, doc, defaults};
     read_section(&r, &schema_root, doc->root, config);
+    read_collector(&r);
     qsort(config->private->places, config->private->place_count, sizeof(struct place), by_field);
     reader_check(&r);
     diag_destroy(&silent);

@@ -28,6 +28,13 @@ static const char *const reserved_fields[] = {"serial", "timestamp", "verify_url
                                               "fit",    "signer",    NULL};
 static const char *const balances[] = {"round_robin", "least_inflight", NULL};
 static const char *const methods[] = {"GET", "POST", NULL};
+static const char *const samplers[] = {"always_on",
+                                       "always_off",
+                                       "traceidratio",
+                                       "parentbased_always_on",
+                                       "parentbased_always_off",
+                                       "parentbased_traceidratio",
+                                       NULL};
 static const char *const without_timestamps[] = {"fail", "sign", NULL};
 
 /* clang-format off */
@@ -131,6 +138,32 @@ static const struct schema_key log_keys[] = {
      .doc = "of the access log: \"\" = format; logfmt, json or combined (Apache's, nginx's)"},
     {"slow", VALUE_DURATION, AT(slow_ms), .fallback = "\"0s\"", .max = HOURS(1),
      .doc = "requests that take longer are logged with what their parts waited for; 0 = none"},
+};
+#undef AT
+
+/* Named and defaulted as OpenTelemetry's SDKs have it in the environment. */
+#define AT(field) .offset = offsetof(struct config_traces, field)
+static const struct schema_key traces_keys[] = {
+    {"enabled", VALUE_BOOL, AT(enabled), .fallback = "false",
+     .doc = "hand contexts on; an endpoint does so, too"},
+    {"endpoint", VALUE_STRING, RULE_URL, AT(endpoint),
+     .fallback = "\"${OTEL_EXPORTER_OTLP_ENDPOINT:-}\"",
+     .doc = "the collector's URL, to which /v1/traces is added (OTLP/HTTP); \"\" = spans aren't "
+            "exported"},
+    {"service_name", VALUE_STRING, RULE_NOT_EMPTY, AT(service_name),
+     .fallback = "\"${OTEL_SERVICE_NAME:-gateway}\"", .doc = "service.name of each span"},
+    {"resource_attributes", VALUE_STRING, AT(resource_attributes),
+     .fallback = "\"${OTEL_RESOURCE_ATTRIBUTES:-}\"",
+     .doc = "more of them: \"name=value,name=value\", percent-encoded"},
+    {"sampler", VALUE_WORD, AT(sampler),
+     .fallback = "\"${OTEL_TRACES_SAMPLER:-parentbased_always_on}\"", .words = samplers,
+     .doc = "which requests; parentbased_: as the client says, if it is a trusted proxy"},
+    {"sampler_arg", VALUE_STRING, RULE_NOT_EMPTY, AT(sampler_arg),
+     .fallback = "\"${OTEL_TRACES_SAMPLER_ARG:-1}\"",
+     .doc = "of a traceidratio: the share that is sampled, 0 to 1"},
+    {"propagators", VALUE_STRING, AT(propagators),
+     .fallback = "\"${OTEL_PROPAGATORS:-tracecontext,baggage}\"",
+     .doc = "what is read from requests and sent to upstreams; \"none\" = nothing"},
 };
 #undef AT
 
@@ -703,6 +736,11 @@ static const struct schema_section server_tls_sections[] = {
      .size = sizeof(struct config_server_certificate)},
 };
 
+static const struct schema_section traces_sections[] = {
+    {"traces.headers", "headers", SECTION_PAIRS,
+     .offset = offsetof(struct config_traces, headers)},
+};
+
 static const struct schema_section upstream_sections[] = {
     {"upstreams.*.set_headers", "set_headers", SECTION_PAIRS,
      .offset = offsetof(struct config_upstream, set_headers)},
@@ -783,6 +821,8 @@ static const struct schema_section sections[] = {
      .offset = offsetof(struct config, tls)},
     {"admin", "admin", SECTION_TABLE, KEYS(admin_keys), .offset = offsetof(struct config, admin)},
     {"log", "log", SECTION_TABLE, KEYS(log_keys), .offset = offsetof(struct config, log)},
+    {"traces", "traces", SECTION_TABLE, KEYS(traces_keys), SECTIONS(traces_sections),
+     .offset = offsetof(struct config, traces)},
     {"upstreams.*", "upstreams", SECTION_NAMED, KEYS(upstream_keys), SECTIONS(upstream_sections),
      .offset = offsetof(struct config, upstreams),
      .count_offset = offsetof(struct config, upstream_count),

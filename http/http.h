@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "crypto/crypto.h"
 #include "observe/observe.h"
+#include "observe/trace.h"
 
 #define HTTP_MAX_PARAMS 8
 
@@ -52,9 +53,12 @@ struct http_request {
     uint64_t max_body;                  /* of the body, whatever its reader allows; 0 = no limit */
     uint64_t started_us, replied_us;    /* clock_us(); the reply's first byte, 0 = not noted */
 
+    struct trace_link trace; /* zeroed: of none; http_trace_part() for a part's calls */
+
     /* for the access log; whoever serves fills them in */
     const struct access_part *parts;
     size_t part_count;
+    uint64_t parts_us; /* clock_us() from when on parts count; 0 = started_us */
     const char *flags;
     enum page_completed completed;
     bool is_gzip; /* the reply's body is compressed */
@@ -71,6 +75,7 @@ struct http_request {
     struct http_conn *conn;
     struct metric_series *active; /* where it is counted while it is served */
     uint64_t crash_ticket;        /* of crash_serving() */
+    uint64_t trace_parent;        /* the client's span; 0 = none */
     struct http_body *body;       /* HTTP/1's; NULL: none */
     struct http_gzip *gzip;       /* what compresses a reply bit by bit; NULL: nothing */
     struct str forwarded[5]; /* what http_forward_header() worked out, kept for the next part */
@@ -167,6 +172,11 @@ bool http_wants_json(const struct http_request *request);
  * extended (trusted peer) or begun anew, X-Request-Id is request->id, others pass as they are.
  * {NULL, 0} = not sent. */
 struct str http_forward_header(struct http_request *request, struct str name);
+/* Where the calls of a part belong (of those in request->parts). Calls that are for no part belong
+ * to request->trace. */
+struct trace_link http_trace_part(const struct http_request *request, size_t part);
+/* "tracestate" or "baggage", as it goes upstream beside traceparent; {NULL, 0} = not sent. */
+struct str http_trace_header(struct http_request *request, struct str name);
 /* What middleware changes for whoever reads the request later, handlers and upstreams. Setting
  * replaces all lines of that name; either way a name counts in any case, and with '_' for '-', as
  * application servers read it. What is set goes upstream whatever the client says in Connection,

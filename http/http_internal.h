@@ -432,6 +432,12 @@ struct str forwarded_host(const struct http_request *request);
 /* q-values of an Accept header: whether JSON is asked for rather than HTML. */
 bool accept_prefers_json(struct str accept);
 
+/* -- trace.c ----------------------------------------------------------------------------------- */
+
+/* When it has come, with its headers; and when it is over. */
+void trace_begin(struct http_request *request);
+void trace_end(const struct http_request *request, const struct access_record *record);
+
 /* -- send_file.c ------------------------------------------------------------------------------- */
 
 /* Memory for files on their way, kept for the next one. */

@@ -86,6 +86,11 @@ static void write_json(struct http_request *request, const struct http_problem *
     if (instance(request).n != 0)
         write_member(out, ",\"instance\":", instance(request));
     write_member(out, ",\"request_id\":", request->id);
+    if (trace_is(&request->trace)) {
+        char trace[TRACE_ID_TEXT];
+        trace_id_put(trace, &request->trace);
+        write_member(out, ",\"trace_id\":", (struct str){trace, sizeof(trace)});
+    }
     for (size_t i = 0; i < problem->part_count; i++) {
         const struct access_part *part = &problem->parts[i];
         out_str(out, i == 0 ? STR(",\"parts\":[") : STR(","));

@@ -100,6 +100,8 @@ struct http_request *request_create(struct http_conn *conn, h2o_req_t *req,
         request->id = request_id_make(http, request->pool);
     if (conn->trusted)
         request->client = forwarded_client(request);
+    if (request->site->is_main)
+        trace_begin(request);
     return request;
 }
 

@@ -81,6 +81,8 @@ static void on_dispose(void *arg)
     if (request->site->is_main &&
         (server->access != NULL || server->metrics != NULL || server->slow != NULL)) {
         const struct http_route *route = request->route;
+        char trace[TRACE_ID_TEXT];
+        bool is_traced = trace_is(&request->trace);
         struct access_record record = {
             .id = request->id,
             .client = request->client,
@@ -90,20 +92,26 @@ static void on_dispose(void *arg)
             .host = request->host,
             .protocol = protocol_name(req->version),
             .route = route != NULL ? http_route_name(route) : STR(""),
-            .user_agent = server->access != NULL ? http_header(request, STR("user-agent"))
-                                                 : (struct str){NULL, 0},
+            .user_agent = server->access != NULL || request->trace.sampled
+                              ? http_header(request, STR("user-agent"))
+                              : (struct str){NULL, 0},
             .status = request->replied ? req->res.status : 499,
             .bytes = req->bytes_sent,
             .us = clock_us() - request->started_us,
             .reply_us = request->replied_us != 0 ? request->replied_us - request->started_us : 0,
             .referer =
                 server->log_referer ? http_header(request, STR("referer")) : (struct str){NULL, 0},
+            .trace = is_traced ? (struct str){trace, sizeof(trace)} : STR(""),
             .flags = request->replied ? request->flags : "DC",
             .parts = request->parts,
             .part_count = request->part_count,
             .scheme = request->scheme,
             .completed = request->replied ? request->completed : PAGE_NONE,
         };
+        if (is_traced) {
+            trace_id_put(trace, &request->trace);
+            trace_end(request, &record);
+        }
         http_log(request->conn->http, route != NULL ? http_route_pattern(route) : STR(""), &record);
     }
     struct http_reign *reign = request->reign;

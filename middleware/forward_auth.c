@@ -229,6 +229,7 @@ static bool arrive(struct http_middleware *middleware, struct http_request *requ
         .headers = headers,
         .header_count = count,
         .wants_headers = true,
+        .trace = request->trace,
         .deadline_ms =
             config->timeout_ms != 0 ? loop_now_ms(request->loop) + config->timeout_ms : 0};
     struct visit *visit = h2o_mem_alloc_shared(request->pool, sizeof(*visit), leave);

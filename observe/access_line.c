@@ -7,7 +7,7 @@
 #include "base/put.h"
 
 /* Keys, punctuation and numbers of a line, and of one part; see the longest of them below. */
-enum { LINE_FRAME_MAX = 384, PART_FRAME_MAX = 224 };
+enum { LINE_FRAME_MAX = 400, PART_FRAME_MAX = 224 };
 /* A slow one's part has so many more keys, which repeat its name in logfmt. */
 enum { SLOW_KEYS_MAX = 2 + ACCESS_PHASES, SLOW_KEY_MAX = 36 };
 
@@ -52,7 +52,7 @@ size_t access_line_bound(enum access_format format, const struct access_record *
                    value_bound(r->user) + value_bound(r->method) + value_bound(r->path) +
                    value_bound(r->host) + value_bound(r->protocol) + value_bound(r->route) +
                    value_bound(r->user_agent) + value_bound(str_from(r->flags)) +
-                   value_bound(r->referer);
+                   value_bound(r->referer) + value_bound(r->trace);
     for (size_t i = 0; i < r->part_count; i++) {
         const struct access_part *part = &r->parts[i];
         /* logfmt repeats the name in each of a part's six keys: no more than escaping could add */
@@ -124,6 +124,7 @@ static char *json_line(char *at, struct str ts, const struct access_record *r, b
     if (slow)
         at = PUT(at, ",\"level\":\"warn\",\"msg\":\"slow request\"");
     at = JSON_FIELD(at, "id", r->id);
+    at = JSON_FIELD(at, "trace_id", r->trace);
     at = JSON_FIELD(at, "client", r->client);
     at = JSON_FIELD(at, "user", r->user);
     at = JSON_FIELD(at, "method", r->method);
@@ -232,6 +233,7 @@ static char *logfmt_line(char *at, struct str ts, const struct access_record *r,
     if (slow)
         at = PUT(at, " level=warn msg=\"slow request\"");
     at = LOGFMT_FIELD(at, "id", r->id);
+    at = LOGFMT_FIELD(at, "trace_id", r->trace);
     at = LOGFMT_FIELD(at, "client", r->client);
     at = LOGFMT_FIELD(at, "user", r->user);
     at = LOGFMT_FIELD(at, "method", r->method);

@@ -41,6 +41,7 @@ enum metric {
     METRIC_VERIFICATIONS,
     METRIC_ABUSE,
     METRIC_LOOP_LAG,
+    METRIC_SPANS,
     METRICS
 };
 

@@ -103,4 +103,9 @@ const struct metric_kind metric_kinds[METRICS] = {
                          "Turns of a loop: for so long it could see nothing new.",
                          {"loop"},
                          &work_bounds},
+    [METRIC_SPANS] = {"gw_trace_spans_total",
+                      METRIC_COUNTER,
+                      "Spans of traces, by what became of them.",
+                      {"outcome"},
+                      NULL},
 };

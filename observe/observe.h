@@ -4,10 +4,10 @@
  * Loops format into a ring of their own; a writer thread takes the bytes out and writes them. A
  * ring that is full drops whole lines and counts them (the writer logs the count); nothing waits.
  *
- * Fields: ts (RFC 3339, UTC: when the line was made, so at the request's end), id, client, user,
- * method, path, host, protocol, route, status, bytes, ms (three decimals), flags, ua, then the
- * parts. A field without a value is left out; status, bytes and ms are always there. JSON, one
- * object a line (broken here for the page):
+ * Fields: ts (RFC 3339, UTC: when the line was made, so at the request's end), id, trace_id,
+ * client, user, method, path, host, protocol, route, status, bytes, ms (three decimals), flags, ua,
+ * then the parts. A field without a value is left out; status, bytes and ms are always there. JSON,
+ * one object a line (broken here for the page):
  *
  *     {"ts":"2026-11-22T09:30:00.123Z","id":"7f3c","client":"203.0.113.7","method":"GET",
  *      "path":"/?user=7","host":"shop.example","protocol":"HTTP/2","route":"home","status":200,
@@ -75,6 +75,7 @@ struct access_record {
     uint64_t bytes;    /* of the body sent */
     uint64_t us;       /* from the head's arrival to the last byte's hand-over */
     uint64_t reply_us; /* to the reply's first; 0 = not known */
+    struct str trace;  /* id of the trace that it belongs to, "" = none */
     const char *flags; /* "NR", "DC", "UT", …: conventions; "" or NULL = none */
     const struct access_part *parts;
     size_t part_count;

@@ -284,14 +284,16 @@ static void start(struct ask *ask, struct asker *asker, const struct call_plan *
                   const struct written *written)
 {
     struct page_run *run = asker->part->run;
-    struct up_request request = {.upstream = plan->upstream,
-                                 .target = written->target,
-                                 .method = plan->method,
-                                 .body = written->body,
-                                 .timeout_ms = plan->timeout_ms,
-                                 .deadline_ms = run->deadline_ms,
-                                 .repeatable = plan->repeatable,
-                                 .is_personal = run->request->is_personal};
+    struct up_request request = {
+        .upstream = plan->upstream,
+        .target = written->target,
+        .method = plan->method,
+        .body = written->body,
+        .timeout_ms = plan->timeout_ms,
+        .deadline_ms = run->deadline_ms,
+        .repeatable = plan->repeatable,
+        .is_personal = run->request->is_personal,
+        .trace = http_trace_part(run->request, (size_t)(asker->part - run->parts))};
     join_headers(run, plan, written, &request);
     ask->run = run;
     ask->first = asker;

@@ -373,7 +373,8 @@ static void reply_html(struct page_run *run)
 {
     enum { MAX_EXPECTED = 1 << 18, SLACK = 64 };
     struct page *page = run->page;
-    bool timed = page->pages->config->server.server_timing;
+    struct http_request *request = run->request;
+    bool timed = page->pages->config->server.server_timing || request->trace.sampled;
     uint64_t began_us = timed ? clock_us() : 0;
     const struct cache_entry *rendered = run_is_complete(run) ? rendered_find(run) : NULL;
     if (rendered != NULL) {
@@ -383,21 +384,28 @@ static void reply_html(struct page_run *run)
 
     size_t expected = atomic_load_explicit(&page->html_size, memory_order_relaxed);
     struct out out;
-    out_init(&out, run->request->pool, expected < MAX_EXPECTED ? expected + SLACK : MAX_EXPECTED);
-    if (!template_render(page->template, view_root(run), run->request->pool, &out)) {
+    out_init(&out, request->pool, expected < MAX_EXPECTED ? expected + SLACK : MAX_EXPECTED);
+    if (!template_render(page->template, view_root(run), request->pool, &out)) {
         reply_unrendered(run);
         return;
     }
     note_size(&page->html_size, out_size(&out));
-    add_headers(run, true, timed ? clock_us() - began_us : 0);
+    uint64_t ended_us = timed ? clock_us() : 0;
+    if (timed)
+        trace_write_inner(&request->trace, STR("render"), began_us, ended_us, NULL, STR(""));
+    add_headers(run, true, ended_us - began_us);
     send_page(run, HTML, &out);
 }
 
 static void reply_json(struct page_run *run)
 {
+    const struct trace_link *trace = &run->request->trace;
+    uint64_t began_us = trace->sampled ? clock_us() : 0;
     struct out out;
     out_init(&out, run->request->pool, 0);
     reply_write_json(run, &out);
+    if (began_us != 0)
+        trace_write_inner(trace, STR("render"), began_us, clock_us(), NULL, STR(""));
     add_headers(run, true, 0);
     send_page(run, "application/json", &out);
 }

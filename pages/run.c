@@ -295,19 +295,33 @@ struct str run_variable(void *arg, const struct expand_variable *variable, size_
     return (struct str){NULL, 0};
 }
 
+static bool is_listed(const struct config_strings *names, struct str name)
+{
+    for (size_t i = 0; i < names->count; i++)
+        if (str_caseeq(names->items[i], name))
+            return true;
+    return false;
+}
+
 static struct header_set *forwarded_headers(const struct page *page, struct http_request *request)
 {
+    static const struct str traced[] = {{"tracestate", 10}, {"baggage", 7}};
     struct header_set *sets =
         h2o_mem_alloc_pool(request->pool, page->header_list_count * sizeof(*sets));
     for (size_t i = 0; i < page->header_list_count; i++) {
         const struct config_strings *names = page->header_lists[i];
-        sets[i].headers =
-            h2o_mem_alloc_pool(request->pool, names->count * sizeof(*sets[i].headers));
+        sets[i].headers = h2o_mem_alloc_pool(request->pool, (names->count + COUNT(traced)) *
+                                                                sizeof(*sets[i].headers));
         sets[i].count = 0;
         for (size_t j = 0; j < names->count; j++) {
             struct str value = http_forward_header(request, names->items[j]);
             if (value.p != NULL)
                 sets[i].headers[sets[i].count++] = (struct up_header){names->items[j], value};
+        }
+        for (size_t j = 0; j < COUNT(traced) && trace_is(&request->trace); j++) {
+            struct str value = http_trace_header(request, traced[j]);
+            if (value.p != NULL && !is_listed(names, traced[j]))
+                sets[i].headers[sets[i].count++] = (struct up_header){traced[j], value};
         }
     }
     return sets;
@@ -421,6 +435,7 @@ struct page_run *run_start(struct page *page, struct http_request *request, expa
     }
     request->parts = records;
     request->part_count = count;
+    request->parts_us = run->started_us;
 
     if (!prepare(run)) {
         for (size_t i = 0; i < count; i++)

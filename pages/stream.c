@@ -259,6 +259,7 @@ static void pump(struct stream *stream)
     struct out body, late;
     if (stream->sending || stream->over)
         return;
+    uint64_t began_us = run->request->trace.sampled ? clock_us() : 0;
     out_init(&body, pool, 0);
     if (!was_whole)
         stream->state = rendering_run(stream->rendering, &body);
@@ -275,6 +276,8 @@ static void pump(struct stream *stream)
         bytes = flatten(pool, &late);
     }
     bool whole = stream->state == RENDERING_DONE && run->running == 0;
+    if (bytes.n != 0 && began_us != 0)
+        trace_write_inner(&run->request->trace, STR("render"), began_us, clock_us(), NULL, STR(""));
     if (stream->state == RENDERING_FAILED) {
         cut(stream);
     } else if (bytes.n != 0 || whole || stream->bytes == 0) {

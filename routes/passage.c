@@ -321,6 +321,7 @@ static void call(struct passage *passage)
                                .timeout_ms = route->config->timeout_ms,
                                .repeatable = is_idempotent(request->method),
                                .is_personal = request->is_personal,
+                               .trace = http_trace_part(request, 0),
                                .stream = &passage->stream};
     struct up_client *client = route->routing->clients[loop_index(request->loop)];
     if (kept_start(passage, &asked))

@@ -80,10 +80,12 @@ static void got_slot(struct attempt *attempt)
         return;
     }
     attempt->began_ms = loop_now_ms(loop);
+    attempt->slot_us = attempt->call->trace.sampled ? clock_us() : 0;
     timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
     attempt->deadline_ms = attempt->began_ms + timeout_ms;
     timer_start(loop, &attempt->timer, timeout_ms);
     call_attempt_began(attempt);
+    attempt->number = attempt->call->made;
     resolve(attempt);
 }
 
@@ -102,7 +104,7 @@ void attempt_start(struct attempt *attempt)
     struct up_call *call = attempt->call;
     struct slots *slots = &call->lane->upstream->slots;
     attempt->lane = call->lane;
-    attempt->began_ms = attempt->added_us = 0;
+    attempt->began_ms = attempt->added_us = attempt->span = 0;
     attempt->posted = attempt->has_slot = attempt->cut = attempt->new_connection = false;
     attempt->head_complete = attempt->sent = false;
     attempt->flow = (struct flow){.told = false};
@@ -189,7 +191,7 @@ void attempt_admitted(struct message *message)
     *(was_queued ? &attempt->result.times.queue : &attempt->result.times.dns) =
         since_start(attempt->call, at_us);
     if (was_queued)
-        count_queued(attempt, at_us);
+        count_queued(attempt, at_us, NULL);
     attempt->step = was_queued ? ATTEMPT_ADMITTED : ATTEMPT_RESOLVED;
     h2o_linklist_insert(&client->going, &attempt->waiting);
     task_defer(client->loop, &client->task);
@@ -378,7 +380,7 @@ static void on_timer(struct timer *timer)
     case ATTEMPT_QUEUED:
         if (!slots_leave(&up->slots, attempt))
             break; /* a slot comes in this very moment */
-        count_queued(attempt, clock_us());
+        count_queued(attempt, clock_us(), "connection_limit_reached");
         if (left_before_deadline(attempt) == 0)
             time_out(attempt, "http_response_timeout", "no slot was free in time");
         else
@@ -443,7 +445,7 @@ void attempt_cancel(struct attempt *attempt)
     case ATTEMPT_QUEUED:
         waits_for_message = !slots_leave(&up->slots, attempt);
         attempt->has_slot = waits_for_message;
-        count_queued(attempt, clock_us());
+        count_queued(attempt, clock_us(), "cancelled");
         break;
     case ATTEMPT_RESOLVING:
         waits_for_message = !endpoints_leave(up, attempt);

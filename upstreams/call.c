@@ -114,6 +114,7 @@ struct up_call *up_call_start(struct up_client *client, const struct up_request 
     call->was_read = call->hedging = false;
     call->may_hedge = call->repeatable && call->stream == NULL &&
                       (up->rules.hedge_by_p95 || up->rules.hedge_after_ms != 0);
+    call->trace = request->trace;
     call->method = request->method == NULL && has_body ? "GET" : request->method;
     call->upload = request->body;
     call->once = call->method != NULL && !is_head(call);
@@ -194,12 +195,13 @@ void call_probe_over(struct attempt *attempt, enum breaker_report verdict)
 
 /* -- the end -- */
 
-static void drop(struct attempt *attempt, enum breaker_report verdict)
+static void drop(struct attempt *attempt, enum breaker_report verdict, const char *error)
 {
     if (!attempt_runs(attempt))
         return;
     uint64_t at_us = clock_us();
-    count_attempt(attempt, verdict == REPORT_BAD ? "http_response_timeout" : "cancelled", at_us);
+    count_attempt(attempt, error, at_us);
+    trace_attempt(attempt, error, at_us);
     attempt_cancel(attempt);
     report(attempt, verdict, at_us);
 }
@@ -217,7 +219,7 @@ static void finish(struct up_call *call)
     timer_stop(call->lane->client->loop, &call->timer);
     end_hedge(call, STR("none"));
     for (size_t i = 0; i < COUNT(call->attempts); i++)
-        drop(&call->attempts[i], REPORT_NOTHING);
+        drop(&call->attempts[i], REPORT_NOTHING, "cancelled");
     call->step = CALL_DONE;
     result->attempts = call->made;
     result->hedged = call->best->is_hedge;
@@ -453,6 +455,7 @@ void call_attempt_over(struct attempt *attempt)
     enum breaker_report verdict = judge(attempt, at_us);
     bool is_good =
         verdict == REPORT_GOOD && !rules_try_again(&lane->upstream->rules, &attempt->result);
+    trace_attempt(attempt, NULL, at_us);
     report(attempt, verdict, at_us);
     count_attempt(attempt, NULL, at_us);
     if (verdict == REPORT_GOOD)
@@ -513,7 +516,8 @@ void up_call_cancel(struct up_call **call_p)
     bool is_late = call->deadline_ms != 0 && at_us >= call->deadline_ms * 1000;
     for (size_t i = 0; i < COUNT(call->attempts); i++) {
         struct attempt *attempt = &call->attempts[i];
-        drop(attempt, is_late && had_its_time(attempt, at_us) ? REPORT_BAD : REPORT_NOTHING);
+        drop(attempt, is_late && had_its_time(attempt, at_us) ? REPORT_BAD : REPORT_NOTHING,
+             is_late ? "http_response_timeout" : "cancelled");
     }
     end_hedge(call, STR("none"));
     h2o_linklist_unlink(&call->all);

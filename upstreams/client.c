@@ -124,6 +124,8 @@ static void lane_start_attempts(struct lane *lane)
         attempt->added_us = now_us;
         if (attempt->call->deadline_at != 0)
             call_tell_deadline(attempt, now_us / 1000);
+        if (attempt->call->trace_at != 0)
+            call_tell_trace(attempt);
         lane_add(lane, attempt);
     }
     limit_connections(lane);

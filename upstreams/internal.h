@@ -8,6 +8,7 @@
  *   checks.c    each of them asked now and then whether it is well
  *   status.c    all of this for people: `GET /upstreams`
  *   metrics.c   and for Prometheus
+ *   trace.c     an attempt as a span of a trace
  *   client.c    a loop's curl multis and pools; the turn's work in one task
  *   sockets.c   curl's sockets: which are watched, which are idle, which are held
  *   handle.c    curl's easy handles, one for each attempt in flight
@@ -440,6 +441,9 @@ struct attempt {
     uint64_t connect_by_ms; /* when new_connection */
     uint64_t added_us;      /* clock_us() of the handing over to curl; 0 = not yet */
     uint64_t queued_us;     /* of the standing in the queue */
+    uint64_t slot_us;       /* of the slot; of a call that is traced */
+    uint64_t span;          /* the trace's, that the upstream was told; 0 = it wasn't asked yet */
+    unsigned number;        /* of the call's attempts, from 1 */
     h2o_linklist_t waiting; /* in the one list where it waits in this step */
     struct message message;
     uint64_t retry_after_us; /* what the answer's Retry-After says */
@@ -531,6 +535,8 @@ struct up_call {
     const char *method;       /* NULL = GET without a body */
     struct str upload;        /* the request's body, borrowed */
     struct up_stream *stream; /* borrowed; NULL = the answer is collected */
+    struct trace_link trace;  /* zeroed = none */
+    size_t trace_at;          /* of traceparent's value in `request`; 0 = none */
     struct buf request;       /* its lines, NUL-terminated; see request.c */
     size_t deadline_at;       /* of the deadline header's value in it; 0 = none */
     struct tried tried;
@@ -557,6 +563,8 @@ bool call_write_request(struct up_call *call, const struct up_request *request);
 /* Writes what the attempt has left into the request, before curl copies it; where the upstream
  * wants to know, that is deadline_at isn't 0. */
 void call_tell_deadline(const struct attempt *attempt, uint64_t now_ms);
+/* Likewise the id of the attempt's span, where trace_at isn't 0. */
+void call_tell_trace(struct attempt *attempt);
 static inline uint32_t since_start(const struct up_call *call, uint64_t at_us)
 {
     return (uint32_t)(at_us - call->started_us);
@@ -580,13 +588,16 @@ void check_ended(struct check *check, CURLcode code); /* curl is done with it */
 /* -- metrics.c: what loops count of calls --------------------------------------------------------
  */
 
-/* It got a slot, or gave up. */
-void count_queued(const struct attempt *attempt, uint64_t at_us);
+/* It got a slot (error: NULL), or gave up; as a span, too. */
+void count_queued(const struct attempt *attempt, uint64_t at_us, const char *error);
 /* It is over, after it had a slot. error: NULL = that of its result. */
 void count_attempt(struct attempt *attempt, const char *error, uint64_t at_us);
 void count_retry(const struct upstream *up, const struct up_result *failed);
 void count_retry_denied(const struct upstream *up);
 void count_hedge(const struct upstream *up, struct str winner);
+/* trace.c. The same as spans, when the call is of a trace that is sampled. */
+void trace_queued(const struct attempt *attempt, uint64_t at_us, const char *error);
+void trace_attempt(const struct attempt *attempt, const char *error, uint64_t at_us);
 /* For the loop's own numbers that other threads read. */
 static inline void count_here(_Atomic uint32_t *number, int n)
 {

@@ -7,8 +7,9 @@
 
 /* -- counted on loops ------------------------------------------------------------------------- */
 
-void count_queued(const struct attempt *attempt, uint64_t at_us)
+void count_queued(const struct attempt *attempt, uint64_t at_us, const char *error)
 {
+    trace_queued(attempt, at_us, error);
     const struct str labels[] = {attempt->lane->upstream->config->name};
     metric_observe(METRIC_QUEUE, at_us - attempt->queued_us, labels, COUNT(labels));
 }

@@ -46,6 +46,7 @@ bool call_write_request(struct up_call *call, const struct up_request *request)
     struct upstream *up = request->upstream;
     struct buf *buf = &call->request;
     struct str target = request->target;
+    bool is_traced = trace_is(&request->trace) && request->trace.told;
     bool needs_root = up->prefix_length == 0 && (target.n == 0 || target.p[0] != '/');
     buf_clear(buf);
     if (request->stream != NULL && request->stream->length != UINT64_MAX &&
@@ -58,11 +59,18 @@ bool call_write_request(struct up_call *call, const struct up_request *request)
     for (size_t i = 0; i < request->header_count; i++) {
         struct str name = request->headers[i].name, value = request->headers[i].value;
         if (ends_line(name) || ends_line(value) ||
-            (request->stream != NULL && upstream_owns_header(up, name)))
+            (request->stream != NULL && upstream_owns_header(up, name)) ||
+            (is_traced && str_caseeq(name, STR("traceparent"))))
             continue;
         if (!buf_append(buf, "\r\n", 2) || !buf_append(buf, name.p, name.n) ||
             !buf_append(buf, ": ", 2) || !buf_append(buf, value.p, value.n))
             return false;
+    }
+    call->trace_at = 0;
+    if (is_traced) {
+        if (!buf_printf(buf, "\r\ntraceparent: %*s", TRACE_PARENT_TEXT, ""))
+            return false;
+        call->trace_at = buf->n - TRACE_PARENT_TEXT;
     }
     struct str deadline_header = up->config->deadline_header;
     call->deadline_at = 0;
@@ -85,4 +93,12 @@ void call_tell_deadline(const struct attempt *attempt, uint64_t now_ms)
     uint64_t left = attempt->deadline_ms > now_ms ? attempt->deadline_ms - now_ms : 0;
     for (size_t i = DEADLINE_DIGITS; i-- > 0; left /= 10)
         at[i] = left != 0 || i == DEADLINE_DIGITS - 1 ? (char)('0' + left % 10) : ' ';
+}
+
+void call_tell_trace(struct attempt *attempt)
+{
+    struct up_call *call = attempt->call;
+    struct trace_link link = call->trace;
+    link.span = attempt->span = trace_new_span();
+    trace_parent_put(call->request.p + call->trace_at, &link);
 }

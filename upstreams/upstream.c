@@ -334,11 +334,13 @@ struct upstreams *upstreams_create(const struct config *config, struct diag *dia
     pthread_once(&once, memory_setup);
 
     struct upstreams *ups = h2o_mem_alloc(sizeof(*ups));
-    *ups = (struct upstreams){.config = config, .count = config->upstream_count};
+    bool has_collector = config->traces.collector.url.n != 0;
+    *ups = (struct upstreams){.config = config, .count = config->upstream_count + has_collector};
     ups->names = names_create();
     ups->all = h2o_mem_alloc((ups->count + 1) * sizeof(*ups->all));
     for (size_t i = 0; i < ups->count; i++) {
-        const struct config_upstream *configured = &config->upstreams[i];
+        const struct config_upstream *configured =
+            i < config->upstream_count ? &config->upstreams[i] : &config->traces.collector;
         struct upstream *up = &ups->all[i];
         *up = (struct upstream){.config = configured, .index = (unsigned)i};
         up->slots.max_inflight = configured->max_inflight;
@@ -417,6 +419,11 @@ struct upstream *upstream_find(struct upstreams *ups, struct str name)
         if (str_eq(ups->all[i].config->name, name))
             return &ups->all[i];
     return NULL;
+}
+
+struct upstream *upstream_collector(struct upstreams *ups)
+{
+    return ups->count > ups->config->upstream_count ? &ups->all[ups->config->upstream_count] : NULL;
 }
 
 struct upstream *upstream_named(struct upstreams *ups, const struct str *name, struct diag *diag)

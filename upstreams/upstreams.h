@@ -22,6 +22,7 @@
 #include "base/offload.h"
 #include "config/config.h"
 #include "observe/observe.h"
+#include "observe/trace.h"
 
 struct upstreams;
 struct upstream;
@@ -33,6 +34,8 @@ struct up_call;
 struct upstreams *upstreams_create(const struct config *config, struct diag *diag);
 void upstreams_destroy(struct upstreams **ups);
 struct upstream *upstream_find(struct upstreams *ups, struct str name);
+/* That of [traces] endpoint; NULL = there is none. */
+struct upstream *upstream_collector(struct upstreams *ups);
 /* The same for a name that stands in the configuration, a field of it. NULL: an error was added at
  * its place, or stands in the diag. */
 struct upstream *upstream_named(struct upstreams *ups, const struct str *name, struct diag *diag);
@@ -106,6 +109,8 @@ struct up_request {
     bool repeatable;      /* may be made twice though it isn't a plain GET: retried and hedged */
     bool wants_headers;   /* up_result.headers is filled in */
     bool is_personal;     /* for caches: its headers say who asks, as if Authorization were there */
+    struct trace_link trace;  /* where its attempts belong: each sends a traceparent of its own,
+                                 and none of `headers` is one. Zeroed = to no trace */
     struct up_stream *stream; /* borrowed until done() or the cancelling; `body` is none then. NULL
                                  = the answer is collected and decoded */
 };

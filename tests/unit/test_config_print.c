@@ -568,6 +568,7 @@ static void test_the_document_s_examples_work(void **state)
     setenv("PROMO_TOKEN", "x", 1);
     setenv("PROMO_PASSWORD", "x", 1);
     setenv("ADA_HASH", "x", 1);
+    setenv("OTLP_TOKEN", "x", 1);
     for (char *at = text; (at = strstr(at, "```toml\n")) != NULL;) {
         at += strlen("```toml\n");
         char *end = strstr(at, "```");

@@ -194,11 +194,9 @@ static void end(struct line *line)
 static const struct {
     int number;
     const char *name;
-} signals[] = {{SIGSEGV, "SIGSEGV"},
-               {SIGBUS, "SIGBUS"},
-               {SIGABRT, "SIGABRT"},
-               {SIGFPE, "SIGFPE"},
-               {SIGILL, "SIGILL"}};
+} signals[] = {
+    {SIGSEGV, "SIGSEGV"}, {SIGBUS, "SIGBUS"},  {SIGABRT, "SIGABRT"}, {SIGFPE, "SIGFPE"},
+    {SIGILL, "SIGILL"},   {SIGTRAP, "SIGTRAP"}}; /* as which GLib ends a process without memory */
 
 static void tell_signal(struct line *line, int number, const siginfo_t *info)
 {
@@ -335,6 +333,13 @@ void crash_thread(void)
         return; /* it is reported from the thread's own */
     pthread_setspecific(stack_key, stack);
     sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = STACK_SIZE}, NULL);
+}
+
+void crash_mask(sigset_t *mask_r)
+{
+    sigfillset(mask_r);
+    for (size_t i = 0; i < COUNT(signals); i++)
+        sigdelset(mask_r, signals[i].number);
 }
 
 void crash_setup(const char *version)

@@ -8,12 +8,16 @@
 #ifndef GW_BASE_CRASH_H
 #define GW_BASE_CRASH_H
 
+#include <signal.h>
 #include "base/base.h"
 
 /* Once, main thread, before others start. version: a constant. */
 void crash_setup(const char *version);
 /* On each thread that runs much code: even a stack that overflowed is reported from there on. */
 void crash_thread(void);
+/* What a thread that wants no signals blocks: all but those of a crash, which end the process
+ * without a word where they are blocked. Any thread. */
+void crash_mask(sigset_t *mask_r);
 /* A loop's thread, before its first request and after its last. */
 void crash_loop_begin(unsigned index);
 void crash_loop_end(unsigned index);

@@ -89,7 +89,7 @@ static void *work(void *arg)
 static bool start_thread(struct offload *offload)
 {
     sigset_t all, before;
-    sigfillset(&all);
+    crash_mask(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool started = pthread_create(&offload->threads[offload->running], NULL, work, offload) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -14,6 +14,7 @@
  * was left. A line is published before `sleeping` is looked at, and `sleeping` is set before the
  * rings are looked at, all sequentially consistent: no line is left behind by a sleeping writer. */
 #include "observe/observe.h"
+#include "base/crash.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -347,7 +348,7 @@ static bool map_rings(struct access_log *log)
 static int start_writer(struct access_log *log)
 {
     sigset_t all, before;
-    sigfillset(&all);
+    crash_mask(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&log->writer, NULL, writer_main, log);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -2,6 +2,7 @@
  * into one transaction, so that the busier the gateway is, the more of them share a sync. One that
  * fails takes nothing with it: what is more than one statement runs in a savepoint. */
 #include "stores/store_internal.h"
+#include "base/crash.h"
 
 #include <signal.h>
 
@@ -161,7 +162,7 @@ bool writer_start(struct store *store)
 {
     sigset_t all, before;
     store->writer.last = &store->writer.first;
-    sigfillset(&all);
+    crash_mask(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     store->writer.started = pthread_create(&store->writer.thread, NULL, work, store) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);

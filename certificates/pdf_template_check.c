@@ -78,7 +78,7 @@ static char *ranges(struct pdf_loading *loading, bool (*has)(const void *of, uin
     FILE *to = open_memstream(&text, &n);
     gw_assert(to != NULL);
     pdf_print_ranges(to, has, of, ' ', 0x100);
-    fclose(to);
+    gw_assert(!ferror(to) && fclose(to) == 0 && text != NULL);
     char *copy = h2o_mem_alloc_pool(loading->scratch, n + 1);
     memcpy(copy, text, n + 1);
     free(text);

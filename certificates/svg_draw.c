@@ -11,7 +11,9 @@
 
 #include <cairo-pdf.h>
 #include <math.h>
+#include <stdio.h>
 #include <time.h>
+#include "base/text.h"
 
 enum { MAX_PAGE = 14400 }; /* points a side, as PDF readers take it (ISO 32000-1, annex C) */
 
@@ -94,6 +96,54 @@ static cairo_status_t append(void *arg, const unsigned char *bytes, unsigned n)
     return CAIRO_STATUS_WRITE_ERROR;
 }
 
+/* A decimal number at *at, which moves behind it. False: there is none. */
+static bool read_number(const char **at, const char *end, uint64_t *value_r)
+{
+    const char *from = *at;
+    uint64_t value = 0;
+    while (*at != end && is_digit(**at) && *at - from < 18)
+        value = value * 10 + (uint64_t)(*(*at)++ - '0');
+    *value_r = value;
+    return *at != from;
+}
+
+static bool begins_with(struct str text, uint64_t at, struct str what)
+{
+    return at <= text.n && text.n - at >= what.n && memcmp(text.p + at, what.p, what.n) == 0;
+}
+
+/* Without memory cairo may lose a piece of the document and say that all is well. Then nothing
+ * stands any more where its table says that it does (ISO 32000-1, 7.5.4: entries of 20 bytes). */
+static bool is_whole(struct str pdf)
+{
+    enum { ENTRY = 20, LOOK = 64 };
+    const struct str tail = pdf.n > LOOK ? (struct str){pdf.p + pdf.n - LOOK, LOOK} : pdf;
+    const char *end = pdf.p + pdf.n;
+    const char *at = memmem(tail.p, tail.n, "startxref\n", 10);
+    uint64_t table, first, count;
+    if (!begins_with(pdf, 0, STR("%PDF-")) || at == NULL ||
+        memmem(at, (size_t)(end - at), "%%EOF", 5) == NULL)
+        return false;
+    at += 10;
+    if (!read_number(&at, end, &table) || !begins_with(pdf, table, STR("xref\n")))
+        return false;
+    at = pdf.p + table + 5;
+    if (!read_number(&at, end, &first) || first != 0 || at == end || *at++ != ' ' ||
+        !read_number(&at, end, &count) || at == end || *at++ != '\n' ||
+        (size_t)(end - at) / ENTRY < count)
+        return false;
+    for (uint64_t i = 1; i < count; i++) { /* 0 is the head of the free ones */
+        const char *entry = at + i * ENTRY;
+        char object[32];
+        uint64_t place;
+        int n = snprintf(object, sizeof(object), "%llu 0 obj", (unsigned long long)i);
+        if (entry[17] == 'n' && (!read_number(&entry, end, &place) ||
+                                 !begins_with(pdf, place, (struct str){object, (size_t)n})))
+            return false;
+    }
+    return true;
+}
+
 static void set_metadata(cairo_surface_t *surface, const struct svg_document *document)
 {
     char date[sizeof("2026-11-22T09:30:00Z") + 16];
@@ -128,6 +178,11 @@ bool svg_to_pdf(RsvgHandle *svg, const struct svg_document *document, struct buf
         g_set_error_literal(error_r, RSVG_ERROR, RSVG_ERROR_FAILED,
                             writing.full ? "the PDF gets too large"
                                          : cairo_status_to_string(status));
+        drawn = false;
+    }
+    if (drawn && !is_whole((struct str){pdf->p + before, pdf->n - before})) {
+        g_set_error_literal(error_r, RSVG_ERROR, RSVG_ERROR_FAILED,
+                            "cairo lost a piece of the PDF");
         drawn = false;
     }
     if (!drawn)

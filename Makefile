@@ -63,7 +63,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check abuse-check install uninstall lint format deps clean help always
+.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check abuse-check failure-check install uninstall lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -181,7 +181,7 @@ run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
 	@tests/clients/install
 	@GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools SAN=$(SAN) \
 	    PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache \
-	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(E2E)
+	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(or $(E2E),-n 3 --dist loadfile)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call say,LD,$@)
@@ -214,6 +214,12 @@ load-check: ## wrk and h2load while the gateway is reloaded, replaced and draine
 	@packages/install build run load
 	@$(MAKE) --no-print-directory build/gateway
 	tests/load/changes.py build/gateway
+
+failure-check: ## the n-th allocation and the n-th write fail, for many n: minutes
+	@packages/install build run test
+	@$(MAKE) --no-print-directory $(BUILD)/gateway $(TEST_TOOLS)
+	@GW_FAILURES=all GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools PYTHONDONTWRITEBYTECODE=1 \
+	    /usr/bin/python3 -m pytest -q -p no:cacheprovider -n 2 tests/e2e/test_failures.py
 
 abuse-check: ## attack a gateway (slow clients, floods, 100,000 connections) and measure the pages beside it
 	@packages/install build run abuse

@@ -128,7 +128,7 @@ static void reload_work(struct offload_job *job)
     FILE *text = open_memstream(&reload->said, &n);
     gw_assert(text != NULL);
     diag_print(diag, text);
-    gw_assert(fclose(text) == 0);
+    gw_assert(fclose(text) == 0 && reload->said != NULL);
     diag_destroy(&diag);
     if (!reload->done)
         log_event(LOG_ERROR, "certificates not reloaded: the old ones stay", "why=%s",

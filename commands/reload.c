@@ -195,7 +195,7 @@ static struct site *open_next(struct reload *reload)
         fprintf(to, "%s\n", error);
         site_destroy(&site);
     }
-    fclose(to);
+    gw_assert(fclose(to) == 0 && reload->messages != NULL);
     return site;
 }
 

@@ -101,7 +101,8 @@ static void print_keys(struct printer *p, const struct schema_section *section, 
         struct printer one = {p->config, open_memstream(&value, &length)};
         gw_assert(one.to != NULL);
         print_value(&one, key, (const char *)record + key->offset);
-        gw_assert(fclose(one.to) == 0);
+        gw_assert(!ferror(one.to));
+        gw_assert(fclose(one.to) == 0 && value != NULL);
         if (with_docs)
             fprintf(p->to, "%-*s = %-*s  # %s\n", width, key->name, VALUE_WIDTH, value, key->doc);
         else

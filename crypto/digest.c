@@ -4,6 +4,7 @@
  * EVP_sha256() and its like takes locks to find it again, which costs more than a short digest. */
 #include "crypto/crypto.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@ static pthread_once_t fetched = PTHREAD_ONCE_INIT;
 
 static void fetch(void)
 {
+    /* Without memory it fails half way, and what comes after would follow its null pointers. */
+    gw_assert(OSSL_LIB_CTX_get0_global_default() != NULL);
     for (size_t i = 0; i < COUNT(kinds); i++)
         if (kinds[i].name != NULL)
             algorithms[i] = EVP_MD_fetch(NULL, kinds[i].name, NULL);

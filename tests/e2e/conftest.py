@@ -1,6 +1,7 @@
 """What end-to-end tests share: the real gateway, nginx, a faulty upstream, each on a free port."""
 
 import itertools
+import os
 import socket
 
 import pytest
@@ -23,10 +24,22 @@ format = "json"
 """
 
 
+# Below those that the kernel hands out by itself, so that nobody is given one between its finding
+# and its use; each of the processes that share the tests has its own.
+PORTS_EACH = 1200
+_first_port = 20000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 * PORTS_EACH
+_ports = itertools.cycle(range(_first_port, _first_port + PORTS_EACH))
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for port in itertools.islice(_ports, PORTS_EACH):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody's, or of a test before
+        return port
+    raise AssertionError("no port is free")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 import httpx
 import pytest
 
+from conftest import free_port
 from collector import CLIENT, INTERNAL, SERVER, Collector
 from gateway import command, until
 from scripted import Origin
@@ -259,11 +260,9 @@ def test_timeouts_refusals_and_who_leaves(gateway, origin, collector):
     there = collector()
     origin.serves("/promo", {"after": 5})
     origin.serves("/recco", {"after": 5})
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        nobody = probe.getsockname()[1]
     one = gateway(config(origin, f'endpoint = "{there.url}"', "", 'deadline = "300ms"', f"""
 [upstreams.nobody]
-url = "http://127.0.0.1:{nobody}"
+url = "http://127.0.0.1:{free_port()}"
 [routes.nobody]
 path = "/nobody"
 upstream = "nobody"
@@ -408,9 +407,7 @@ def outcomes(one):
 
 
 def test_a_collector_that_is_away_costs_no_request(gateway, origin):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    one = gateway(config(origin, f'endpoint = "http://127.0.0.1:{port}"'), TEMPLATES)
+    one = gateway(config(origin, f'endpoint = "http://127.0.0.1:{free_port()}"'), TEMPLATES)
     for _ in range(10):
         assert ask(one).status_code == 200
     until(lambda: outcomes(one).get("failed", 0) >= 60, "the spans' loss")

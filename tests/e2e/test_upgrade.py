@@ -193,10 +193,10 @@ def test_sockets_of_systemd_are_taken(origin, tmp_path, workers):
     early.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 
     def place():
-        for fd, one in zip((20, 21, 22), (listening, other, local)):
+        for fd, one in zip((220, 221, 222), (listening, other, local)):
             os.dup2(one.fileno(), fd)
         for fd in (3, 4, 5):
-            os.dup2(fd + 17, fd)
+            os.dup2(fd + 217, fd)
 
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     manager.bind(f"{tmp_path}/notify")

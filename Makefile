@@ -56,6 +56,7 @@ LIBS    := $(foreach f,$(FOLDERS),$(if $(call sources,$f),$(BUILD)/lib/$f.a))
 
 UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/tests/%)
+REPLAYS      := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/tests/corpus_%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=build/fuzz/bin/%)
 TEST_TOOLS   := $(patsubst tests/preload/%.c,$(BUILD)/tools/%.so,$(wildcard tests/preload/*.c))
@@ -63,7 +64,7 @@ TOOLS        := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(wildcard tests/too
 BENCH_TOOLS  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 OUR_C        := gateway.c $(foreach f,$(FOLDERS) tests/unit tests/fuzz tests/tools tests/preload bench,$(wildcard $f/*.c $f/*.h $f/*.cc))
 
-.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check abuse-check failure-check install uninstall lint format deps clean help always
+.PHONY: all run test unit e2e bench fuzz tools tls-check container-check load-check abuse-check failure-check fuzz-keep install uninstall lint format deps clean help always
 
 all: ## build build/gateway
 	@packages/install build
@@ -174,7 +175,7 @@ e2e: deps ## end-to-end tests only (E2E='-k name' picks some)
 	@$(MAKE) --no-print-directory run-e2e
 
 .PHONY: run-unit run-e2e
-run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS)) $(TEST_TOOLS)
+run-unit: $(if $(UNIT),$(BUILD)/tests/test_$(UNIT),$(UNIT_TESTS) $(REPLAYS)) $(TEST_TOOLS)
 	@tests/run-unit $(filter $(BUILD)/tests/%,$^)
 
 run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
@@ -182,6 +183,12 @@ run-e2e: $(BUILD)/gateway $(TEST_TOOLS)
 	@GATEWAY=$(BUILD)/gateway TOOLS=$(BUILD)/tools SAN=$(SAN) \
 	    PYTHONPYCACHEPREFIX=$(CURDIR)/build/pycache \
 	    /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e $(or $(E2E),-n 3 --dist loadfile)
+
+# Inputs that fuzzing found, and that are kept.
+$(REPLAYS): $(BUILD)/tests/corpus_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(LIBS)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(LIBS)
 	$(call say,LD,$@)
@@ -239,11 +246,16 @@ fuzz: ## each fuzz target for FUZZ_SECONDS (20); FUZZ=json picks one
 .PHONY: run-fuzz
 run-fuzz: $(if $(FUZZ),build/fuzz/bin/fuzz_$(FUZZ),$(FUZZ_TARGETS))
 	@set -e; for target in $^; do name=$$(basename $$target); echo "== $$name"; \
-	    mkdir -p build/fuzz/corpus/$$name; seeds=tests/fuzz/seeds/$${name#fuzz_}; \
+	    mkdir -p build/fuzz/corpus/$$name; seeds=tests/fuzz/corpus/$${name#fuzz_}; \
 	    [ -d $$seeds ] || seeds=; \
 	    $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=2048 \
 	        -print_final_stats=1 -verbosity=0 -artifact_prefix=build/fuzz/ \
 	        build/fuzz/corpus/$$name $$seeds; done
+
+fuzz-keep: ## keep what fuzzing found: as few inputs as reach as much, into tests/fuzz/corpus
+	@packages/install build run fuzz
+	@$(MAKE) --no-print-directory $(FUZZ_TARGETS)
+	@tests/fuzz/keep $(FUZZ_TARGETS)
 
 build/fuzz/obj/%.o: %.c Makefile
 	$(call say,FUZZ,$<)

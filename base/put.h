@@ -24,4 +24,12 @@ static inline char *put_number(char *at, uint64_t n)
     return put_str(at, (struct str){from, (size_t)(digits + sizeof(digits) - from)});
 }
 
+/* 16 digits, in lower case. */
+static inline char *put_hex(char *at, uint64_t n)
+{
+    for (int shift = 60; shift >= 0; shift -= 4)
+        *at++ = "0123456789abcdef"[n >> shift & 15];
+    return at;
+}
+
 #endif

@@ -71,11 +71,11 @@ class Servers:
                 process.wait()
 
 
-def wrk(port, path, connections, seconds, core=OTHER_CORE, script=None, arguments=()):
+def wrk(port, path, connections, seconds, core=OTHER_CORE, script=None, arguments=(), scheme="http"):
     """The command of a load; wrk_result() reads what it printed."""
     return [*(["taskset", "-c", str(core)] if core is not None else []),
             "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s",
-            *(["-s", str(script)] if script else []), f"http://127.0.0.1:{port}{path}",
+            *(["-s", str(script)] if script else []), f"{scheme}://127.0.0.1:{port}{path}",
             *(["--", *map(str, arguments)] if arguments else [])]
 
 

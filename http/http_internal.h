@@ -190,11 +190,18 @@ struct http_loop {
     void *idle_arg;
 };
 
+/* -- serve.c ----------------------------------------------------------------------------------- */
+
+/* What h2o calls, for any site. */
+int on_request(h2o_handler_t *handler, h2o_req_t *req);
+void log_h2o_error(h2o_logger_t *logger, h2o_req_t *req);
 /* 32 hexadecimal characters, into the pool. */
 struct str request_id_make(struct http_loop *http, h2o_mem_pool_t *pool);
+
 void http_log(struct http_loop *http, struct str route, const struct access_record *record);
 /* The line of a request that h2o answered, or refused, by itself. */
 void log_by_h2o(h2o_req_t *req, int status);
+
 /* -- sending.c --------------------------------------------------------------------------------- */
 
 void sending_setup(struct http_server *server);

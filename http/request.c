@@ -128,10 +128,11 @@ int request_check(struct http_request *request, const char **reason_r)
 
 struct str http_header(const struct http_request *request, struct str name)
 {
-    const h2o_header_t *field = request->headers->entries, *end = field + request->headers->size;
-    for (; field != end; field++)
+    for (size_t i = 0; i < request->headers->size; i++) {
+        const h2o_header_t *field = &request->headers->entries[i];
         if (field->name->len == name.n && strncasecmp(field->name->base, name.p, name.n) == 0)
             return view(field->value);
+    }
     return (struct str){NULL, 0};
 }
 

@@ -7,8 +7,8 @@
 #include "observe/trace.h"
 
 #include <stdlib.h>
-#include <sys/random.h>
 #include <time.h>
+#include "base/random.h"
 #include "observe/metrics.h"
 #include "observe/trace_internal.h"
 
@@ -40,15 +40,6 @@ struct traces {
 static _Thread_local struct traces *attached; /* NULL: this thread has none */
 
 /* -- ids --------------------------------------------------------------------------------------- */
-
-static uint64_t random_next(uint64_t state[2])
-{
-    uint64_t a = state[0], b = state[1]; /* xorshift128+ */
-    state[0] = b;
-    a ^= a << 23;
-    state[1] = a ^ b ^ (a >> 18) ^ (b >> 5);
-    return state[1] + b;
-}
 
 static uint64_t random_id(struct traces *traces)
 {
@@ -235,8 +226,7 @@ struct traces *traces_create(struct loop *loop)
     timer_init(&traces->timer, on_timer);
     buf_init(&traces->filling.text, CEILING);
     buf_init(&traces->sending.text, CEILING);
-    ssize_t n = getrandom(traces->random, sizeof(traces->random), 0);
-    gw_assert(n == sizeof(traces->random));
+    random_seed(traces->random);
     attached = traces;
     return traces;
 }

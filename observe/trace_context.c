@@ -42,13 +42,6 @@ bool trace_parent_read(struct str text, struct trace_link *link_r)
     return true;
 }
 
-static char *put_hex(char *at, uint64_t value)
-{
-    for (int shift = 60; shift >= 0; shift -= 4)
-        *at++ = "0123456789abcdef"[value >> shift & 15];
-    return at;
-}
-
 char *trace_id_put(char *at, const struct trace_link *link)
 {
     return put_hex(put_hex(at, link->trace[0]), link->trace[1]);

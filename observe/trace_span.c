@@ -61,22 +61,15 @@ static char *put_attribute(char *at, const struct trace_attribute *attribute)
     return PUT(at, "\"}},");
 }
 
-static char *put_span_id(char *at, uint64_t id)
-{
-    for (int shift = 60; shift >= 0; shift -= 4)
-        *at++ = "0123456789abcdef"[id >> shift & 15];
-    return at;
-}
-
 static char *put_ids(char *at, const struct trace_span *span)
 {
     at = PUT(at, "{\"traceId\":\"");
     at = trace_id_put(at, &span->link);
     at = PUT(at, "\",\"spanId\":\"");
-    at = put_span_id(at, span->id);
+    at = put_hex(at, span->id);
     if (span->link.span != 0) {
         at = PUT(at, "\",\"parentSpanId\":\"");
-        at = put_span_id(at, span->link.span);
+        at = put_hex(at, span->link.span);
     }
     at = PUT(at, "\",\"flags\":");
     return put_number(at, FLAG_SAMPLED | FLAG_KNOWN | (span->has_remote_parent ? FLAG_REMOTE : 0));

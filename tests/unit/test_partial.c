@@ -375,8 +375,10 @@ static void test_what_expires_gives_its_bytes_back_once(void **state)
     create(10);
     ticket_keep(&ticket, 10);
     ticket_release(&ticket);
-    for (unsigned i = 0; state_of(false) != PARTIAL_EXPIRED; i++)
+    for (unsigned i = 0; state_of(false) != PARTIAL_EXPIRED; i++) {
         assert_true(i < 1000);
+        usleep(1000);
+    }
 
     sqlite3 *database;
     snprintf(path, sizeof(path), "%s/store", f.root);
@@ -447,8 +449,10 @@ static void test_what_expired_is_removed_unless_somebody_is_at_it(void **state)
     create(10);
     ticket_keep(&ticket, 10);
     ticket_release(&ticket);
-    for (unsigned i = 0; state_of(false) != PARTIAL_EXPIRED; i++)
+    for (unsigned i = 0; state_of(false) != PARTIAL_EXPIRED; i++) {
         assert_true(i < 1000);
+        usleep(1000);
+    }
     assert_int_equal(state_of(true), PARTIAL_EXPIRED);
     assert_false(exists(".partial/"));
     close(open(path_of(".partial/"), O_WRONLY | O_CREAT, 0600));
@@ -469,8 +473,10 @@ static void test_what_expired_is_removed_unless_somebody_is_at_it(void **state)
 
     tus_expire(&route);
     assert_false(exists(".partial/"));
-    for (unsigned i = 0; state_of(false) != PARTIAL_ABSENT; i++)
-        assert_true(i < 1000);
+    for (unsigned i = 0; state_of(false) != PARTIAL_ABSENT; i++) {
+        assert_true(i < 1000); /* told by the store's thread */
+        usleep(1000);
+    }
     for (unsigned i = 0; ticket_take(&ticket, f.storage, STR("me"), 10) != STORAGE_OK; i++) {
         assert_true(i < 1000); /* told by the store's thread */
         usleep(1000);

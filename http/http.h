@@ -73,11 +73,12 @@ struct http_request {
     const struct http_site *site;
     struct http_reign *reign; /* that it came under */
     struct http_conn *conn;
-    struct metric_series *active; /* where it is counted while it is served */
-    uint64_t crash_ticket;        /* of crash_serving() */
-    uint64_t trace_parent;        /* the client's span; 0 = none */
-    struct http_body *body;       /* HTTP/1's; NULL: none */
-    struct http_gzip *gzip;       /* what compresses a reply bit by bit; NULL: nothing */
+    struct metric_series *active;     /* where it is counted while it is served */
+    uint64_t crash_ticket;            /* of crash_serving() */
+    uint64_t trace_parent;            /* the client's span; 0 = none */
+    bool has_tracestate, has_baggage; /* that are handed on */
+    struct http_body *body;           /* HTTP/1's; NULL: none */
+    struct http_gzip *gzip;           /* what compresses a reply bit by bit; NULL: nothing */
     struct str forwarded[5]; /* what http_forward_header() worked out, kept for the next part */
     h2o_linklist_t sending;  /* linked from the reply's begin to its end */
     h2o_linklist_t relaying; /* HTTP/2: linked while a relayed reply is under way */

@@ -21,12 +21,15 @@ static struct str only(const struct http_request *request, struct str name)
     return found;
 }
 
-static void keep_if(struct http_request *request, struct str name,
+/* Whether there is one to hand on. */
+static bool keep_if(struct http_request *request, struct str name,
                     bool (*is_valid)(struct str text))
 {
     struct str value = field_combined(request, name, ",");
-    if (value.p != NULL && (is_valid == NULL || !is_valid(value)))
+    bool keeps = value.p != NULL && is_valid != NULL && is_valid(value);
+    if (value.p != NULL && !keeps)
         http_remove_request_header(request, name);
+    return keeps;
 }
 
 void trace_begin(struct http_request *request)
@@ -35,9 +38,10 @@ void trace_begin(struct http_request *request)
                       &request->trace_parent))
         return;
     if (request->trace.told)
-        keep_if(request, STR("tracestate"), request->trace_parent != 0 ? trace_state_valid : NULL);
+        request->has_tracestate = keep_if(request, STR("tracestate"),
+                                          request->trace_parent != 0 ? trace_state_valid : NULL);
     if (trace_hands_on_baggage())
-        keep_if(request, STR("baggage"), trace_baggage_valid);
+        request->has_baggage = keep_if(request, STR("baggage"), trace_baggage_valid);
 }
 
 void trace_end(const struct http_request *request, const struct access_record *record)
@@ -63,7 +67,7 @@ struct trace_link http_trace_part(const struct http_request *request, size_t par
 struct str http_trace_header(struct http_request *request, struct str name)
 {
     bool is_state = str_eq(name, STR("tracestate"));
-    if (!trace_is(&request->trace) || !(is_state ? request->trace.told : trace_hands_on_baggage()))
+    if (!(is_state ? request->has_tracestate : request->has_baggage))
         return (struct str){NULL, 0};
     return http_forward_header(request, name);
 }

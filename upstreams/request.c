@@ -68,8 +68,10 @@ bool call_write_request(struct up_call *call, const struct up_request *request)
     }
     call->trace_at = 0;
     if (is_traced) {
-        if (!buf_printf(buf, "\r\ntraceparent: %*s", TRACE_PARENT_TEXT, ""))
+        static const char name[] = "\r\ntraceparent: ";
+        if (!buf_append(buf, name, sizeof(name) - 1) || !buf_reserve(buf, TRACE_PARENT_TEXT))
             return false;
+        buf->n += TRACE_PARENT_TEXT; /* written for each attempt, by call_tell_trace() */
         call->trace_at = buf->n - TRACE_PARENT_TEXT;
     }
     struct str deadline_header = up->config->deadline_header;

@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from conftest import free_port
+from conftest import HEADER, free_port
 from collector import CLIENT, INTERNAL, SERVER, Collector
 from gateway import command, until
 from scripted import Origin
@@ -320,21 +320,10 @@ def sampled(one, origin, times=1, **headers):
     ("parentbased_always_off", ["00", "01", "00"], ["00", "00", "00"]),
 ])
 def test_only_a_trusted_proxy_decides(gateway, origin, sampler, trusted, stranger):
-    header = """
-[server]
-listen = ["127.0.0.1:0"]
-workers = 1
-{}
-[admin]
-listen = "127.0.0.1:0"
-control = ""
-[log]
-format = "json"
-"""
     no = PARENT[:-1] + "0"
     for proxies, expected in (('trusted_proxies = ["127.0.0.1"]', trusted), ("", stranger)):
         one = gateway(config(origin, f'enabled = true\nsampler = "{sampler}"'), TEMPLATES,
-                      header.format(proxies))
+                      HEADER.replace("workers = 1", f"workers = 1\n{proxies}"))
         assert sampled(one, origin) + sampled(one, origin, traceparent=PARENT) + \
             sampled(one, origin, traceparent=no) == expected
 

@@ -131,7 +131,8 @@ def test_what_was_asked_is_counted(gateway, origin):
     lost = [sample(text, "gw_part_duration_seconds_count", page="home", part="lost", state=state) or 0
             for state in ("error", "open")]
     assert sum(lost) == 21 and lost[0] > 0
-    assert sample(text, "gw_circuit_state", upstream="lost") == (2 if lost[1] else 0)
+    # the last failure of all may have opened it: then nobody was refused yet
+    assert sample(text, "gw_circuit_state", upstream="lost") in ((2,) if lost[1] or refused[1] else (0, 2))
     assert sample(text, "gw_circuit_state", upstream="shop") == 0
     assert sample(text, "gw_upstream_inflight", upstream="shop") == 0
     assert sample(text, "gw_cache_requests_total", result="miss") == 1

@@ -146,7 +146,8 @@ enum issue_next issue_stamp(struct issue *issue)
                                        .headers = headers,
                                        .header_count = COUNT(headers),
                                        .method = "POST",
-                                       .body = {(const char *)work->query.der, work->query.n}};
+                                       .body = {(const char *)work->query.der, work->query.n},
+                                       .trace = issue->request->trace};
     work->answer = (struct str){NULL, 0};
     work->call = up_call_start(client, &request, answered, issue);
     return ISSUE_WAITS;

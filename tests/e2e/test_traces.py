@@ -303,6 +303,40 @@ def test_methods_that_nobody_knows(gateway, origin, collector):
     assert root["http.request.method_original"] == "BREW"
 
 
+def test_a_service_that_says_who_may_and_a_time_stamp_authority_are_told_too(
+        gateway, origin, collector, tmp_path):
+    there = collector()
+    origin.serves("/auth", {"status": 204})
+    origin.serves("/tsa", {"status": 500})
+    done = command("keygen", "--name", "School", "--out", tmp_path / "key")
+    assert done.returncode == 0, done.stderr
+    one = gateway(config(origin, f'endpoint = "{there.url}"', more=f"""
+middleware = ["forward_auth.sso"]
+[forward_auth.sso]
+upstream = "shop"
+path = "/auth"
+[certificates.main]
+path = "/certificate"
+template = "course.svg"
+open = true
+rate_limit = ""
+register = false
+[certificates.main.sign]
+key = "{tmp_path}/key.key.pem"
+certificate = "{tmp_path}/key.cert.pem"
+timestamp = "shop"
+timestamp_path = "/tsa"
+"""), {**TEMPLATES, "course.svg": '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
+                                '<text>{{name}}</text></svg>'})
+    assert ask(one, "/through/promo", headers={"traceparent": PARENT}).status_code == 200
+    assert ask(one, "/certificate?name=Ada", headers={"traceparent": PARENT}).status_code == 502
+    asked = {path: fields["traceparent"].split("-") for path, fields in origin.heads}
+    assert {"/auth", "/promo", "/tsa"} <= set(asked)
+    assert {parts[1] for parts in asked.values()} == {TRACE}
+    calls = there.wait(3, lambda span: span.kind == CLIENT)
+    assert {span.id for span in calls} == {parts[2] for parts in asked.values()}
+
+
 # -- sampling ---------------------------------------------------------------------------------
 
 

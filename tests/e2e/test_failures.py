@@ -105,10 +105,25 @@ def origin():
     one.stop()
 
 
+SITES = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    """After a test that failed, too."""
+    yield
+    for site in SITES:
+        if site.one.process is not None and site.one.process.poll() is None:
+            site.one.process.kill()
+            site.one.process.wait()
+    SITES.clear()
+
+
 class Site:
     """A gateway that may die of what fails, and is begun again on the same folders."""
 
     def __init__(self, folder, origin):
+        SITES.append(self)
         self.failing = Failing(folder / "failing")
         self.one = Gateway(folder / "gateway", CONFIG.format(url=origin.url), TEMPLATES)
         self.preloaded = {**self.one.env, **self.failing.env}
